@@ -1,0 +1,171 @@
+"""Sliding medians over time and over frequency, vectorised across bins."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from rtaudio.native import compiled
+
+NETWORK_SIZE = 17
+"""Kernel size of the frequency median that has its own network; others take `median_by_insertion`."""
+NETWORK_ROWS = 26
+"""Rows of scratch that `median_over_frequency` needs."""
+
+
+@compiled
+def slide_sorted_columns(columns: Any, moved: Any, leaving: Any, entering: Any) -> None:
+    """Replace one value in every sorted column.
+
+    Parameters
+    ----------
+    columns
+        (size, bins) float32, ascending along the first axis.
+    moved
+        (size, bins) float32; receives the columns without ``leaving`` and with ``entering``.
+    leaving
+        (bins,) float32, a value of each column.
+    entering
+        (bins,) float32, finite.
+    """
+    size, bins = columns.shape
+    here, above, out = columns[0], columns[1], moved[0]
+    for f in range(bins):
+        kept = here[f] if here[f] < leaving[f] else above[f]
+        out[f] = kept if kept < entering[f] else entering[f]
+    for i in range(1, size - 1):
+        below, here, above, out = columns[i - 1], columns[i], columns[i + 1], moved[i]
+        for f in range(bins):
+            kept_below = below[f] if below[f] < leaving[f] else here[f]
+            kept_here = here[f] if here[f] < leaving[f] else above[f]
+            larger = kept_below if kept_below > entering[f] else entering[f]
+            out[f] = kept_here if kept_here < larger else larger
+    below, here, out = columns[size - 2], columns[size - 1], moved[size - 1]
+    for f in range(bins):
+        kept = below[f] if below[f] < leaving[f] else here[f]
+        out[f] = kept if kept > entering[f] else entering[f]
+
+
+@compiled
+def _sort_pair(a: Any, b: Any, low: Any, high: Any, n: int) -> None:
+    for f in range(n):
+        x, y = a[f], b[f]
+        low[f] = x if x < y else y
+        high[f] = x if x > y else y
+
+
+@compiled
+def _narrow(a: Any, b: Any, low: Any, high: Any, n: int) -> None:
+    """Raise ``low`` to the smaller of a pair and lower ``high`` to the larger."""
+    for f in range(n):
+        x, y = a[f], b[f]
+        smaller = x if x < y else y
+        larger = x if x > y else y
+        low[f] = low[f] if low[f] > smaller else smaller
+        high[f] = high[f] if high[f] < larger else larger
+
+
+@compiled
+def mirror(values: Any, padded: Any, half: int) -> None:
+    """Copy ``values`` (bins,) behind ``half`` mirrored values and before as many (edge value repeated)."""
+    bins = values.shape[0]
+    for i in range(half):
+        padded[i] = values[min(half - 1 - i, bins - 1)]
+        padded[half + bins + i] = values[max(bins - 1 - i, 0)]
+    for i in range(bins):
+        padded[half + i] = values[i]
+
+
+@compiled
+def _median_17(padded: Any, out: Any, rows: Any, bins: int) -> None:
+    """Median of 17: every window is a sorted block of 8, the centre, and the sorted block of 8 that starts 9 later.
+
+    Batcher's odd-even merges sort all blocks of 8 at once; each block serves two windows. The median of 8 + 1 + 8
+    sorted values is the centre clamped between the largest of ``min(left[i], right[7 - i])`` and the smallest of
+    ``max(left[i], right[7 - i])``.
+    """
+    m = bins + 16
+    _sort_pair(padded, padded[1:], rows[0], rows[1], m - 1)
+    n = m - 3
+    _sort_pair(rows[0], rows[0][2:], rows[2], rows[3], n)
+    _sort_pair(rows[1], rows[1][2:], rows[4], rows[5], n)
+    _sort_pair(rows[3], rows[4], rows[6], rows[7], n)
+    n = m - 7
+    _sort_pair(rows[2], rows[2][4:], rows[8], rows[9], n)
+    _sort_pair(rows[7], rows[7][4:], rows[10], rows[11], n)
+    _sort_pair(rows[9], rows[10], rows[12], rows[13], n)
+    _sort_pair(rows[6], rows[6][4:], rows[14], rows[15], n)
+    _sort_pair(rows[5], rows[5][4:], rows[16], rows[17], n)
+    _sort_pair(rows[15], rows[16], rows[18], rows[19], n)
+    _sort_pair(rows[12], rows[14], rows[20], rows[21], n)
+    _sort_pair(rows[13], rows[18], rows[22], rows[23], n)
+    _sort_pair(rows[11], rows[19], rows[24], rows[25], n)
+    s0, s1, s2, s3 = rows[8], rows[20], rows[21], rows[22]
+    s4, s5, s6, s7 = rows[23], rows[24], rows[25], rows[17]
+    low, high = rows[0], rows[1]
+    _sort_pair(s0, s7[9:], low, high, bins)
+    _narrow(s1, s6[9:], low, high, bins)
+    _narrow(s2, s5[9:], low, high, bins)
+    _narrow(s3, s4[9:], low, high, bins)
+    _narrow(s4, s3[9:], low, high, bins)
+    _narrow(s5, s2[9:], low, high, bins)
+    _narrow(s6, s1[9:], low, high, bins)
+    _narrow(s7, s0[9:], low, high, bins)
+    for f in range(bins):
+        centre = padded[f + 8]
+        centre = centre if centre > low[f] else low[f]
+        out[f] = centre if centre < high[f] else high[f]
+
+
+@compiled
+def _median_by_insertion(padded: Any, out: Any, window: Any, size: int, bins: int) -> None:
+    """Median of any odd size: a sorted window, one value out and one in per bin."""
+    for i in range(size):
+        place, entering = i, padded[i]
+        while place > 0 and window[place - 1] > entering:
+            window[place] = window[place - 1]
+            place -= 1
+        window[place] = entering
+    out[0] = window[size // 2]
+    for f in range(1, bins):
+        leaving, entering = padded[f - 1], padded[f + size - 1]
+        place = 0
+        while window[place] != leaving:
+            place += 1
+        while place < size - 1 and window[place + 1] < entering:
+            window[place] = window[place + 1]
+            place += 1
+        while place > 0 and window[place - 1] > entering:
+            window[place] = window[place - 1]
+            place -= 1
+        window[place] = entering
+        out[f] = window[size // 2]
+
+
+@compiled
+def median_over_frequency(values: Any, out: Any, size: int, padded: Any, rows: Any) -> None:
+    """Median of ``size`` neighbouring bins, the ends mirrored as `scipy.ndimage.median_filter` does.
+
+    Parameters
+    ----------
+    values, out
+        (bins,) float32; ``values`` finite.
+    size
+        Odd.
+    padded
+        (bins + size - 1 or more,) float32 scratch.
+    rows
+        (NETWORK_ROWS, bins + 16 or more) float32 scratch.
+    """
+    bins = values.shape[0]
+    mirror(values, padded, size // 2)
+    if size == NETWORK_SIZE:
+        _median_17(padded, out, rows, bins)
+    else:
+        _median_by_insertion(padded, out, rows[0], size, bins)
+
+
+def scratch(bins: int, size: int) -> tuple[np.ndarray[Any, np.dtype[np.float32]], ...]:
+    """``padded`` and ``rows`` for `median_over_frequency`."""
+    return np.zeros(bins + max(size, NETWORK_SIZE), np.float32), np.zeros((NETWORK_ROWS, bins + 32), np.float32)

@@ -1,0 +1,1 @@
+"""The workshop of the project's networks: training, evaluation, export to ONNX."""

@@ -1,0 +1,225 @@
+"""A graph as the user means it: named nodes, edges between ports, composites that stand for a subgraph."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from graphlib import CycleError, TopologicalSorter
+from typing import ClassVar, TypeAlias
+
+from rtaudio.errors import UserError, nearest
+from rtaudio.processor import Parameter, Port, Processor, Value, check_values
+
+IN, OUT = "in", "out"
+"""Names of the graph's own ends: ``in`` is what comes from the device or file, ``out`` is what is heard."""
+
+MAIN = "main"
+"""The output that is heard; an edge to ``out.NAME`` makes another, rendered beside it."""
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """A parameter of a composite: ``id`` sets ``parameter`` of the inner ``node``, with a default of its own."""
+
+    id: str
+    node: str
+    parameter: str
+    default: Value | None = None
+
+
+class Composite:
+    """Base of the engines that are declared as a subgraph. It has one input, ``in``.
+
+    Parameters
+    ----------
+    **values
+        Parameters by id, in their units.
+    """
+
+    id: ClassVar[str] = ""
+    version: ClassVar[int] = 1
+    summary: ClassVar[str] = ""
+    inputs: ClassVar[tuple[Port, ...]] = (Port("in"),)
+    outputs: ClassVar[tuple[Port, ...]] = (Port("out"),)
+    fallback: ClassVar[str | None] = "out"
+    unity: ClassVar[Mapping[str, Value] | None] = {}
+    tolerance: ClassVar[float] = 0.0
+    nodes: ClassVar[Mapping[str, Engine]] = {}
+    edges: ClassVar[Sequence[str]] = ()
+    """Edges of the subgraph; ``out.PORT`` is the composite's output of that name, and ``out`` its ``out``."""
+    mapped: ClassVar[Sequence[Mapped]] = ()
+
+    def __init__(self, **values: Value) -> None:
+        self.values = check_values(self.id, parameters_of(type(self)), values, {})
+        inner: dict[str, dict[str, Value]] = {name: {} for name in self.nodes}
+        for target in self.mapped:
+            if target.id in values or target.default is not None:
+                inner[target.node][target.parameter] = self.values[target.id]
+        self.graph = Graph([Node(name, engine, inner[name]) for name, engine in self.nodes.items()], self.edges)
+
+
+Engine: TypeAlias = "type[Processor] | type[Composite]"
+
+
+def parameters_of(engine: Engine) -> tuple[Parameter, ...]:
+    """Declared parameters; a composite's are those of its inner nodes under its own names and defaults."""
+    if not issubclass(engine, Composite):
+        return engine.parameters
+    found = []
+    for target in engine.mapped:
+        parameter = next(p for p in parameters_of(engine.nodes[target.node]) if p.id == target.parameter)
+        default = parameter.default if target.default is None else target.default
+        found.append(replace(parameter, id=target.id, default=default))
+    return tuple(found)
+
+
+@dataclass(frozen=True)
+class End:
+    """One end of an edge."""
+
+    node: str
+    port: str
+
+    def __str__(self) -> str:
+        return f"{self.node}.{self.port}"
+
+
+@dataclass(frozen=True)
+class Edge:
+    """A path from an output port to an input port."""
+
+    source: End
+    target: End
+
+
+@dataclass
+class Node:
+    """A named engine with its settings and its state at the start."""
+
+    name: str
+    engine: Engine
+    values: dict[str, Value] = field(default_factory=dict)
+    bypass: bool = False
+    mute: bool = False
+    solo: bool = False
+
+    def __post_init__(self) -> None:
+        self.make()
+
+    def make(self) -> Processor | Composite:
+        """A new instance of the engine with the node's values; `UserError` where they do not fit."""
+        try:
+            return self.engine(**self.values)
+        except UserError as error:
+            prefix = "" if self.name == self.engine.id else f"{self.name}: "
+            raise UserError(f"{prefix}{error}") from None
+
+
+class Graph:
+    """Nodes and edges, checked.
+
+    Parameters
+    ----------
+    nodes
+        In any order; names are unique and neither ``in`` nor ``out``.
+    edges
+        ``"a.port -> b.port"``. A port may be left out where the engine has one: ``"in -> a"``. ``in`` and ``out`` are
+        the graph's ends; several edges into a port are summed.
+
+    Raises
+    ------
+    UserError
+        Unknown node or port, a cycle, an input left open, an edge given twice, or nothing that reaches ``out``.
+    """
+
+    def __init__(self, nodes: Sequence[Node], edges: Sequence[str]) -> None:
+        self.nodes: dict[str, Node] = {}
+        for node in nodes:
+            if node.name in (IN, OUT) or not node.name.replace("_", "").replace("-", "").isalnum():
+                raise UserError(f"node name {node.name!r} is not usable: letters, digits, - and _, not 'in' or 'out'")
+            if node.name in self.nodes:
+                raise UserError(f"node {node.name!r} is defined twice: give one another name")
+            self.nodes[node.name] = node
+        self.edges = [self._edge(text) for text in edges]
+        self._check()
+
+    def _edge(self, text: str) -> Edge:
+        source, arrow, target = (part.strip() for part in text.partition("->"))
+        if not (source and arrow and target) or "->" in target:
+            raise UserError(f"edge {text!r} is not of the form 'a.port -> b.port'")
+        return Edge(self._end(source, text, output=True), self._end(target, text, output=False))
+
+    def _end(self, text: str, edge: str, output: bool) -> End:
+        name, dot, port = text.partition(".")
+        if name == (IN if output else OUT):
+            if output and dot and port != MAIN:
+                raise UserError(f"edge {edge!r}: the graph has one input, {IN!r}")
+            if dot and not port.replace("_", "").replace("-", "").isalnum():
+                raise UserError(f"edge {edge!r}: output name {port!r} is not usable: letters, digits, - and _")
+            return End(name, port or MAIN)
+        if name not in self.nodes:
+            known = [*self.nodes, IN if output else OUT]
+            raise UserError(f"edge {edge!r}: no node {name!r}{nearest(name, known)} ({', '.join(known)})")
+        ports = self.nodes[name].engine.outputs if output else self.nodes[name].engine.inputs
+        names = [declared.name for declared in ports]
+        kind = "output" if output else "input"
+        if dot:
+            if port not in names:
+                raise UserError(
+                    f"edge {edge!r}: {name} has no {kind} {port!r}{nearest(port, names)} ({', '.join(names) or 'none'})"
+                )
+            return End(name, port)
+        candidates = [declared.name for declared in ports if not declared.optional]
+        if len(candidates) != 1:
+            has = f"has {len(names)} {kind}s: say which ({', '.join(names)})" if names else f"has no {kind}"
+            raise UserError(f"edge {edge!r}: {name} {has}")
+        return End(name, candidates[0])
+
+    def _check(self) -> None:
+        if len(set(self.edges)) != len(self.edges):
+            twice = next(edge for edge in self.edges if self.edges.count(edge) > 1)
+            raise UserError(f"edge '{twice.source} -> {twice.target}' is given twice: leave one out")
+        self.order()
+        fed = {edge.target for edge in self.edges}
+        for node in self.nodes.values():
+            for port in node.engine.inputs:
+                if not port.optional and End(node.name, port.name) not in fed:
+                    raise UserError(f"input {node.name}.{port.name} is not connected: add an edge '... -> {node.name}'")
+        if not any(end.node == OUT for end in fed):
+            raise UserError("nothing is connected to 'out': add an edge '... -> out'")
+
+    def order(self) -> list[str]:
+        """Node names so that every node comes after those that feed it; `UserError` for a cycle."""
+        sorter: TopologicalSorter[str] = TopologicalSorter({name: () for name in self.nodes})
+        for edge in self.edges:
+            if edge.source.node in self.nodes and edge.target.node in self.nodes:
+                sorter.add(edge.target.node, edge.source.node)
+        try:
+            return list(sorter.static_order())
+        except CycleError as error:
+            path = " -> ".join(reversed(error.args[1]))
+            raise UserError(f"the graph has a cycle: {path} (a 'delay' node has its own feedback)") from None
+
+    def output_names(self) -> list[str]:
+        """Names of the graph's outputs, `MAIN` first if there is one."""
+        names = {edge.target.port for edge in self.edges if edge.target.node == OUT}
+        return sorted(names, key=lambda name: (name != MAIN, name))
+
+    def audible(self) -> dict[str, bool]:
+        """Which nodes are heard: not muted and, if any node is soloed, on a path through a soloed one."""
+        soloed = {name for name, node in self.nodes.items() if node.solo}
+        heard = set(self.nodes)
+        if soloed:
+            heard = soloed | set(self._reach(soloed, forward=True)) | set(self._reach(soloed, forward=False))
+        return {name: name in heard and not node.mute for name, node in self.nodes.items()}
+
+    def _reach(self, names: set[str], forward: bool) -> Iterator[str]:
+        seen, front = set(names), list(names)
+        while front:
+            name = front.pop()
+            for edge in self.edges:
+                here, there = (edge.source, edge.target) if forward else (edge.target, edge.source)
+                if here.node == name and there.node in self.nodes and there.node not in seen:
+                    seen.add(there.node)
+                    front.append(there.node)
+                    yield there.node

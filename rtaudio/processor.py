@@ -1,0 +1,296 @@
+"""The processor contract: what an engine declares, and the calls that the host makes.
+
+| call | thread | may allocate or compile | when |
+| --- | --- | --- | --- |
+| prepare(rate, block, fixed, channels) | control | yes | stopped |
+| kernel() -> (address, state table) | control | yes | prepared |
+| process(block, out), the same kernel from Python | any one thread | no | prepared |
+| reset() | control, between blocks | no | prepared |
+| latency, tail (samples) | any | no | constant after prepare |
+| release() | control | yes | stopped |
+
+An engine is a subclass of `Processor` with its declarations as class attributes, an `allocate` that returns its state
+arrays, and a `KERNEL` (see `rtaudio.kernel`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtaudio.errors import UserError, nearest
+
+if TYPE_CHECKING:
+    from rtaudio.kernel import Kernel
+
+Value = float | str | bool
+Block = NDArray[np.float32]
+
+MAXIMUM_CHANNELS = 64
+RATES = (8_000, 384_000)
+"""Lowest and highest rate of a graph, in Hz."""
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input or output of a processor.
+
+    Parameters
+    ----------
+    name
+        What edges say: ``node.name``.
+    channels
+        Number of channels, or None for the channel count of the stream.
+    optional
+        An input that may stay unconnected (a side chain); it is then silent.
+    """
+
+    name: str
+    channels: int | None = None
+    optional: bool = False
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A value that a user sets.
+
+    Parameters
+    ----------
+    id
+        What users say.
+    default, minimum, maximum
+        In ``unit``; for a choice the default is one of ``choices``.
+    unit
+        "dB", "Hz", "s", "ms", "" ...
+    scale
+        "linear", "integer", "log", "dB" or "choice". Kernels see dB as a linear amplitude, and a choice as its number.
+    smoothing
+        Seconds that a change takes; the host ramps it.
+    automatable
+        Whether it can change while sound runs. What cannot is fixed by `prepare`.
+    silence
+        For dB: the minimum means amplitude 0.
+    """
+
+    id: str
+    default: Value
+    minimum: float = 0.0
+    maximum: float = 1.0
+    unit: str = ""
+    scale: str = "linear"
+    smoothing: float = 0.01
+    automatable: bool = True
+    choices: tuple[str, ...] = ()
+    silence: bool = False
+    doc: str = ""
+
+    def checked(self, value: Value, owner: str) -> Value:
+        """The value as this parameter's type, or `UserError` saying what it may be."""
+        if self.scale == "choice":
+            text = f"{value:g}" if isinstance(value, float) else str(value)
+            if text not in self.choices:
+                raise UserError(f"{owner}: {self.id}={text!r} is not one of {', '.join(self.choices)}")
+            return text
+        if isinstance(value, str) or (isinstance(value, bool) and (self.minimum, self.maximum) != (0.0, 1.0)):
+            raise UserError(f"{owner}: {self.id}={value!r} is not a number ({self.range})")
+        number = float(value)
+        if self.silence and number == -math.inf:
+            number = self.minimum
+        if self.scale == "integer" and number != round(number):
+            raise UserError(f"{owner}: {self.id}={number:g} is not a whole number ({self.range})")
+        if not self.minimum <= number <= self.maximum:
+            raise UserError(f"{owner}: {self.id}={number:g} is out of range ({self.range})")
+        return number
+
+    @property
+    def range(self) -> str:
+        """The accepted values, in words."""
+        if self.scale == "choice":
+            return " | ".join(self.choices)
+        unit = f" {self.unit}" if self.unit else ""
+        lowest = "-inf, or " if self.silence else ""
+        return f"{lowest}{self.minimum:g} to {self.maximum:g}{unit}"
+
+    def to_kernel(self, value: Value) -> float:
+        """What the kernel reads: linear amplitude for dB, the number of a choice, else the value itself."""
+        if self.scale == "choice":
+            return float(self.choices.index(str(value)))
+        number = float(value)
+        if self.scale == "dB":
+            return 0.0 if self.silence and number <= self.minimum else float(10.0 ** (number / 20.0))
+        return number
+
+
+class Processor:
+    """Base of every engine. See the module's text for the calls and their threads.
+
+    Parameters
+    ----------
+    **values
+        Parameters by id, in their units.
+
+    Raises
+    ------
+    UserError
+        Unknown parameter, or a value out of range.
+    """
+
+    id: ClassVar[str] = ""
+    version: ClassVar[int] = 1
+    summary: ClassVar[str] = ""
+    inputs: ClassVar[tuple[Port, ...]] = (Port("in"),)
+    outputs: ClassVar[tuple[Port, ...]] = (Port("out"),)
+    parameters: ClassVar[tuple[Parameter, ...]] = ()
+    rates: ClassVar[tuple[int, ...] | None] = None
+    """Accepted rates in Hz; None accepts every rate of the host."""
+    lane: ClassVar[int] = 0
+    fallback: ClassVar[str | None] = "out"
+    """The output that plays the first input, delayed, when the node is bypassed; the others, and sources, are silent."""
+    unity: ClassVar[Mapping[str, Value] | None] = {}
+    """Settings at which the outputs sum to the delayed input; None for a processor that has none (a source)."""
+    tolerance: ClassVar[float] = 0.0
+    """Largest difference from the independent reference of the tests; 0 is bit for bit."""
+    KERNEL: ClassVar[Kernel]
+
+    hop: int | None = None
+    """Block rule: None takes any size; a number takes exactly that many samples a call (the host re-blocks)."""
+
+    def __init__(self, **values: Value) -> None:
+        self.values = check_values(self.id, self.parameters, values, self.defaults(values))
+        self.rate = 0
+        self.block = 0
+        self.channels = 0
+        self.latency = 0
+        self.tail = 0
+        self._state: tuple[NDArray[Any], ...] = ()
+        self._fresh: tuple[NDArray[Any], ...] = ()
+        self._table = np.zeros((0, 4), np.int64)
+        self._ramps = np.zeros((0, 4))
+        self._context = np.zeros(3, np.int64)
+
+    def defaults(self, values: Mapping[str, Value]) -> Mapping[str, Value]:
+        """Defaults that depend on other values, such as those of a preset."""
+        return {}
+
+    def allocate(self) -> Sequence[NDArray[Any]]:
+        """State arrays (at most three dimensions, C-contiguous) for ``rate``, ``block`` and ``channels``; also sets
+        ``latency`` and ``tail``. Called by `prepare`; engines implement it."""
+        raise NotImplementedError
+
+    def prepare(self, rate: int, block: int, fixed: bool = False, channels: int = 2) -> None:
+        """Allocate and compile for a rate (Hz), blocks of at most ``block`` samples (exactly, if ``fixed``) and a
+        stream of ``channels`` channels.
+
+        Raises
+        ------
+        UserError
+            The rate or the channel count is not supported.
+        """
+        if not RATES[0] <= rate <= RATES[1] or (self.rates is not None and rate not in self.rates):
+            accepted = f"{RATES[0]} to {RATES[1]}" if self.rates is None else ", ".join(map(str, self.rates))
+            raise UserError(f"{self.id}: a rate of {rate} Hz is not supported ({accepted} Hz)")
+        if not 1 <= channels <= MAXIMUM_CHANNELS:
+            raise UserError(f"{self.id}: {channels} channels are not supported (1 to {MAXIMUM_CHANNELS})")
+        self.rate, self.block, self.fixed, self.channels = rate, block, fixed, channels
+        self.latency = self.tail = 0
+        self._state = tuple(self.allocate())
+        self._fresh = tuple(array.copy() for array in self._state)
+        self._table = state_table(self._state)
+        self._ramps = np.array(
+            [[target, target, 0.0, 0.0] for target in self.targets().values()], np.float64
+        ).reshape(-1, 4)
+        self._context = np.array([0, rate, 0], np.int64)
+        self.KERNEL.address  # noqa: B018 - compiles
+
+    def targets(self) -> dict[str, float]:
+        """Every parameter's value as the kernel reads it."""
+        return {parameter.id: parameter.to_kernel(self.values[parameter.id]) for parameter in self.parameters}
+
+    def kernel(self) -> tuple[int, NDArray[np.int64]]:
+        """Address of the kernel, and the table of its state arrays (kept alive by this object)."""
+        return self.KERNEL.address, self._table
+
+    def ports(self, which: Sequence[Port]) -> int:
+        """Number of channels of some ports together, for the prepared stream."""
+        return sum(self.channels if port.channels is None else port.channels for port in which)
+
+    def process(self, block: Block, out: Block) -> None:
+        """Run the kernel once, outside any graph.
+
+        Parameters
+        ----------
+        block
+            (input channels of all ports, samples) float32, C-contiguous.
+        out
+            (output channels of all ports, samples) float32, C-contiguous; overwritten.
+
+        Raises
+        ------
+        ValueError
+            The shapes are not those of the prepared ports, or the length is not the hop.
+        RuntimeError
+            The kernel reported a failure.
+        """
+        from rtaudio import kernel
+
+        expected = self.ports(self.inputs), self.ports(self.outputs)
+        n = out.shape[1]
+        if (block.shape[0], out.shape[0]) != expected or (block.shape[0] and block.shape[1] != n):
+            raise ValueError(f"{self.id}: blocks of {block.shape} and {out.shape}, want {expected} channels, equal lengths")
+        if n > self.block or (self.hop is not None and n != self.hop):
+            raise ValueError(f"{self.id}: {n} samples, want {self.hop or f'at most {self.block}'}")
+        inputs, outputs = kernel.addresses(block), kernel.addresses(out)
+        status = kernel.call(
+            self.KERNEL.address,
+            self._table.ctypes.data,
+            inputs.ctypes.data,
+            outputs.ctypes.data,
+            n,
+            self._ramps.ctypes.data,
+            self._context.ctypes.data,
+        )
+        self._context[0] += n
+        if status:
+            raise RuntimeError(f"{self.id}: the kernel failed with status {status}")
+
+    def reset(self) -> None:
+        """Make the state what `prepare` made it."""
+        for array, fresh in zip(self._state, self._fresh, strict=True):
+            array[...] = fresh
+        self._context[0] = 0
+
+    def release(self) -> None:
+        """Free the state. Only when nothing can run the kernel any more."""
+        self._state = self._fresh = ()
+        self._table = np.zeros((0, 4), np.int64)
+
+
+def check_values(
+    owner: str, parameters: Sequence[Parameter], values: Mapping[str, Value], defaults: Mapping[str, Value]
+) -> dict[str, Value]:
+    """Every parameter's value: the given one, else that of ``defaults``, else its own; `UserError` for an unknown
+    name or a value that does not fit."""
+    known = {parameter.id: parameter for parameter in parameters}
+    for name in values:
+        if name not in known:
+            raise UserError(f"{owner}: no parameter {name!r}{nearest(name, known)} ({', '.join(known) or 'none'})")
+    return {
+        name: parameter.checked(values.get(name, defaults.get(name, parameter.default)), owner)
+        for name, parameter in known.items()
+    }
+
+
+def state_table(arrays: Sequence[NDArray[Any]]) -> NDArray[np.int64]:
+    """The table that a kernel's ``state`` points to: per array its address and up to three dimensions."""
+    table = np.zeros((len(arrays), 4), np.int64)
+    for row, array in zip(table, arrays, strict=True):
+        if not array.flags.c_contiguous or array.ndim > 3:
+            raise ValueError(f"a state array must be C-contiguous with at most 3 dimensions, not {array.shape}")
+        row[0] = array.ctypes.data
+        row[1 : 1 + array.ndim] = array.shape
+    return table
