@@ -1,14 +1,15 @@
 """Harmonic/percussive separation by kernel additive modelling, one iteration, streaming.
 
-D. FitzGerald, A. Liutkus, Z. Rafii, B. Pardo, L. Daudet, "Harmonic/percussive separation using kernel additive
-modelling", ISSC 2014: Algorithm 1 with N = 1 and every spatial covariance R_j(f) = I. The proximity kernels are
-equations 11 (percussive: neighbouring bins of a frame) and 12 (harmonic: neighbouring frames of a bin); the
-spectrograms are medians over them (equation 10), the sources follow from the mixture by equation 7.
+D. FitzGerald, A. Liutkus, Z. Rafii, B. Pardo, L. Daudet, "Harmonic/percussive separation using kernel
+additive modelling", ISSC 2014: Algorithm 1 with N = 1 and every spatial covariance R_j(f) = I. The proximity
+kernels are equations 11 (percussive: neighbouring bins of a frame) and 12 (harmonic: neighbouring frames of a
+bin); the spectrograms are medians over them (equation 10), the sources follow from the mixture by equation 7.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,12 @@ from numpy.typing import NDArray
 
 from engines.medians import median_over_frequency, scratch, slide_sorted_columns
 from rtaudio.errors import UserError
-from rtaudio.kernel import channel, kernel, position, power_of_two, ring_read, ring_write
-from rtaudio.native import compiled, f32_matrix, f32_vector, f64_vector, i64_vector
+from rtaudio.kernel import channel, kernel, position
+from rtaudio.native import compiled, f32_cube, f32_matrix, f32_vector, f64_vector, i64_vector
 from rtaudio.processor import Parameter, Port, Processor, Value
 from rtaudio.stft import SIZES, check_sizes, fft_tables, inverse_real_fft, real_fft, windows
 
-HARMONIC, PERCUSSIVE = 0, 1
+HOPS = ("64", "128", "256", "512", "1024", "2048")
 
 # State arrays.
 (
@@ -30,134 +31,149 @@ HARMONIC, PERCUSSIVE = 0, 1
     SPLIT,
     WORK,
     FRAME,  # (n_fft,)
-    HISTORY,  # (channels, n_fft): the last input samples
+    HISTORY,  # (channels, 2 * samples kept): every sample twice, so that any window of it is one view
     RE,  # (channels * frames kept, bins): spectra that wait for their look-ahead
     IM,
     ENERGY,  # (groups * harmonic kernel, bins): spectrogram of the frames in the time medians
     COLUMNS,  # (2 * groups * harmonic kernel, bins): the same values, sorted per bin
     ACROSS,  # (groups * frames kept, bins): frequency medians
-    MASKS,  # (2, bins)
+    MASK,  # (bins,)
     MASKED,  # (2, bins): real and imaginary part
     PADDED,
     ROWS,
-    OVERLAP,  # (2 * channels, n_fft): overlap-added harmonic and percussive output
-    DELAYED,  # (channels, power of two): input on its way to the outputs
-    SHAPE,  # hop, synthesis, look-ahead, kernel sizes, linked, hard, residual
+    OVERLAP,  # (2, channels * masked outputs, synthesis): overlap-added output, before and after a frame
+    SHAPE,  # hop, look-ahead, latency, kernel sizes, linked, hard, residual
     SHARPNESS,  # power, margins
-) = range(19)
+) = range(18)
 
-LOUDEST = np.float32(1e15)
-"""Analysis clamps samples here, +300 dBFS, so that no finite input overflows the spectrogram."""
+LOUDEST = np.float32(1e12)
+"""Analysis takes samples beyond this, +240 dBFS, and those that are not finite for silence, so that the
+spectrogram and its sums stay finite."""
 SILENT = np.float32(1e-37)
 """Below this sum of the medians a bin belongs to nobody."""
 
 
 @compiled
-def make_masks(along: Any, across: Any, masks: Any, power: float, harmonic_margin: float, percussive_margin: float, hard: bool) -> None:
-    """Masks of equation 7 with R = I, from medians of the energy along time and across frequency.
+def make_mask(own: Any, other: Any, mask: Any, power: float, margin: float, split: float, hard: bool) -> None:
+    """Mask of a source by equation 7 with R = I: ``own**power / (own**power + (margin * other)**power)``.
 
-    ``mask = own**p / (own**p + (margin * other)**p)`` on magnitudes. Where both medians vanish the bin is split evenly,
-    or left to the residual if there is a margin. ``hard`` gives the bin to whichever is larger.
+    Parameters
+    ----------
+    own, other
+        (bins,) float32, spectrograms of the source and of the other one, as energies; power and margin
+        apply to their square roots.
+    mask
+        (bins,) float32; overwritten.
+    power, margin
+        Exponent, and what the other source is multiplied with.
+    split
+        The mask where both spectrograms vanish.
+    hard
+        All or nothing, to the larger.
     """
-    harmonic, percussive = masks[HARMONIC], masks[PERCUSSIVE]
-    # The medians are of energies, the square of magnitudes.
-    harmonic_weight, percussive_weight = np.float32(harmonic_margin**2), np.float32(percussive_margin**2)
-    split = np.float32(0.5) if harmonic_margin == 1.0 and percussive_margin == 1.0 else np.float32(0.0)
+    weight, both_vanish = np.float32(margin**2), np.float32(split)
     one, nothing = np.float32(1), np.float32(0)
-    for f in range(along.shape[0]):
-        h, p = along[f], across[f]
-        if hard:
-            harmonic[f] = one if h > p * harmonic_weight else nothing
-            percussive[f] = one if p > h * percussive_weight else nothing
-            if split > nothing:
-                percussive[f] = one - harmonic[f]
-        elif power == 2.0:
-            total_h, total_p = h + p * harmonic_weight, p + h * percussive_weight
-            harmonic[f] = h / total_h if total_h > SILENT else split
-            percussive[f] = p / total_p if total_p > SILENT else split
-        else:
-            exponent = 0.5 * power
-            own_h, own_p = h**exponent, p**exponent
-            other_h, other_p = (h * percussive_weight) ** exponent, (p * harmonic_weight) ** exponent
-            harmonic[f] = np.float32(own_h / (own_h + other_p)) if h + p > SILENT else split
-            percussive[f] = np.float32(own_p / (own_p + other_h)) if h + p > SILENT else split
+    if hard:
+        for f in range(mask.shape[0]):
+            mask[f] = one if own[f] > other[f] * weight else nothing
+    elif power == 2.0:
+        for f in range(mask.shape[0]):
+            total = own[f] + other[f] * weight
+            mask[f] = own[f] / total if total > SILENT else both_vanish
+    else:
+        for f in range(mask.shape[0]):
+            weighted = other[f] * weight
+            share = 1.0 / (1.0 + (np.float64(weighted) / np.float64(own[f])) ** (0.5 * power))
+            mask[f] = np.float32(share) if own[f] + weighted > SILENT else both_vanish
 
 
 @compiled
-def _analyse(state: int, c: int, slot: int, x: Any) -> None:
-    """Shift a hop into a channel's history and write its spectrum to a slot."""
+def _analyse(state: int, c: int, slot: int, at: int, x: Any) -> None:
+    """Add a hop to a channel's history and write its spectrum to a slot."""
     history = f32_matrix(state, HISTORY)[c]
     frame, window = f32_vector(state, FRAME), f32_matrix(state, WINDOWS)[0]
-    hop, n_fft = x.shape[0], frame.shape[0]
-    for i in range(n_fft - hop):
-        history[i] = history[i + hop]
+    kept, hop = history.shape[0] // 2, x.shape[0]
+    begin = at % kept
+    end = begin + kept + hop
+    once, again = history[begin : begin + hop], history[begin + kept : end]
     for i in range(hop):
-        history[n_fft - hop + i] = min(max(x[i], -LOUDEST), LOUDEST)
-    for i in range(n_fft):
-        frame[i] = history[i] * window[i]
-    real_fft(
-        frame,
-        f32_matrix(state, RE)[slot],
-        f32_matrix(state, IM)[slot],
-        f32_matrix(state, WORK),
-        f32_matrix(state, TURNS),
-        f32_matrix(state, SPLIT),
-    )
+        once[i] = x[i]
+        again[i] = x[i]
+    past = history[end - frame.shape[0] : end]
+    for i in range(frame.shape[0]):
+        frame[i] = past[i] * window[i] if abs(past[i]) <= LOUDEST else np.float32(0)
+    re, im = f32_matrix(state, RE)[slot], f32_matrix(state, IM)[slot]
+    work, turns, split = f32_matrix(state, WORK), f32_matrix(state, TURNS), f32_matrix(state, SPLIT)
+    real_fft(frame, re, im, work, turns, split)
 
 
 @compiled
-def _synthesise(state: int, slot: int, source: int, overlap: Any, synthesis: int) -> None:
-    """Overlap-add the masked spectrum of a slot."""
+def _synthesise(state: int, slot: int, row: int, parity: int, y: Any) -> None:
+    """Overlap-add the masked spectrum of a slot and give out the first hop."""
     re, im = f32_matrix(state, RE)[slot], f32_matrix(state, IM)[slot]
-    mask, masked = f32_matrix(state, MASKS)[source], f32_matrix(state, MASKED)
+    mask, masked = f32_vector(state, MASK), f32_matrix(state, MASKED)
     masked_re, masked_im = masked[0], masked[1]
     for f in range(mask.shape[0]):
         masked_re[f] = re[f] * mask[f]
         masked_im[f] = im[f] * mask[f]
-    frame, window = f32_vector(state, FRAME), f32_matrix(state, WINDOWS)[1]
-    inverse_real_fft(
-        masked_re, masked_im, frame, f32_matrix(state, WORK), f32_matrix(state, TURNS), f32_matrix(state, SPLIT)
-    )
+    frame, overlap = f32_vector(state, FRAME), f32_cube(state, OVERLAP)
+    work, turns, split = f32_matrix(state, WORK), f32_matrix(state, TURNS), f32_matrix(state, SPLIT)
+    inverse_real_fft(masked_re, masked_im, frame, work, turns, split)
+    hop, synthesis = y.shape[0], overlap.shape[2]
     begin = frame.shape[0] - synthesis
-    for i in range(synthesis):
-        overlap[i] += frame[begin + i] * window[begin + i]
+    last, window = frame[begin:], f32_matrix(state, WINDOWS)[1][begin:]
+    before, after = overlap[1 - parity, row][hop:], overlap[parity, row]
+    for i in range(synthesis - hop):
+        after[i] = before[i] + last[i] * window[i]
+    for i in range(synthesis - hop, synthesis):
+        after[i] = last[i] * window[i]
+    for i in range(hop):
+        y[i] = after[i]
 
 
 @compiled
-def _emit(overlap: Any, y: Any, synthesis: int) -> None:
-    """Give out the first hop of an overlap-add buffer and shift it."""
-    hop = y.shape[0]
-    for i in range(hop):
-        y[i] = overlap[i]
-    for i in range(synthesis - hop):
-        overlap[i] = overlap[i + hop]
-    for i in range(synthesis - hop, synthesis):
-        overlap[i] = np.float32(0)
+def _complete(state: int, c: int, at: int, harmonic: Any, percussive: Any, rest: Any) -> None:
+    """Write what the masked outputs lack to the delayed input of a channel."""
+    history, shape = f32_matrix(state, HISTORY)[c], i64_vector(state, SHAPE)
+    kept, hop, latency, residual = history.shape[0] // 2, shape[0], shape[2], shape[7]
+    begin = at % kept + kept - latency
+    x = history[begin : begin + hop]
+    if residual:
+        for i in range(hop):
+            rest[i] = x[i] - (harmonic[i] + percussive[i])
+    else:
+        for i in range(hop):
+            percussive[i] = x[i] - harmonic[i]
+            rest[i] = np.float32(0)
 
 
 @kernel
 def hpss_kernel(state: int, inputs: int, outputs: int, n: int, params: int, context: int) -> int:
-    hop, synthesis, lookahead, along_size, across_size, linked, hard, residual = i64_vector(state, SHAPE)
-    power, harmonic_margin, percussive_margin = f64_vector(state, SHARPNESS)
+    """The kernel of `Hpss`: one hop."""
+    # By index: unpacking an array raises when its length is another.
+    shape, sharpness = i64_vector(state, SHAPE), f64_vector(state, SHARPNESS)
+    hop, lookahead, along_size, across_size = shape[0], shape[1], shape[3], shape[4]
+    linked, hard, residual = shape[5] != 0, shape[6] != 0, shape[7] != 0
+    power, harmonic_margin, percussive_margin = sharpness[0], sharpness[1], sharpness[2]
+    split = 0.0 if residual else 0.5
     channels = f32_matrix(state, HISTORY).shape[0]
     groups = 1 if linked else channels
-    energies, columns, across = f32_matrix(state, ENERGY), f32_matrix(state, COLUMNS), f32_matrix(state, ACROSS)
-    masks = f32_matrix(state, MASKS)
-    re, im = f32_matrix(state, RE), f32_matrix(state, IM)
-    bins = masks.shape[1]
+    energies, columns = f32_matrix(state, ENERGY), f32_matrix(state, COLUMNS)
+    re, im, acrosses = f32_matrix(state, RE), f32_matrix(state, IM), f32_matrix(state, ACROSS)
+    padded, rows = f32_vector(state, PADDED), f32_matrix(state, ROWS)
+    mask, entering = f32_vector(state, MASK), f32_matrix(state, MASKED)[0]
+    bins = mask.shape[0]
     at = position(context)
     frame_number = at // hop
-    kept = lookahead + 1
-    now, then = frame_number % kept, (frame_number + 1) % kept
+    now, then = frame_number % (lookahead + 1), (frame_number + 1) % (lookahead + 1)
     place = frame_number % along_size
-    sorted_now = frame_number & 1
-    entering = f32_matrix(state, MASKED)[0]
-    latency = synthesis - hop + lookahead * hop
+    parity = frame_number & 1
 
     for c in range(channels):
-        _analyse(state, c, now * channels + c, channel(inputs, c, n))
+        _analyse(state, c, now * channels + c, at, channel(inputs, c, n))
     for group in range(groups):
-        # Step 4c with R = I: z = tr(C) / I, the mean energy over the channels that share a mask.
+        # Step 4c with R = I: z = tr(C) / I, the mean energy of the channels that share a mask, in which 1 / I
+        # cancels.
         first, last = (0, channels) if linked else (group, group + 1)
         for f in range(bins):
             entering[f] = np.float32(0)
@@ -165,66 +181,54 @@ def hpss_kernel(state: int, inputs: int, outputs: int, n: int, params: int, cont
             x, y = re[now * channels + c], im[now * channels + c]
             for f in range(bins):
                 entering[f] += x[f] * x[f] + y[f] * y[f]
-        oldest = energies[group * along_size + place]
-        begin_now = (sorted_now * groups + group) * along_size
-        begin_next = ((1 - sorted_now) * groups + group) * along_size
-        slide_sorted_columns(
-            columns[begin_now : begin_now + along_size],
-            columns[begin_next : begin_next + along_size],
-            oldest,
-            entering,
-        )
+        # Step 4d: the medians of z over the kernels.
+        energy = energies[group * along_size + place]
+        before, after = ((1 - parity) * groups + group) * along_size, (parity * groups + group) * along_size
+        moved = columns[after : after + along_size]
+        slide_sorted_columns(columns[before : before + along_size], moved, energy, entering)
         for f in range(bins):
-            oldest[f] = entering[f]
-        median_over_frequency(
-            oldest, across[now * groups + group], across_size, f32_vector(state, PADDED), f32_matrix(state, ROWS)
-        )
-        make_masks(
-            columns[begin_next + along_size // 2],
-            across[then * groups + group],
-            masks,
-            power,
-            harmonic_margin,
-            percussive_margin,
-            hard != 0,
-        )
+            energy[f] = entering[f]
+        median_over_frequency(energy, acrosses[now * groups + group], across_size, padded, rows)
+        # Step 3: the sources of the frame that has had its look-ahead.
+        along, across = moved[along_size // 2], acrosses[then * groups + group]
+        make_mask(along, across, mask, power, harmonic_margin, split, hard)
         for c in range(first, last):
-            harmonic, percussive, rest = (
-                channel(outputs, c, n),
-                channel(outputs, channels + c, n),
-                channel(outputs, 2 * channels + c, n),
-            )
-            overlap = f32_matrix(state, OVERLAP)
-            _synthesise(state, then * channels + c, HARMONIC, overlap[c], synthesis)
-            _emit(overlap[c], harmonic, synthesis)
-            delayed = f32_matrix(state, DELAYED)[c]
-            ring_write(delayed, at, channel(inputs, c, n), n)
-            ring_read(delayed, at - latency, rest, n)
-            if residual:
-                _synthesise(state, then * channels + c, PERCUSSIVE, overlap[channels + c], synthesis)
-                _emit(overlap[channels + c], percussive, synthesis)
-                for i in range(n):
-                    rest[i] -= harmonic[i] + percussive[i]
-            else:
-                for i in range(n):
-                    percussive[i] = rest[i] - harmonic[i]
-                    rest[i] = np.float32(0)
+            _synthesise(state, then * channels + c, c, parity, channel(outputs, c, n))
+        if residual:
+            make_mask(across, along, mask, power, percussive_margin, split, hard)
+            for c in range(first, last):
+                row = channels + c
+                _synthesise(state, then * channels + c, row, parity, channel(outputs, row, n))
+    for c in range(channels):
+        harmonic, percussive = channel(outputs, c, n), channel(outputs, channels + c, n)
+        _complete(state, c, at, harmonic, percussive, channel(outputs, 2 * channels + c, n))
     return 0
 
 
 PRESETS: dict[str, dict[str, Value]] = {
     "live": {"n_fft": "4096", "hop": "256", "synthesis": "512", "lookahead": 0},
-    "balanced": {"n_fft": "4096", "hop": "512", "synthesis": "1024", "lookahead": 8},
+    "balanced": {
+        "n_fft": "4096",
+        "hop": "1024",
+        "synthesis": "2048",
+        "lookahead": 4,
+        "harmonic_kernel": 9,
+        "percussive_kernel": 9,
+    },
     "quality": {"n_fft": "4096", "hop": "1024", "synthesis": "4096", "lookahead": 8},
 }
+"""At 44.1 kHz 5.8, 116 and 255 ms late. ``quality`` is the paper's evaluation (section IV)."""
+
+_number = partial(Parameter, automatable=False)
+_choice = partial(Parameter, scale="choice", automatable=False)
 
 
 class Hpss(Processor):
     """Harmonic, percussive and residual parts of the input.
 
-    The three outputs sum to the input, delayed by ``synthesis - hop + lookahead * hop`` samples. Without margins the
-    residual is silent. ``channels=linked`` gives all channels one mask (Algorithm 1 with R = I), ``independent`` one
-    each.
+    The three outputs sum to the input, delayed by ``synthesis - hop + lookahead * hop`` samples. Without
+    margins the residual is silent. ``channels=linked`` gives all channels one mask (Algorithm 1 with R = I),
+    ``independent`` one each. With a hard mask what is equally harmonic and percussive is percussive.
 
     Raises
     ------
@@ -238,19 +242,39 @@ class Hpss(Processor):
     fallback = "harmonic"
     tolerance = 1e-6
     parameters = (
-        Parameter("preset", "live", scale="choice", choices=tuple(PRESETS), automatable=False, doc="sets the defaults of the lengths and the look-ahead"),
-        Parameter("channels", "linked", scale="choice", choices=("linked", "independent"), automatable=False, doc="one mask for all channels, or one each"),
-        Parameter("n_fft", "4096", unit="samples", scale="choice", choices=tuple(map(str, SIZES)), automatable=False, doc="analysis window"),
-        Parameter("hop", "256", unit="samples", scale="choice", choices=("64", "128", "256", "512", "1024", "2048"), automatable=False, doc="samples between frames"),
-        Parameter("synthesis", "512", unit="samples", scale="choice", choices=("128", *map(str, SIZES)), automatable=False, doc="synthesis window; shorter than n_fft gives the asymmetric pair"),
-        Parameter("lookahead", 0, 0, 32, "frames", "integer", automatable=False, doc="frames after the present one in the time median"),
-        Parameter("harmonic_kernel", 17, 3, 65, "frames", "integer", automatable=False, doc="time median, odd (equation 12)"),
-        Parameter("percussive_kernel", 17, 3, 129, "bins", "integer", automatable=False, doc="frequency median, odd (equation 11)"),
-        Parameter("mask", "soft", scale="choice", choices=("soft", "hard"), automatable=False, doc="Wiener mask, or all or nothing"),
-        Parameter("power", 2.0, 0.5, 8.0, automatable=False, doc="exponent of the magnitudes in the soft mask"),
-        Parameter("harmonic_margin", 1.0, 1.0, 16.0, automatable=False, doc="above 1 leaves what is not clearly harmonic to the residual"),
-        Parameter("percussive_margin", 1.0, 1.0, 16.0, automatable=False, doc="above 1 leaves what is not clearly percussive to the residual"),
-    )  # fmt: skip
+        _choice("preset", "live", choices=tuple(PRESETS), doc="sets the defaults of lengths and kernels"),
+        _choice("channels", "linked", choices=("linked", "independent"), doc="one mask for all, or one each"),
+        _choice("n_fft", "4096", unit="samples", choices=tuple(map(str, SIZES)), doc="analysis window"),
+        _choice("hop", "256", unit="samples", choices=HOPS, doc="between frames"),
+        _choice(
+            "synthesis",
+            "512",
+            unit="samples",
+            choices=("128", *map(str, SIZES)),
+            doc="synthesis window; shorter than n_fft gives the asymmetric pair",
+        ),
+        _number("lookahead", 0, 0, 32, "frames", "integer", doc="after the present one in the time median"),
+        _number("harmonic_kernel", 17, 3, 65, "frames", "integer", doc="time median, odd (equation 12)"),
+        _number(
+            "percussive_kernel", 17, 3, 129, "bins", "integer", doc="frequency median, odd (equation 11)"
+        ),
+        _choice("mask", "soft", choices=("soft", "hard"), doc="Wiener mask, or all or nothing"),
+        _number("power", 2.0, 0.5, 8.0, doc="exponent of the magnitudes in the soft mask"),
+        _number(
+            "harmonic_margin",
+            1.0,
+            1.0,
+            16.0,
+            doc="above 1 leaves what is not clearly harmonic to the residual",
+        ),
+        _number(
+            "percussive_margin",
+            1.0,
+            1.0,
+            16.0,
+            doc="above 1 leaves what is not clearly percussive to the residual",
+        ),
+    )
     KERNEL = hpss_kernel
 
     def __init__(self, **values: Value) -> None:
@@ -261,61 +285,54 @@ class Hpss(Processor):
         sizes = int(self.values["harmonic_kernel"]), int(self.values["percussive_kernel"])
         for name, size in zip(("harmonic_kernel", "percussive_kernel"), sizes, strict=True):
             if size % 2 == 0:
-                raise UserError(f"hpss: {name}={size} is even: the median needs an odd size, such as {size + 1}")
+                raise UserError(
+                    f"hpss: {name}={size} is even: the median needs an odd size, such as {size + 1}"
+                )
         if self.lookahead > sizes[0] // 2:
             raise UserError(
-                f"hpss: lookahead={self.lookahead} is more than half of harmonic_kernel={sizes[0]}: use {sizes[0] // 2} or less"
+                f"hpss: lookahead={self.lookahead} is more than half of harmonic_kernel={sizes[0]}: "
+                f"use {sizes[0] // 2} or less"
             )
         for problem in check_sizes(self.n_fft, self.hop, self.synthesis):
             raise UserError(f"hpss: {problem}")
         self.sizes = sizes
 
     def defaults(self, values: Mapping[str, Value]) -> Mapping[str, Value]:
-        """Lengths and look-ahead of the preset."""
+        """Lengths and kernels of the preset."""
         return PRESETS.get(str(values.get("preset", "live")), {})
 
     def allocate(self) -> Sequence[NDArray[Any]]:
-        n_fft, bins, kept = self.n_fft, self.n_fft // 2 + 1, self.lookahead + 1
-        hop = int(self.values["hop"])
+        """State: see the names of the arrays at the top of this module."""
+        n_fft, hop = self.n_fft, int(self.values["hop"])
+        synthesis, lookahead = self.synthesis, self.lookahead
+        bins, kept = n_fft // 2 + 1, lookahead + 1
         linked = self.values["channels"] == "linked"
         groups = 1 if linked else self.channels
         margins = float(self.values["harmonic_margin"]), float(self.values["percussive_margin"])
-        symmetric = self.synthesis == n_fft
-        analysis, synthesis = windows(n_fft, hop, None if symmetric else self.synthesis)
-        self.latency = self.synthesis - hop + self.lookahead * hop
-        self.tail = n_fft - self.latency if n_fft > self.latency else 0
-        padded, rows = scratch(bins, self.sizes[1])
-        zeros = [(self.channels * kept, bins)] * 2 + [(groups * self.sizes[0], bins), (2 * groups * self.sizes[0], bins)]
-        zeros += [(groups * kept, bins), (2, bins), (2, bins)]
-        re, im, energy, columns, across, masks, masked = (np.zeros(shape, np.float32) for shape in zeros)
-        return (
-            np.stack([analysis, synthesis]),
-            *fft_tables(n_fft),
-            np.zeros((4, n_fft // 2), np.float32),
-            np.zeros(n_fft, np.float32),
-            np.zeros((self.channels, n_fft), np.float32),
-            re,
-            im,
-            energy,
-            columns,
-            across,
-            masks,
-            masked,
-            padded,
-            rows,
-            np.zeros((2 * self.channels, n_fft), np.float32),
-            np.zeros((self.channels, power_of_two(self.latency + hop)), np.float32),
-            np.array(
-                [
-                    hop,
-                    self.synthesis,
-                    self.lookahead,
-                    *self.sizes,
-                    linked,
-                    self.values["mask"] == "hard",
-                    max(margins) > 1.0,
-                ],
-                np.int64,
-            ),
-            np.array([float(self.values["power"]), *margins]),
-        )
+        residual = max(margins) > 1.0
+        self.latency = synthesis - hop + lookahead * hop
+        self.tail = n_fft - 1  # The last frame that holds the last sample may begin with it.
+        zeros = {
+            WORK: (4, n_fft // 2),
+            FRAME: (n_fft,),
+            HISTORY: (self.channels, 2 * max(n_fft, self.latency + hop)),
+            RE: (self.channels * kept, bins),
+            IM: (self.channels * kept, bins),
+            ENERGY: (groups * self.sizes[0], bins),
+            COLUMNS: (2 * groups * self.sizes[0], bins),
+            ACROSS: (groups * kept, bins),
+            MASK: (bins,),
+            MASKED: (2, bins),
+            OVERLAP: (2, self.channels * (2 if residual else 1), synthesis),
+        }
+        arrays: dict[int, NDArray[Any]] = {
+            place: np.zeros(shape, np.float32) for place, shape in zeros.items()
+        }
+        arrays[WINDOWS] = np.stack(windows(n_fft, hop, synthesis))
+        arrays[TURNS], arrays[SPLIT] = fft_tables(n_fft)
+        arrays[PADDED], arrays[ROWS] = scratch(bins, self.sizes[1])
+        hard = self.values["mask"] == "hard"
+        shape = [hop, lookahead, self.latency, *self.sizes, linked, hard, residual]
+        arrays[SHAPE] = np.array(shape, np.int64)
+        arrays[SHARPNESS] = np.array([float(self.values["power"]), *margins])
+        return [arrays[place] for place in range(len(arrays))]

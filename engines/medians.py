@@ -9,7 +9,7 @@ import numpy as np
 from rtaudio.native import compiled
 
 NETWORK_SIZE = 17
-"""Kernel size of the frequency median that has its own network; others take `median_by_insertion`."""
+"""Kernel size of the frequency median that has its own network, as has 9; others take insertion."""
 NETWORK_ROWS = 26
 """Rows of scratch that `median_over_frequency` needs."""
 
@@ -78,20 +78,45 @@ def mirror(values: Any, padded: Any, half: int) -> None:
 
 
 @compiled
-def _median_17(padded: Any, out: Any, rows: Any, bins: int) -> None:
-    """Median of 17: every window is a sorted block of 8, the centre, and the sorted block of 8 that starts 9 later.
+def _clamp(centre: Any, low: Any, high: Any, out: Any, bins: int) -> None:
+    for f in range(bins):
+        value = centre[f] if centre[f] > low[f] else low[f]
+        out[f] = value if value < high[f] else high[f]
 
-    Batcher's odd-even merges sort all blocks of 8 at once; each block serves two windows. The median of 8 + 1 + 8
-    sorted values is the centre clamped between the largest of ``min(left[i], right[7 - i])`` and the smallest of
-    ``max(left[i], right[7 - i])``.
-    """
-    m = bins + 16
-    _sort_pair(padded, padded[1:], rows[0], rows[1], m - 1)
-    n = m - 3
+
+@compiled
+def _sort_blocks_of_4(padded: Any, rows: Any, n: int) -> None:
+    """Sort ``n`` overlapping blocks of 4 by odd-even merges, into rows 2, 6, 7, 5."""
+    _sort_pair(padded, padded[1:], rows[0], rows[1], n + 2)
     _sort_pair(rows[0], rows[0][2:], rows[2], rows[3], n)
     _sort_pair(rows[1], rows[1][2:], rows[4], rows[5], n)
     _sort_pair(rows[3], rows[4], rows[6], rows[7], n)
-    n = m - 7
+
+
+@compiled
+def _median_9(padded: Any, out: Any, rows: Any, bins: int) -> None:
+    """Median of 9: as `_median_17` with blocks of 4."""
+    _sort_blocks_of_4(padded, rows, bins + 5)
+    s0, s1, s2, s3 = rows[2], rows[6], rows[7], rows[5]
+    low, high = rows[0], rows[1]
+    _sort_pair(s0, s3[5:], low, high, bins)
+    _narrow(s1, s2[5:], low, high, bins)
+    _narrow(s2, s1[5:], low, high, bins)
+    _narrow(s3, s0[5:], low, high, bins)
+    _clamp(padded[4:], low, high, out, bins)
+
+
+@compiled
+def _median_17(padded: Any, out: Any, rows: Any, bins: int) -> None:
+    """Median of 17: a window is a sorted block of 8, the centre, and the sorted block of 8 that starts 9
+    later.
+
+    Batcher's odd-even merges sort all blocks of 8 at once; each block serves two windows. The median of
+    8 + 1 + 8 sorted values is the centre clamped between the largest of ``min(left[i], right[7 - i])`` and
+    the smallest of ``max(left[i], right[7 - i])``.
+    """
+    _sort_blocks_of_4(padded, rows, bins + 13)
+    n = bins + 9
     _sort_pair(rows[2], rows[2][4:], rows[8], rows[9], n)
     _sort_pair(rows[7], rows[7][4:], rows[10], rows[11], n)
     _sort_pair(rows[9], rows[10], rows[12], rows[13], n)
@@ -112,10 +137,7 @@ def _median_17(padded: Any, out: Any, rows: Any, bins: int) -> None:
     _narrow(s5, s2[9:], low, high, bins)
     _narrow(s6, s1[9:], low, high, bins)
     _narrow(s7, s0[9:], low, high, bins)
-    for f in range(bins):
-        centre = padded[f + 8]
-        centre = centre if centre > low[f] else low[f]
-        out[f] = centre if centre < high[f] else high[f]
+    _clamp(padded[8:], low, high, out, bins)
 
 
 @compiled
@@ -162,10 +184,13 @@ def median_over_frequency(values: Any, out: Any, size: int, padded: Any, rows: A
     mirror(values, padded, size // 2)
     if size == NETWORK_SIZE:
         _median_17(padded, out, rows, bins)
+    elif size == 9:
+        _median_9(padded, out, rows, bins)
     else:
         _median_by_insertion(padded, out, rows[0], size, bins)
 
 
 def scratch(bins: int, size: int) -> tuple[np.ndarray[Any, np.dtype[np.float32]], ...]:
     """``padded`` and ``rows`` for `median_over_frequency`."""
-    return np.zeros(bins + max(size, NETWORK_SIZE), np.float32), np.zeros((NETWORK_ROWS, bins + 32), np.float32)
+    padded = np.zeros(bins + max(size, NETWORK_SIZE), np.float32)
+    return padded, np.zeros((NETWORK_ROWS, bins + 32), np.float32)

@@ -21,7 +21,11 @@ class Remix(Composite):
         *(f"{stem} -> out" for stem in STEMS),
     )
     mapped = (
-        *(Mapped(f"{stem}_{control}", stem, control) for stem in STEMS for control in ("gain", "pan", "mute")),
+        *(
+            Mapped(f"{stem}_{control}", stem, control)
+            for stem in STEMS
+            for control in ("gain", "pan", "mute")
+        ),
         *(Mapped(parameter.id, "hpss", parameter.id) for parameter in Hpss.parameters),
     )
     tolerance = Hpss.tolerance

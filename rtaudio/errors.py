@@ -1,15 +1,17 @@
-"""Errors that a user can cause and put right."""
+"""Errors that a user can mend: one line each, what was wrong, with the value, and what to do."""
 
-import difflib
+from __future__ import annotations
+
 from collections.abc import Iterable
+from difflib import get_close_matches
 
 
 class UserError(Exception):
-    """A mistake of the user's, in one line: what was wrong, with the value, and what to do."""
+    """A mistake in what the user gave. The command line prints it, no traceback, and exits with status 2."""
 
 
 class FileError(UserError):
-    """A file or folder that cannot be read or written, in one line that names it."""
+    """A file or folder that cannot be read or written."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -25,7 +27,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     Returns
     -------
     str
-        ``", did you mean 'gain'?"``, to go at the end of a message, or ``""`` when no known name is close.
+        ``", did you mean 'gain'?"``, to end a message with, or ``""`` when no known name is close.
     """
-    match = difflib.get_close_matches(name, known, n=1)
-    return f", did you mean {match[0]!r}?" if match else ""
+    found = get_close_matches(name, known, n=1)
+    return f", did you mean {found[0]!r}?" if found else ""

@@ -1,13 +1,13 @@
 """The compiled walk: one call runs every step of a plan on one block, without the GIL, the heap or a lock.
 
-A plan is a table of int64 rows, one per step, in the order they run. A step's kernel reads and writes buffers at fixed
-addresses. A step that belongs to a node also has a stage, which bypasses (a crossfade into the input, delayed by the
-node's latency), mutes, and takes over at once when the kernel fails.
+A plan is a table of int64 rows, one per step, in the order they run. A step's kernel reads and writes
+buffers at fixed addresses. A step that belongs to a node also has a stage, which bypasses (a crossfade into
+the input, delayed by the node's latency), mutes, and takes over at once when the kernel fails.
 """
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numba
@@ -28,7 +28,7 @@ from rtaudio.native import (
     restore_float_mode,
     store_release,
 )
-from rtaudio.ring import ring_pop, ring_push, ring_readable
+from rtaudio.ring import Ring, ring_pop, ring_push
 
 # Words of a step's row.
 (
@@ -40,24 +40,25 @@ from rtaudio.ring import ring_pop, ring_push, ring_readable
     N_OUTPUTS,
     RAMPS,  # float64[N_RAMPS, RAMP_WORDS]; a node's last two are WET and AUDIBLE
     N_RAMPS,
-    HOP,  # events wait for a multiple of this position
+    HOP,  # changes of parameters wait for a multiple of this position
+    ORIGIN,  # position at which the node's own time begins: the re-blocking latency before it
     STAGED,  # 1: belongs to a node
     DRY,  # address of the dry input of each output channel, or 0 for silence: int64[N_OUTPUTS]
     DRY_LINES,  # delay lines of the dry inputs: float32[N_OUTPUTS, DRY_SIZE]
     DRY_SIZE,
     DRY_DELAY,
     DRY_BLOCK,  # scratch: float32[block]
-    LAST,  # last sample played and de-click offset of each output channel: float32[2, N_OUTPUTS]
+    LAST,  # last sample played, its fallback, de-click offset of each output channel: float32[3, N_OUTPUTS]
     DECLICK_FROM,  # position at which the offset began to decay
     DECLICK,  # length of the decay in samples
-    FAILED,  # 1 from a failure until the control thread re-arms the node
+    FAILED,  # 1 from a failure until control sends the event that re-arms the node, 2 until it takes effect
     FAILURES,
-    FAILED_AT,
-    STATUS,
+    FAILED_AT,  # position of the last failure
+    STATUS,  # of the kernel then; 0: its output was not finite
     TIMES,  # histogram of the step's time: int64[TIME_BINS]
     LONGEST,  # ns
     ROW_WORDS,
-) = range(25)
+) = range(26)
 
 # Words of the stream that a device callback's user pointer leads to.
 (
@@ -75,8 +76,9 @@ from rtaudio.ring import ring_pop, ring_push, ring_readable
     FILE,  # input from a file: ring of interleaved samples, or 0
     FILE_ENDED,  # 1: the ring holds all that is left
     RECORD,  # ring of the interleaved output, or 0
-    IN_BLOCK,  # scratch: float32[block * max(IN_CHANNELS, OUT_CHANNELS)]
+    IN_BLOCK,  # input from the file, or silence where there is none: float32[block * IN_CHANNELS]
     CALLBACKS,
+    REFUSED,  # callbacks whose length is not a whole number of blocks: silent
     NON_FINITE,  # input samples replaced by 0
     OVER_FULL_SCALE,  # output samples beyond -1 to 1
     FILE_UNDERFLOWS,  # input samples that the file reader was too late for
@@ -84,11 +86,15 @@ from rtaudio.ring import ring_pop, ring_push, ring_readable
     CALLBACK_TIMES,
     CALLBACK_LONGEST,
     STREAM_WORDS,
-) = range(23)
+) = range(24)
 
-EVENT_WORDS = 6
-AT, ROW, INDEX, TARGET, LENGTH, REARM = range(EVENT_WORDS)
-"""An event: position (-1: now), row, ramp, target in the kernel's unit, ramp length in samples, 1 to re-arm a node."""
+LOUDEST = np.float32(1e12)
+"""Input samples beyond this, +240 dBFS, count as not finite, so that no sum or gain in a graph overflows."""
+
+EVENT_WORDS = 7
+AT, ROW, INDEX, TARGET, LENGTH, WAIT, REARM = range(EVENT_WORDS)
+"""An event: position in the row's own time (-1: now), row, ramp, target in the kernel's unit, ramp length in
+samples, samples from the event to the start of the ramp, 1 to re-arm a node."""
 PENDING_EVENTS = 4096
 
 TIME_BINS = 512
@@ -121,112 +127,158 @@ def _all_finite(address: int, n: int) -> bool:
 
 
 @compiled
-def _play(row: Any, offset: int, n: int, at: int, status: int) -> None:
-    """The stage: outputs of a node from its wet outputs and its dry inputs, for ``n`` samples from ``offset``."""
-    ramps, count = row[RAMPS], row[N_OUTPUTS]
-    wet_index = row[N_RAMPS] - 2
-    outputs, dry_inputs = int64_at(row[OUTPUTS], count), int64_at(row[DRY], count)
-    just_failed = False
-    if row[FAILED] == 0:
-        well = status == 0
-        for c in range(count):
-            well = well and _all_finite(outputs[c] + 4 * offset, n)
-        if not well:
-            just_failed = True
-            wet = float64_at(ramps + 8 * RAMP_WORDS * wet_index, RAMP_WORDS)
-            wet[:] = 0.0
-            row[STATUS], row[FAILED_AT] = status, at
-            row[FAILURES] += 1
-            row[DECLICK_FROM] = at
-            store_release(row, FAILED, 1)
-    declick = at - row[DECLICK_FROM] < row[DECLICK]
-    still = settled(ramps, wet_index, at) and settled(ramps, wet_index + 1, at)
-    wet_end, audible_end = value(ramps, wet_index, at), value(ramps, wet_index + 1, at)
-    plain = still and wet_end == 1.0 and audible_end == 1.0 and not declick
+def _well(row: Any, offset: int, n: int, status: int) -> bool:
+    """Whether the kernel reported no failure and wrote finite samples only."""
+    outputs = int64_at(row[OUTPUTS], row[N_OUTPUTS])
+    well = status == 0
+    for c in range(row[N_OUTPUTS]):
+        well = well and _all_finite(outputs[c] + 4 * offset, n)
+    return well
 
-    last = float32_at(row[LAST], 2 * count)
-    delay, size = row[DRY_DELAY], row[DRY_SIZE]
-    for c in range(count):
-        y = float32_at(outputs[c] + 4 * offset, n)
-        if dry_inputs[c] != 0 and delay > 0:
+
+@compiled
+def _keep_dry(row: Any, offset: int, n: int, at: int) -> None:
+    """Write ``n`` samples from ``offset`` of the dry inputs to their delay lines."""
+    dry_inputs, size = int64_at(row[DRY], row[N_OUTPUTS]), row[DRY_SIZE]
+    for c in range(row[N_OUTPUTS] if row[DRY_DELAY] > 0 else 0):
+        if dry_inputs[c] != 0:
             line = float32_at(row[DRY_LINES] + 4 * size * c, size)
             ring_write(line, at, float32_at(dry_inputs[c] + 4 * offset, n), n)
-        if plain:
-            last[c] = y[n - 1]
-            continue
-        dry = float32_at(row[DRY_BLOCK], n)
+
+
+@compiled
+def _play(row: Any, offset: int, n: int, at: int, status: int) -> None:
+    """The stage: what a node plays of its wet outputs and dry inputs; ``n`` samples from ``offset``."""
+    ramps, count = row[RAMPS], row[N_OUTPUTS]
+    wet, audible = row[N_RAMPS] - 2, row[N_RAMPS] - 1
+    just_failed = row[FAILED] == 0 and not _well(row, offset, n, status)
+    if just_failed:
+        float64_at(ramps + 8 * RAMP_WORDS * wet, RAMP_WORDS)[:] = 0.0
+        row[STATUS], row[FAILED_AT] = status, at
+        row[FAILURES] += 1
+        row[DECLICK_FROM] = at
+        store_release(row, FAILED, 1)
+    wet_still, audible_still = settled(ramps, wet, at), settled(ramps, audible, at)
+    wet_end, audible_end = value(ramps, wet, at), value(ramps, audible, at)
+    # A failed node is all dry (see `_apply`): what the kernel left in its outputs may be anything.
+    all_dry, all_wet = wet_still and wet_end == 0.0, wet_still and wet_end == 1.0
+    declick = at - row[DECLICK_FROM] < row[DECLICK]
+
+    outputs, dry_inputs = int64_at(row[OUTPUTS], count), int64_at(row[DRY], count)
+    last = float32_at(row[LAST], 3 * count)
+    delay, size = row[DRY_DELAY], row[DRY_SIZE]
+    _keep_dry(row, offset, n, at)
+    for c in range(count):
+        y, dry = float32_at(outputs[c] + 4 * offset, n), float32_at(row[DRY_BLOCK], n)
         if dry_inputs[c] == 0:
             dry[:] = np.float32(0)
-        elif delay > 0:
-            ring_read(float32_at(row[DRY_LINES] + 4 * size * c, size), at - delay, dry, n)
-        else:
+        elif delay == 0:
             dry = float32_at(dry_inputs[c] + 4 * offset, n)
-        if still and wet_end == 0.0:
-            for i in range(n):
-                y[i] = dry[i] * np.float32(audible_end)
         else:
+            ring_read(float32_at(row[DRY_LINES] + 4 * size * c, size), at - delay, dry, n)
+        if all_dry:
             for i in range(n):
-                wet_gain = value(ramps, wet_index, at + i)
-                mixed = y[i] if wet_gain == 1.0 else np.float32(dry[i] + wet_gain * (y[i] - dry[i]))
-                y[i] = mixed * np.float32(value(ramps, wet_index + 1, at + i))
+                y[i] = dry[i]
+        elif not all_wet:
+            for i in range(n):
+                share = value(ramps, wet, at + i)
+                y[i] = y[i] if share == 1.0 else np.float32(dry[i] + share * (y[i] - dry[i]))
+        if not audible_still:
+            for i in range(n):
+                y[i] *= np.float32(value(ramps, audible, at + i))
+        elif audible_end != 1.0:
+            for i in range(n):
+                y[i] *= np.float32(audible_end)
         if just_failed:
-            last[count + c] = last[c] - y[0]
+            last[2 * count + c] = last[c] - last[count + c]
         if declick:
             for i in range(n):
                 progress = min(1.0, (at + i - row[DECLICK_FROM]) / row[DECLICK])
-                y[i] += last[count + c] * np.float32(1.0 - smoothstep(progress))
+                y[i] += last[2 * count + c] * np.float32(1.0 - smoothstep(progress))
         last[c] = y[n - 1]
+        last[count + c] = dry[n - 1] * np.float32(value(ramps, audible, at + n - 1))
 
 
 @compiled
-def _run(row: Any, context: Any, offset: int, n: int, at: int) -> None:
-    """One kernel call and its stage, on ``n`` samples from ``offset`` of the block."""
+def _run(row: Any, context: Any, offset: int, n: int, at: int) -> int:
+    """One kernel call, on ``n`` samples from ``offset`` of the block; returns the kernel's status."""
     inputs, outputs = row[INPUTS], row[OUTPUTS]
+    input_count, output_count = row[N_INPUTS], row[N_OUTPUTS]
+    whole_inputs, whole_outputs = int64_at(inputs, 2 * input_count), int64_at(outputs, 2 * output_count)
+    if row[FAILED] != 0:
+        _silence(row, offset, n)
+        return 0
     if offset > 0:
-        shifted_inputs, shifted_outputs = row[N_INPUTS], row[N_OUTPUTS]
-        whole_inputs, whole_outputs = int64_at(inputs, 2 * shifted_inputs), int64_at(outputs, 2 * shifted_outputs)
-        for c in range(shifted_inputs):
-            whole_inputs[shifted_inputs + c] = whole_inputs[c] + 4 * offset
-        for c in range(shifted_outputs):
-            whole_outputs[shifted_outputs + c] = whole_outputs[c] + 4 * offset
-        inputs, outputs = inputs + 8 * shifted_inputs, outputs + 8 * shifted_outputs
+        for c in range(input_count):
+            whole_inputs[input_count + c] = whole_inputs[c] + 4 * offset
+        for c in range(output_count):
+            whole_outputs[output_count + c] = whole_outputs[c] + 4 * offset
+        inputs, outputs = inputs + 8 * input_count, outputs + 8 * output_count
+    context[0] = at
+    return call_kernel(row[ADDRESS], row[STATE], inputs, outputs, n, row[RAMPS], context.ctypes.data)
+
+
+@compiled
+def _silence(row: Any, offset: int, n: int) -> None:
+    """Zeros on ``n`` samples from ``offset`` of a step's outputs."""
+    outputs = int64_at(row[OUTPUTS], row[N_OUTPUTS])
+    for c in range(row[N_OUTPUTS]):
+        float32_at(outputs[c] + 4 * offset, n)[:] = np.float32(0)
+
+
+@compiled
+def _apply(event: Any, row: Any, at: int) -> None:
+    """Let an event take effect: start a ramp where the last one has come to."""
+    index = int(event[INDEX])
+    if event[REARM] != 0.0:
+        store_release(row, FAILED, 0)
+    elif row[FAILED] != 0 and index == row[N_RAMPS] - 2:
+        return  # A failed node stays dry; re-arming it fades to where it should be.
+    ramp = float64_at(row[RAMPS] + 8 * RAMP_WORDS * index, RAMP_WORDS)
+    now = value(row[RAMPS], index, at)
+    ramp[0], ramp[1], ramp[2], ramp[3] = now, event[TARGET], at + event[WAIT], event[LENGTH]
+
+
+@compiled
+def _next_stop(
+    row: Any, number: int, stage: bool, begin: int, at: int, end: int, pending: Any, count: int
+) -> int:
+    """Let the events of a row's kernel, or of its stage, that are due take effect; returns where the next one does.
+
+    None does before ``begin``. Those of the kernel, which re-arming is one of, wait for the start of a hop
+    where it has hops.
+    """
+    stop = end
+    hop = 1 if stage else row[HOP]
+    for e in range(count):
+        event = pending[e]
+        of_stage = event[INDEX] >= row[N_RAMPS] - 2 and event[REARM] == 0.0
+        if event[ROW] == number and of_stage == stage:
+            due = (max(int(event[AT]), begin) + hop - 1) // hop * hop
+            if due <= at:
+                _apply(event, row, at)
+                event[ROW] = -1.0
+            elif due < stop:
+                stop = due
+    return stop
+
+
+@compiled
+def _run_in_pieces(row: Any, number: int, context: Any, n: int, start: int, pending: Any, count: int) -> None:
+    """A step on a block with events or with the beginning of the step's time, before which it is silent."""
+    begin, end = min(max(start, 0), start + n), start + n
+    _silence(row, 0, begin - start)
+    _keep_dry(row, 0, begin - start, start)
     status = 0
-    if row[FAILED] == 0:
-        context[0] = at
-        status = call_kernel(row[ADDRESS], row[STATE], inputs, outputs, n, row[RAMPS], context.ctypes.data)
-    if row[STAGED] != 0:
-        _play(row, offset, n, at, status)
-
-
-@compiled
-def _effective(event: Any, row: Any, begin: int) -> int:
-    """Position at which an event takes effect: not before this block, and at a hop's start where there is a hop."""
-    at = max(int(event[AT]), begin)
-    hop = row[HOP]
-    return at if hop <= 1 else (at + hop - 1) // hop * hop
-
-
-@compiled
-def _run_with_events(row: Any, number: int, context: Any, n: int, begin: int, pending: Any, count: int) -> None:
-    """`_run`, the block split where this row's events take effect."""
-    at, end = begin, begin + n
+    at = begin
     while at < end:
-        stop = end
-        for e in range(count):
-            event = pending[e]
-            if event[ROW] == number:
-                due = _effective(event, row, begin)
-                if due <= at:
-                    index = int(event[INDEX])
-                    ramp = float64_at(row[RAMPS] + 8 * RAMP_WORDS * index, RAMP_WORDS)
-                    now = value(row[RAMPS], index, at)
-                    ramp[0], ramp[1], ramp[2], ramp[3] = now, event[TARGET], at, event[LENGTH]
-                    if event[REARM] != 0.0:
-                        store_release(row, FAILED, 0)
-                    event[ROW] = -1.0
-                elif due < stop:
-                    stop = due
-        _run(row, context, at - begin, stop - at, at)
+        stop = _next_stop(row, number, False, begin, at, end, pending, count)
+        status |= _run(row, context, at - start, stop - at, at)
+        at = stop
+    at = begin
+    while at < end and row[STAGED] != 0:
+        stop = _next_stop(row, number, True, begin, at, end, pending, count)
+        _play(row, at - start, stop - at, at, status)
         at = stop
 
 
@@ -237,7 +289,16 @@ def _collect_events(stream: Any, pending: Any) -> int:
     while count < PENDING_EVENTS and ring_pop(stream[EVENTS], pending[count], EVENT_WORDS) == EVENT_WORDS:
         count += 1
     stream[N_PENDING] = count
-    return count  # type: ignore[no-any-return]
+    return count
+
+
+@compiled
+def _any_due(pending: Any, count: int, end: int) -> bool:
+    """Whether an event may take effect before a position."""
+    due = False
+    for e in range(count):
+        due = due or pending[e, AT] < end
+    return due
 
 
 @compiled
@@ -254,8 +315,7 @@ def _drop_done(stream: Any, pending: Any, count: int) -> None:
 @compiled
 def _count_time(times: int, longest: Any, place: int, ns: int) -> None:
     int64_at(times, TIME_BINS)[time_bin(ns)] += 1
-    if ns > longest[place]:
-        longest[place] = ns
+    longest[place] = max(longest[place], ns)
 
 
 @compiled
@@ -266,24 +326,28 @@ def run_block(stream: Any, n: int) -> None:
     pending = _events_view(stream[PENDING])
     begin = context[0]
     count = _collect_events(stream, pending)
+    due = _any_due(pending, count, begin + n)
     before = now_ns()
     for number in range(stream[N_ROWS]):
         row = int64_at(stream[ROWS] + 8 * ROW_WORDS * number, ROW_WORDS)
-        if count == 0:
-            _run(row, context, 0, n, begin)
+        at = begin - row[ORIGIN]
+        if due or at < 0:
+            _run_in_pieces(row, number, context, n, at, pending, count)
         else:
-            _run_with_events(row, number, context, n, begin, pending, count)
+            status = _run(row, context, 0, n, at)
+            if row[STAGED] != 0:
+                _play(row, 0, n, at, status)
         after = now_ns()
         _count_time(row[TIMES], row, LONGEST, after - before)
         before = after
-    if count > 0:
+    if due:
         _drop_done(stream, pending, count)
     context[0] = begin + n
     restore_float_mode(mode)
 
 
 @numba.extending.intrinsic
-def _events_view(typing_context, address):  # type: ignore[no-untyped-def]
+def _events_view(typing_context, address):
     """The table of waiting events: float64[PENDING_EVENTS, EVENT_WORDS]."""
     from numba import types
 
@@ -291,8 +355,11 @@ def _events_view(typing_context, address):  # type: ignore[no-untyped-def]
 
     array_type = types.Array(types.float64, 2, "C")
 
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        shape = [context.get_constant(types.intp, PENDING_EVENTS), context.get_constant(types.intp, EVENT_WORDS)]
+    def generate(context, builder, signature, arguments):
+        shape = [
+            context.get_constant(types.intp, PENDING_EVENTS),
+            context.get_constant(types.intp, EVENT_WORDS),
+        ]
         return _make_view(context, builder, array_type, arguments[0], shape)
 
     return array_type(types.intp), generate
@@ -300,28 +367,14 @@ def _events_view(typing_context, address):  # type: ignore[no-untyped-def]
 
 @compiled
 def enter(source: Any, buffer: Any, n: int, step: int) -> int:
-    """Copy every ``step``-th sample of ``source`` to a buffer, zeros for non-finite ones; returns how many those were."""
+    """Copy every ``step``-th sample of ``source``, 0 for those that are no sound; returns how many."""
     replaced = 0
     for i in range(n):
         sample = source[i * step]
-        finite = abs(sample) <= np.float32(3.4028235e38)
-        buffer[i] = sample if finite else np.float32(0)
-        replaced += 0 if finite else 1
+        sound = abs(sample) <= LOUDEST
+        buffer[i] = sample if sound else np.float32(0)
+        replaced += 0 if sound else 1
     return replaced
-
-
-@compiled
-def run_planar(stream: Any, inputs: int, outputs: int, heard: int, n: int) -> None:
-    """`run_block` for callers with planar blocks: tables of addresses of the input channels, of the output channels,
-    and of the graph's buffers that those outputs are copied from (all with as many entries as the stream says)."""
-    for c in range(stream[IN_CHANNELS]):
-        stream[NON_FINITE] += enter(channel(inputs, c, n), channel(stream[IN], c, n), n, 1)
-    run_block(stream, n)
-    for c in range(stream[OUT_CHANNELS]):
-        x, y = channel(heard, c, n), channel(outputs, c, n)
-        for i in range(n):
-            y[i] = x[i]
-    stream[CALLBACKS] += 1
 
 
 def _callback(source: int, sink: int, frames: int, time: int, flags: int, user: int) -> int:
@@ -329,11 +382,18 @@ def _callback(source: int, sink: int, frames: int, time: int, flags: int, user: 
     stream = int64_at(user, STREAM_WORDS)
     start = now_ns()
     channels_in, channels_out = stream[IN_CHANNELS], stream[OUT_CHANNELS]
-    n = stream[BLOCK]
-    for first in range(0, np.int64(frames), n):
-        block_in = float32_at(source + 4 * first * channels_in, n * channels_in)
-        if stream[FILE] != 0:
-            block_in = float32_at(stream[IN_BLOCK], n * channels_in)
+    n, length = stream[BLOCK], np.int64(frames)
+    if length % n != 0:
+        float32_at(sink, length * channels_out)[:] = np.float32(0)
+        stream[REFUSED] += 1
+        return 0
+    # Not range(0, length, n): a step that is not a constant may raise.
+    for number in range(length // n):
+        first = number * n
+        block_in = float32_at(stream[IN_BLOCK], n * channels_in)
+        if stream[FILE] == 0 and source != 0:
+            block_in = float32_at(source + 4 * first * channels_in, n * channels_in)
+        elif stream[FILE] != 0:
             ended = load_acquire(stream, FILE_ENDED)
             got = ring_pop(stream[FILE], block_in, n * channels_in)
             if got < n * channels_in:
@@ -375,4 +435,12 @@ def callback_address() -> int:
     return int(_compiled.callback.address)
 
 
-__all__ = ["bin_ns", "callback_address", "enter", "ring_readable", "run_block", "run_planar", "time_bin"]
+@lru_cache
+def warm_up() -> None:
+    """Compile, or load from the cache, everything that runs blocks, by running a plan without steps."""
+    context, events = np.zeros(3, np.int64), Ring(EVENT_WORDS, np.float64)
+    stream = np.zeros(STREAM_WORDS, np.int64)
+    stream[CONTEXT], stream[EVENTS] = context.ctypes.data, events.address
+    run_block(stream, 1)
+    enter(np.zeros(1, np.float32), np.zeros(1, np.float32), 1, 1)
+    callback_address()

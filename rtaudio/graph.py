@@ -19,7 +19,7 @@ MAIN = "main"
 
 @dataclass(frozen=True)
 class Mapped:
-    """A parameter of a composite: ``id`` sets ``parameter`` of the inner ``node``, with a default of its own."""
+    """A parameter of a composite: ``id`` sets ``parameter`` of the inner ``node``, with its own default."""
 
     id: str
     node: str
@@ -49,13 +49,15 @@ class Composite:
     """Edges of the subgraph; ``out.PORT`` is the composite's output of that name, and ``out`` its ``out``."""
     mapped: ClassVar[Sequence[Mapped]] = ()
 
-    def __init__(self, **values: Value) -> None:
+    def __init__(self, /, **values: Value) -> None:
         self.values = check_values(self.id, parameters_of(type(self)), values, {})
         inner: dict[str, dict[str, Value]] = {name: {} for name in self.nodes}
         for target in self.mapped:
             if target.id in values or target.default is not None:
                 inner[target.node][target.parameter] = self.values[target.id]
-        self.graph = Graph([Node(name, engine, inner[name]) for name, engine in self.nodes.items()], self.edges)
+        self.graph = Graph(
+            [Node(name, engine, inner[name]) for name, engine in self.nodes.items()], self.edges
+        )
 
 
 Engine: TypeAlias = "type[Processor] | type[Composite]"
@@ -123,20 +125,21 @@ class Graph:
     nodes
         In any order; names are unique and neither ``in`` nor ``out``.
     edges
-        ``"a.port -> b.port"``. A port may be left out where the engine has one: ``"in -> a"``. ``in`` and ``out`` are
-        the graph's ends; several edges into a port are summed.
+        ``"a.port -> b.port"``. A port may be left out where the engine has one: ``"in -> a"``. ``in`` and
+        ``out`` are the graph's ends; several edges into a port are summed.
 
     Raises
     ------
     UserError
-        Unknown node or port, a cycle, an input left open, an edge given twice, or nothing that reaches ``out``.
+        Unknown node or port, a cycle, an open input, an edge given twice, or nothing that reaches ``out``.
     """
 
     def __init__(self, nodes: Sequence[Node], edges: Sequence[str]) -> None:
         self.nodes: dict[str, Node] = {}
         for node in nodes:
             if node.name in (IN, OUT) or not node.name.replace("_", "").replace("-", "").isalnum():
-                raise UserError(f"node name {node.name!r} is not usable: letters, digits, - and _, not 'in' or 'out'")
+                allowed = "letters, digits, - and _, not 'in' or 'out'"
+                raise UserError(f"node name {node.name!r} is not usable: {allowed}")
             if node.name in self.nodes:
                 raise UserError(f"node {node.name!r} is defined twice: give one another name")
             self.nodes[node.name] = node
@@ -155,8 +158,12 @@ class Graph:
             if output and dot and port != MAIN:
                 raise UserError(f"edge {edge!r}: the graph has one input, {IN!r}")
             if dot and not port.replace("_", "").replace("-", "").isalnum():
-                raise UserError(f"edge {edge!r}: output name {port!r} is not usable: letters, digits, - and _")
+                allowed = "letters, digits, - and _"
+                raise UserError(f"edge {edge!r}: output name {port!r} is not usable: {allowed}")
             return End(name, port or MAIN)
+        if name in (IN, OUT):
+            wrong = f"nothing comes from {OUT!r}" if output else f"nothing leads to {IN!r}"
+            raise UserError(f"edge {edge!r}: {wrong}")
         if name not in self.nodes:
             known = [*self.nodes, IN if output else OUT]
             raise UserError(f"edge {edge!r}: no node {name!r}{nearest(name, known)} ({', '.join(known)})")
@@ -165,8 +172,9 @@ class Graph:
         kind = "output" if output else "input"
         if dot:
             if port not in names:
+                listed = ", ".join(names) or "none"
                 raise UserError(
-                    f"edge {edge!r}: {name} has no {kind} {port!r}{nearest(port, names)} ({', '.join(names) or 'none'})"
+                    f"edge {edge!r}: {name} has no {kind} {port!r}{nearest(port, names)} ({listed})"
                 )
             return End(name, port)
         candidates = [declared.name for declared in ports if not declared.optional]
@@ -184,20 +192,21 @@ class Graph:
         for node in self.nodes.values():
             for port in node.engine.inputs:
                 if not port.optional and End(node.name, port.name) not in fed:
-                    raise UserError(f"input {node.name}.{port.name} is not connected: add an edge '... -> {node.name}'")
+                    end = End(node.name, port.name)
+                    raise UserError(f"input {end} is not connected: add an edge '... -> {end}'")
         if not any(end.node == OUT for end in fed):
             raise UserError("nothing is connected to 'out': add an edge '... -> out'")
 
     def order(self) -> list[str]:
         """Node names so that every node comes after those that feed it; `UserError` for a cycle."""
-        sorter: TopologicalSorter[str] = TopologicalSorter({name: () for name in self.nodes})
+        sorter: TopologicalSorter[str] = TopologicalSorter(dict.fromkeys(self.nodes, ()))
         for edge in self.edges:
             if edge.source.node in self.nodes and edge.target.node in self.nodes:
                 sorter.add(edge.target.node, edge.source.node)
         try:
             return list(sorter.static_order())
         except CycleError as error:
-            path = " -> ".join(reversed(error.args[1]))
+            path = " -> ".join(error.args[1])
             raise UserError(f"the graph has a cycle: {path} (a 'delay' node has its own feedback)") from None
 
     def output_names(self) -> list[str]:

@@ -13,14 +13,24 @@ It returns 0; any other status bypasses the node. It may not allocate, raise, or
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
 import numba
 import numpy as np
+from numba.core import event
 
-from rtaudio.native import KERNEL, call_kernel, compiled, float32_at, float64_at, int64_at
+from rtaudio.native import (
+    KERNEL,
+    call_kernel,
+    compiled,
+    float64_at,
+    flush_denormals,
+    int64_at,
+    restore_float_mode,
+)
 
 __all__ = [
     "CONTEXT_WORDS",
@@ -63,10 +73,23 @@ class Kernel:
         """Address of the compiled C function."""
         return int(self.compiled.address)
 
-    @property
-    def cached(self) -> bool:
-        """Whether the compiled code came from disk (compiles it if nothing has yet)."""
-        return bool(self.compiled.cache_hits)
+
+class _CompileListener(event.Listener):  # type: ignore[misc]
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self._tell = tell
+
+    def on_start(self, event: Any) -> None:
+        self._tell(event.data["dispatcher"].py_func.__name__.strip("_"))
+
+    def on_end(self, event: Any) -> None:
+        pass
+
+
+@contextmanager
+def on_compile(tell: Callable[[str], None]) -> Iterator[None]:
+    """Call ``tell`` with the name of every function that is compiled, rather than loaded, meanwhile."""
+    with event.install_listener("numba:compile", _CompileListener(tell)):
+        yield
 
 
 def kernel(function: Callable[..., int]) -> Kernel:
@@ -89,7 +112,7 @@ def rate(context: int) -> int:
 
 
 @numba.extending.intrinsic
-def channel(typing_context, pointers, index, n):  # type: ignore[no-untyped-def]
+def channel(typing_context, pointers, index, n):
     """Samples of one channel: a view of ``n`` float32 values at the address ``pointers[index]``."""
     from llvmlite import ir
     from numba import types
@@ -98,7 +121,7 @@ def channel(typing_context, pointers, index, n):  # type: ignore[no-untyped-def]
 
     array_type = types.Array(types.float32, 1, "C")
 
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+    def generate(context, builder, signature, arguments):
         table = builder.inttoptr(arguments[0], ir.IntType(64).as_pointer())
         address = builder.load(builder.gep(table, [arguments[1]]))
         return _make_view(context, builder, array_type, address, [arguments[2]])
@@ -108,8 +131,10 @@ def channel(typing_context, pointers, index, n):  # type: ignore[no-untyped-def]
 
 @compiled
 def smoothstep(u: float) -> float:
-    """Quintic ramp from 0 to 1 with zero slope and curvature at both ends; a polynomial, so that any
-    vectorisation of it gives the same bits."""
+    """Quintic ramp from 0 to 1 with zero slope and curvature at both ends.
+
+    A polynomial, so that any vectorisation of it gives the same bits.
+    """
     return u * u * u * (u * (u * 6.0 - 15.0) + 10.0)
 
 
@@ -130,7 +155,7 @@ def value(params: int, index: int, at: int) -> float:
 
 @compiled
 def settled(params: int, index: int, at: int) -> bool:
-    """Whether a parameter has reached its target at an absolute position and stays there until the next event."""
+    """Whether a parameter has reached its target at an absolute position, and stays until the next event."""
     ramp = float64_at(params + 8 * RAMP_WORDS * index, RAMP_WORDS)
     return at - ramp[2] >= ramp[3]
 
@@ -141,10 +166,11 @@ def ring_write(ring: Any, at: int, samples: Any, n: int) -> None:
     size = ring.shape[0]
     begin = at & (size - 1)
     head = min(n, size - begin)
+    end, rest = ring[begin:], samples[head:]
     for i in range(head):
-        ring[begin + i] = samples[i]
+        end[i] = samples[i]
     for i in range(n - head):
-        ring[i] = samples[head + i]
+        ring[i] = rest[i]
 
 
 @compiled
@@ -153,16 +179,19 @@ def ring_read(ring: Any, at: int, samples: Any, n: int) -> None:
     size = ring.shape[0]
     begin = at & (size - 1)
     head = min(n, size - begin)
+    end, rest = ring[begin:], samples[head:]
     for i in range(head):
-        samples[i] = ring[begin + i]
+        samples[i] = end[i]
     for i in range(n - head):
-        samples[head + i] = ring[i]
+        rest[i] = ring[i]
 
 
 @compiled
 def call(address: int, state: int, inputs: int, outputs: int, n: int, params: int, context: int) -> int:
-    """Run a compiled kernel once, from Python."""
+    """Run a compiled kernel once, from Python, with denormals flushed as in a plan."""
+    mode = flush_denormals()
     status: int = call_kernel(address, state, inputs, outputs, n, params, context)
+    restore_float_mode(mode)
     return status
 
 
@@ -177,4 +206,5 @@ def power_of_two(minimum: int) -> int:
     return 1 << max(0, int(minimum) - 1).bit_length()
 
 
-assert ctypes.sizeof(ctypes.c_void_p) == 8, "rtaudio needs a 64-bit machine"
+if ctypes.sizeof(ctypes.c_void_p) != 8:
+    raise ImportError("rtaudio needs a 64-bit machine")

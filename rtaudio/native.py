@@ -1,7 +1,7 @@
 """What compiled audio code needs and Numba does not give: addresses, atomics, C calls, floating-point mode.
 
-Everything here runs without the GIL, the interpreter or the heap. Importing this module fixes the folder of Numba's
-cache, so it comes before any compiled function of the host or of an engine.
+Everything here runs without the GIL, the interpreter or the heap. Importing this module fixes the folder of
+Numba's cache, so it comes before any compiled function of the host or of an engine.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
-import llvmlite.ir as ir
 import numba
 import numpy as np
+from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
@@ -30,7 +30,9 @@ KEPT_CACHES = 4
 
 def _kernel_sources() -> list[Path]:
     """Source files with compiled code, of the host and of every installed engine package."""
-    packages = {"rtaudio"} | {entry.module.partition(".")[0] for entry in entry_points(group="rtaudio.engines")}
+    packages = {"rtaudio"} | {
+        entry.module.partition(".")[0] for entry in entry_points(group="rtaudio.engines")
+    }
     files: set[Path] = set()
     for package in packages:
         spec = find_spec(package)
@@ -39,7 +41,9 @@ def _kernel_sources() -> list[Path]:
                 files.update(Path(folder).rglob("*.py"))
         elif spec is not None and spec.origin:
             files.add(Path(spec.origin))
-    return [file for file in sorted(files) if b"@compiled" in (text := file.read_bytes()) or b"@kernel" in text]
+    return [
+        file for file in sorted(files) if b"@compiled" in (text := file.read_bytes()) or b"@kernel" in text
+    ]
 
 
 def _cache_folder() -> Path:
@@ -78,7 +82,7 @@ def compiled(function: Function) -> Function:
 # ---------------------------------------------------------------------------------------------- addresses
 
 
-def _make_view(context, builder, array_type, address, dimensions):  # type: ignore[no-untyped-def]
+def _make_view(context, builder, array_type, address, dimensions):
     """A C-contiguous array over foreign memory, without a reference count."""
     from numba.np import arrayobj
 
@@ -96,10 +100,10 @@ def _at(dtype: types.Type) -> Any:
     """An intrinsic: 1-D view of ``length`` values at ``address``."""
 
     @intrinsic
-    def at(typing_context, address, length):  # type: ignore[no-untyped-def]
+    def at(typing_context, address, length):
         array_type = types.Array(dtype, 1, "C")
 
-        def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        def generate(context, builder, signature, arguments):
             return _make_view(context, builder, array_type, arguments[0], [arguments[1]])
 
         return array_type(types.intp, types.intp), generate
@@ -108,23 +112,22 @@ def _at(dtype: types.Type) -> Any:
 
 
 DESCRIPTOR = 4
-"""Words per state array in the table that a kernel's ``state`` points to: address, then up to three dimensions."""
+"""Words per state array in the table that a kernel's ``state`` points to: address, up to three dimensions."""
 
 
 def _state_array(dtype: types.Type, dimensions: int) -> Any:
     """An intrinsic: the array number ``index`` of the table at ``state``."""
 
     @intrinsic
-    def array(typing_context, state, index):  # type: ignore[no-untyped-def]
+    def array(typing_context, state, index):
         array_type = types.Array(dtype, dimensions, "C")
 
-        def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        def generate(context, builder, signature, arguments):
             word = ir.IntType(64)
             table = builder.inttoptr(arguments[0], word.as_pointer())
             row = builder.mul(arguments[1], word(DESCRIPTOR))
-            words = [
-                builder.load(builder.gep(table, [builder.add(row, word(place))])) for place in range(dimensions + 1)
-            ]
+            places = [builder.add(row, word(place)) for place in range(dimensions + 1)]
+            words = [builder.load(builder.gep(table, [place])) for place in places]
             return _make_view(context, builder, array_type, words[0], words[1:])
 
         return array_type(types.intp, types.intp), generate
@@ -143,7 +146,7 @@ f32_cube = _state_array(types.float32, 3)
 # ---------------------------------------------------------------------------------------------- atomics
 
 
-def _element(context, builder, array_type, array, index):  # type: ignore[no-untyped-def]
+def _element(context, builder, array_type, array, index):
     from numba.np import arrayobj
 
     view = arrayobj.make_array(array_type)(context, builder, array)
@@ -151,10 +154,10 @@ def _element(context, builder, array_type, array, index):  # type: ignore[no-unt
 
 
 @intrinsic
-def load_acquire(typing_context, array, index):  # type: ignore[no-untyped-def]
-    """Atomic load of ``array[index]`` (int64, 1-D, contiguous): what the publisher wrote before is visible."""
+def load_acquire(typing_context, array, index):
+    """Atomic load of ``array[index]`` (int64, 1-D, contiguous); sees what the publisher wrote before."""
 
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+    def generate(context, builder, signature, arguments):
         place = _element(context, builder, signature.args[0], arguments[0], arguments[1])
         return builder.load_atomic(place, "acquire", 8)
 
@@ -162,10 +165,10 @@ def load_acquire(typing_context, array, index):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def store_release(typing_context, array, index, value):  # type: ignore[no-untyped-def]
+def store_release(typing_context, array, index, value):
     """Atomic store to ``array[index]`` (int64, 1-D, contiguous): publishes all that was written before."""
 
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+    def generate(context, builder, signature, arguments):
         place = _element(context, builder, signature.args[0], arguments[0], arguments[1])
         builder.store_atomic(arguments[2], place, "release", 8)
         return context.get_dummy_value()
@@ -195,12 +198,12 @@ CALLBACK = types.int32(types.intp, types.intp, types.uint64, types.intp, types.u
 """PortAudio's ``int callback(in*, out*, frames, time*, flags, user*)``."""
 
 
-def _caller(signature):  # type: ignore[no-untyped-def]
+def _caller(signature):
     """An intrinsic that calls a C function of the given signature by its address."""
 
     @intrinsic
-    def call(typing_context, address, a, b, c, d, e, f):  # type: ignore[no-untyped-def]
-        def generate(context, builder, call_signature, arguments):  # type: ignore[no-untyped-def]
+    def call(typing_context, address, a, b, c, d, e, f):
+        def generate(context, builder, call_signature, arguments):
             word, status = ir.IntType(64), ir.IntType(32)
             function = ir.FunctionType(status, [word] * 6)
             return builder.call(builder.inttoptr(arguments[0], function.as_pointer()), arguments[1:])
@@ -222,10 +225,10 @@ _TIMER_ABSTIME = 1
 
 
 @intrinsic
-def _stack_words(typing_context):  # type: ignore[no-untyped-def]
+def _stack_words(typing_context):
     """Address of two int64 on the stack, for a C timespec."""
 
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+    def generate(context, builder, signature, arguments):
         from numba.core import cgutils
 
         place = cgutils.alloca_once(builder, ir.ArrayType(ir.IntType(64), 2))
@@ -262,17 +265,19 @@ _FLUSH = 0x8040 if _X86 else 1 << 24
 
 
 @intrinsic
-def _float_mode(typing_context):  # type: ignore[no-untyped-def]
+def _float_mode(typing_context):
     """The floating-point control register: MXCSR on x86-64, FPCR on AArch64."""
 
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+    def generate(context, builder, signature, arguments):
         word = ir.IntType(64)
         if not _X86:
             read = ir.InlineAsm(ir.FunctionType(word, []), "mrs $0, fpcr", "=r", side_effect=True)
             return builder.call(read, [])
         place = builder.alloca(ir.IntType(32))
         byte = ir.IntType(8).as_pointer()
-        store = builder.module.declare_intrinsic("llvm.x86.sse.stmxcsr", (), ir.FunctionType(ir.VoidType(), [byte]))
+        store = builder.module.declare_intrinsic(
+            "llvm.x86.sse.stmxcsr", (), ir.FunctionType(ir.VoidType(), [byte])
+        )
         builder.call(store, [builder.bitcast(place, byte)])
         return builder.zext(builder.load(place), word)
 
@@ -280,8 +285,8 @@ def _float_mode(typing_context):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def _set_float_mode(typing_context, mode):  # type: ignore[no-untyped-def]
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+def _set_float_mode(typing_context, mode):
+    def generate(context, builder, signature, arguments):
         word, none = ir.IntType(64), ir.VoidType()
         if not _X86:
             write = ir.InlineAsm(ir.FunctionType(none, [word]), "msr fpcr, $0", "r", side_effect=True)

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from rtaudio import executor
 from rtaudio.errors import UserError, nearest
-from rtaudio.graph import IN, MAIN, OUT, Composite, End, Graph, Node
+from rtaudio.graph import IN, MAIN, OUT, Composite, End, Graph, Node, parameters_of
 from rtaudio.kernel import RAMP_WORDS, addresses, power_of_two
-from rtaudio.native import read_acquire
+from rtaudio.native import read_acquire, write_release
 from rtaudio.processor import MAXIMUM_CHANNELS, RATES, Block, Port, Processor, Value
 from rtaudio.ring import Ring
 from rtaudio.routing import Align, Reblock, Sum, Through
@@ -32,7 +32,7 @@ COMMANDS = 4096
 
 @dataclass
 class _Part:
-    """A step of the opened graph: a node, a node inside a composite (``remix/hpss``), or an end of a composite."""
+    """A step of the opened graph: a node, one in a composite (``remix/hpss``), or an end of a composite."""
 
     name: str
     processor: Processor
@@ -51,18 +51,29 @@ class _Step:
     ramps: NDArray[np.float64]
     times: NDArray[np.int64]
     staged: bool
+    heard_at: int
+    """Position, in the step's own time, at which it hears the first sample of the input."""
 
 
 @dataclass
 class _Signal:
-    """An output port in memory: a (channels, block) buffer whose content is ``arrival`` samples late."""
+    """An output port in memory: a (channels, block) buffer.
+
+    Its content is ``arrival`` samples late, of which ``waited`` are due to re-blocking and depend on the
+    block, and rings on for ``tail`` samples after the input has ended.
+    """
 
     buffer: Block
-    arrival: int
+    arrival: int = 0
+    waited: int = 0
+    tail: int = 0
 
 
 class Plan:
-    """A graph prepared for a rate, a block and a channel count; runs blocks from Python or under a device callback.
+    """A graph prepared for a rate, a block and a channel count.
+
+    Runs blocks from Python (`process`) or under a device callback (`stream`), one at a time. One other
+    thread, the control thread, may change and watch it meanwhile.
 
     Parameters
     ----------
@@ -86,6 +97,8 @@ class Plan:
     def __init__(self, graph: Graph, rate: int, block: int, channels: int, offline: bool = False) -> None:
         if not RATES[0] <= rate <= RATES[1]:
             raise UserError(f"a rate of {rate} Hz is not supported ({RATES[0]} to {RATES[1]} Hz)")
+        if block < 1:
+            raise UserError(f"blocks of {block} samples are not possible (1 or more)")
         if not 1 <= channels <= MAXIMUM_CHANNELS:
             raise UserError(f"{channels} channels are not supported (1 to {MAXIMUM_CHANNELS})")
         self.graph, self.rate, self.block, self.channels = graph, rate, block, channels
@@ -95,23 +108,32 @@ class Plan:
         self._keep: list[Any] = []
         self._steps: dict[str, _Step] = {}
         self._composites = _composites(graph)
+        executor.warm_up()
         self._build()
-        audible = graph.audible()
+        self._audible = graph.audible()
         for name, node in graph.nodes.items():
             ramps = self._steps[name].ramps
             ramps[WET, :2] = 0.0 if node.bypass else 1.0
-            ramps[AUDIBLE, :2] = 1.0 if audible[name] else 0.0
+            ramps[AUDIBLE, :2] = 1.0 if self._audible[name] else 0.0
 
     # ------------------------------------------------------------------------------------------ building
 
     def _build(self) -> None:
         entry = np.zeros((self.channels, self.block), np.float32)
-        signals: dict[End, _Signal] = {End(IN, MAIN): _Signal(entry, 0)}
+        signals: dict[End, _Signal] = {_ENTRY: _Signal(entry)}
         delayed: dict[tuple[End, int], _Signal] = {}
         for part in _open(self.graph):
             processor = part.processor
+            if processor.lane > 0:
+                raise UserError(
+                    f"{part.name}: {processor.id} needs lane {processor.lane}; this host has lane 0 only"
+                )
+            arrived = [signals[end] for ends in part.sources.values() for end in ends] or [_Signal(entry)]
+            arrival = max(signal.arrival for signal in arrived)
+            waited = arrival - max(signal.arrival - signal.waited for signal in arrived)
+            if isinstance(processor, Reblock):
+                processor.origin = waited
             processor.prepare(self.rate, self.block, True, self.channels)
-            arrival = max((signals[end].arrival for ends in part.sources.values() for end in ends), default=0)
             inputs = []
             for port in processor.inputs:
                 label = f"{part.name}.{port.name}"
@@ -121,31 +143,36 @@ class Plan:
             dry = _Signal(inputs[0], arrival) if inputs else None
             if part.dry is not None:
                 dry = signals[part.dry]
+            self._append(part, inputs, outputs, dry, arrival, waited)
             ready = arrival + processor.latency
-            self._append(part, inputs, outputs, dry, ready)
+            waited += processor.waiting if isinstance(processor, Reblock) else 0
+            tail = processor.tail + max(signal.tail for signal in arrived)
             for port, buffer in zip(processor.outputs, outputs, strict=True):
-                signals[End(part.name, port.name)] = _Signal(buffer, ready)
+                signals[End(part.name, port.name)] = _Signal(buffer, ready, waited, tail)
         self._finish(entry, signals, delayed)
 
-    def _finish(self, entry: Block, signals: dict[End, _Signal], delayed: dict[tuple[End, int], _Signal]) -> None:
+    def _finish(
+        self, entry: Block, signals: dict[End, _Signal], delayed: dict[tuple[End, int], _Signal]
+    ) -> None:
         """Align the graph's outputs with each other and lay out what the callback sees."""
         ends: dict[str, list[End]] = {name: [] for name in self.graph.output_names()}
         for edge in self.graph.edges:
             if edge.target.node == OUT:
                 ends[edge.target.port].append(edge.source)
         self.latency = max(signals[end].arrival for sources in ends.values() for end in sources)
+        self.tail = max(signals[end].tail for sources in ends.values() for end in sources)
         for name, sources in ends.items():
             width = signals[sources[0]].buffer.shape[0]
             self.outputs[name] = self._gather(sources, width, self.latency, signals, delayed, f"out.{name}")
         first = next(iter(self.outputs.values()))
-        self._entry, self._heard = entry, self.outputs.get(MAIN, first)
+        self._entry, self.heard = entry, self.outputs.get(MAIN, first)
         self._pending = np.zeros((executor.PENDING_EVENTS, executor.EVENT_WORDS))
         self._events = Ring(COMMANDS * executor.EVENT_WORDS, np.float64)
-        self._scratch = np.zeros(self.block * max(self.channels, self._heard.shape[0]), np.float32)
+        self._scratch = np.zeros(self.block * self.channels, np.float32)
         self._table = np.array(self._rows, np.int64).reshape(len(self._rows), executor.ROW_WORDS)
         self._rows = list(self._table)
         self._times = np.zeros(executor.TIME_BINS, np.int64)
-        self._in_addresses, self._out_addresses = addresses(entry), addresses(self._heard)
+        self._in_addresses, self._out_addresses = addresses(entry), addresses(self.heard)
         self.stream = np.zeros(executor.STREAM_WORDS, np.int64)
         self.stream[executor.ROWS] = self._table.ctypes.data
         self.stream[executor.N_ROWS] = len(self._table)
@@ -154,7 +181,7 @@ class Plan:
         self.stream[executor.IN] = self._in_addresses.ctypes.data
         self.stream[executor.IN_CHANNELS] = self.channels
         self.stream[executor.OUT] = self._out_addresses.ctypes.data
-        self.stream[executor.OUT_CHANNELS] = self._heard.shape[0]
+        self.stream[executor.OUT_CHANNELS] = self.heard.shape[0]
         self.stream[executor.EVENTS] = self._events.address
         self.stream[executor.PENDING] = self._pending.ctypes.data
         self.stream[executor.IN_BLOCK] = self._scratch.ctypes.data
@@ -172,12 +199,13 @@ class Plan:
         delayed: dict[tuple[End, int], _Signal],
         port: str,
     ) -> Block:
-        """The buffer of an input port: its sources, each delayed to ``arrival``, summed; steps are added as needed."""
+        """The buffer of an input port: its sources, delayed to ``arrival`` and summed, by steps as needed."""
         buffers = []
         for end in sources:
             signal = signals[end]
             if signal.buffer.shape[0] != width:
-                raise UserError(f"{end} has {signal.buffer.shape[0]} channels, {port} takes {width}: connect another port")
+                has = f"{end} has {signal.buffer.shape[0]} channels"
+                raise UserError(f"{has}, {port} takes {width}: connect another port")
             wait = arrival - signal.arrival
             if wait and (end, wait) not in delayed:
                 delayed[end, wait] = _Signal(self._insert(Align(width, wait), [signal.buffer]), arrival)
@@ -191,22 +219,35 @@ class Plan:
         processor.prepare(self.rate, self.block, True, self.channels)
         output = np.zeros((self._width(processor.outputs[0]), self.block), np.float32)
         part = _Part(f"{processor.id}#{len(self._rows)}", processor, {}, staged=False)
-        self._append(part, inputs, [output], None, 0)
+        self._append(part, inputs, [output], None, 0, 0)
         return output
 
     def _append(
-        self, part: _Part, inputs: list[Block], outputs: list[Block], dry: _Signal | None, ready: int
+        self,
+        part: _Part,
+        inputs: list[Block],
+        outputs: list[Block],
+        dry: _Signal | None,
+        arrival: int,
+        waited: int,
     ) -> None:
-        """Add a step to the table; its outputs are ``ready`` samples late."""
+        """Add a step to the table.
+
+        Its inputs are ``arrival`` samples late. Its own time begins ``waited`` samples after the run, so that
+        it hears the same samples at the same positions whatever the block.
+        """
         processor = part.processor
         address, state = processor.kernel()
         ins = np.concatenate([np.zeros(0, np.int64), *map(addresses, inputs)])
         outs = np.concatenate([np.zeros(0, np.int64), *map(addresses, outputs)])
         ramps = np.zeros((len(processor.parameters) + 2, RAMP_WORDS))
         ramps[:, 0] = ramps[:, 1] = [*processor.targets().values(), 1.0, 1.0]
-        dry_addresses = _dry_addresses(processor, outputs, dry.buffer) if dry and part.staged else np.zeros_like(outs)
-        delay = ready - dry.arrival if dry and dry_addresses.any() else 0
+        dry_addresses = np.zeros_like(outs)
+        if dry is not None and part.staged:
+            dry_addresses = _dry_addresses(processor, outputs, dry.buffer)
+        delay = arrival + processor.latency - dry.arrival if dry is not None and dry_addresses.any() else 0
         size = power_of_two(delay + self.block) if delay else 0
+        times = np.zeros(executor.TIME_BINS, np.int64)
         memory = {
             executor.STATE: state,
             executor.INPUTS: np.concatenate([ins, ins]),
@@ -215,8 +256,8 @@ class Plan:
             executor.DRY: dry_addresses,
             executor.DRY_LINES: np.zeros((len(outs), size), np.float32),
             executor.DRY_BLOCK: np.zeros(self.block, np.float32),
-            executor.LAST: np.zeros((2, len(outs)), np.float32),
-            executor.TIMES: np.zeros(executor.TIME_BINS, np.int64),
+            executor.LAST: np.zeros((3, len(outs)), np.float32),
+            executor.TIMES: times,
         }
         row = np.zeros(executor.ROW_WORDS, np.int64)
         for word, array in memory.items():
@@ -225,11 +266,13 @@ class Plan:
         row[executor.N_INPUTS], row[executor.N_OUTPUTS] = len(ins), len(outs)
         row[executor.N_RAMPS] = len(ramps)
         row[executor.HOP] = (processor.inner.hop or 1) if isinstance(processor, Reblock) else 1
+        row[executor.ORIGIN] = waited
         row[executor.STAGED] = int(part.staged)
         row[executor.DRY_SIZE], row[executor.DRY_DELAY] = size, delay
         row[executor.DECLICK] = max(1, round(DECLICK * self.rate))
         row[executor.DECLICK_FROM] = -row[executor.DECLICK]
-        self._steps[part.name] = _Step(len(self._rows), processor, ramps, memory[executor.TIMES], part.staged)
+        heard_at = arrival - waited
+        self._steps[part.name] = _Step(len(self._rows), processor, ramps, times, part.staged, heard_at)
         self._rows.append(row)
         self._keep.append((memory, inputs, outputs))
 
@@ -274,31 +317,40 @@ class Plan:
         value
             In the parameter's unit.
         at
-            Absolute position at which the change begins; `NOW` for the next block. Events of one plan are sent in
-            the order of their positions.
+            Position in the input at which the change begins: it waits until the node hears that sample, so
+            that the block size does not matter. `NOW`, or a position that has passed, for the next block. Of
+            several changes at one position the last sent counts.
 
         Raises
         ------
         UserError
-            Unknown node or parameter, a value out of range, a parameter that is fixed while sound runs, or more
-            changes at once than the ring holds.
+            Unknown node or parameter, a value out of range, a parameter that is fixed while sound runs, or
+            more changes at once than the ring holds.
         """
-        name, _, parameter_id = path.rpartition(".")
-        step_name, inner_id = self._resolve(name, parameter_id)
-        step = self._step(step_name)
-        known = {parameter.id: parameter for parameter in step.processor.parameters}
-        if inner_id not in known:
-            raise UserError(f"{name}: no parameter {parameter_id!r}{nearest(parameter_id, known)} ({', '.join(known)})")
-        parameter = known[inner_id]
+        name, dot, parameter_id = path.rpartition(".")
+        if not dot:
+            raise UserError(f"{path!r} is not of the form 'node.parameter'")
+        step = self._step(name)
+        composite = self._composites.get(name)
+        declared = step.processor.parameters if composite is None else parameters_of(type(composite))
+        known = {parameter.id: parameter for parameter in declared}
+        if parameter_id not in known:
+            listed = ", ".join(known) or "none"
+            raise UserError(f"{name}: no parameter {parameter_id!r}{nearest(parameter_id, known)} ({listed})")
+        parameter = known[parameter_id]
         if not parameter.automatable:
             raise UserError(f"{path} is fixed while sound runs: set it before starting")
         target = parameter.to_kernel(parameter.checked(value, name))
-        self._send(step, list(known).index(inner_id), target, at, parameter.smoothing)
+        inner, inner_id = self._resolve(name, parameter_id)
+        step = self._steps[inner]
+        index = [declared.id for declared in step.processor.parameters].index(inner_id)
+        self._send(step, index, target, at, parameter.smoothing)
 
     def bypass(self, name: str, on: bool = True, at: int = NOW) -> None:
         """Play a node's input, delayed by its latency, instead of its output (or back), with a crossfade."""
-        self._node(name).bypass = on
-        self._send(self._step(name), WET, 0.0 if on else 1.0, at, CROSSFADE)
+        node = self._node(name)
+        self._send(self._steps[name], WET, 0.0 if on else 1.0, at, CROSSFADE)
+        node.bypass = on
 
     def mute(self, name: str, on: bool = True, at: int = NOW) -> None:
         """Silence a node (or let it sound again), with a ramp."""
@@ -312,16 +364,23 @@ class Plan:
 
     def failed(self) -> list[str]:
         """Nodes that are bypassed since their kernel failed."""
-        return [
-            name for name, step in self._steps.items() if read_acquire(self._rows[step.row], executor.FAILED) == 1
-        ]
+        steps = self._steps.items()
+        return [name for name, step in steps if read_acquire(self._rows[step.row], executor.FAILED) == 1]
 
     def rearm(self, name: str) -> None:
-        """Give a failed node a new state and let it sound again. No other thread may do so at the same time."""
+        """Give a failed node a new state and fade it in once its latency has passed; do nothing to others."""
         step = self._step(name)
+        row = self._rows[step.row]
+        if read_acquire(row, executor.FAILED) != 1:
+            return
         step.processor.reset()
+        write_release(row, executor.FAILED, 2)
         wet = 0.0 if name in self.graph.nodes and self.graph.nodes[name].bypass else 1.0
-        self._send(step, WET, wet, NOW, CROSSFADE, rearm=True)
+        try:
+            self._send(step, WET, wet, NOW, CROSSFADE, wait=step.processor.latency, rearm=True)
+        except UserError:
+            write_release(row, executor.FAILED, 1)
+            raise
 
     def _resolve(self, name: str, parameter: str) -> tuple[str, str]:
         """The step and the parameter that a composite's parameter stands for; others stand for themselves."""
@@ -332,7 +391,8 @@ class Plan:
 
     def _node(self, name: str) -> Node:
         if name not in self.graph.nodes:
-            raise UserError(f"no node {name!r}{nearest(name, self.graph.nodes)} ({', '.join(self.graph.nodes)})")
+            listed = ", ".join(self.graph.nodes)
+            raise UserError(f"no node {name!r}{nearest(name, self.graph.nodes)} ({listed})")
         return self.graph.nodes[name]
 
     def _step(self, name: str) -> _Step:
@@ -343,14 +403,24 @@ class Plan:
 
     def _send_audible(self, at: int) -> None:
         for name, audible in self.graph.audible().items():
-            self._send(self._steps[name], AUDIBLE, 1.0 if audible else 0.0, at, CROSSFADE)
+            if audible != self._audible[name]:
+                self._send(self._steps[name], AUDIBLE, 1.0 if audible else 0.0, at, CROSSFADE)
+                self._audible[name] = audible
 
     def _send(
-        self, step: _Step, ramp: int, target: float, at: int, seconds: float, rearm: bool = False
+        self,
+        step: _Step,
+        ramp: int,
+        target: float,
+        at: int,
+        seconds: float,
+        wait: int = 0,
+        rearm: bool = False,
     ) -> None:
         index = ramp if ramp >= 0 else len(step.ramps) + ramp
-        length = round(seconds * self.rate)
-        event = np.array([at, step.row, index, target, length, float(rearm)])
+        if at != NOW:
+            at += step.heard_at + (step.processor.latency if ramp < 0 else 0)
+        event = np.array([at, step.row, index, target, round(seconds * self.rate), wait, rearm], np.float64)
         if not self._events.push(event):
             raise UserError(f"more than {COMMANDS} changes wait for the next block: send them later")
 
@@ -358,9 +428,8 @@ class Plan:
 
     def latencies(self) -> dict[str, int]:
         """Latency in samples of every node that has one, re-blocking to its hop included."""
-        return {
-            name: step.processor.latency for name, step in self._steps.items() if step.staged and step.processor.latency
-        }
+        nodes = {name: step.processor for name, step in self._steps.items() if step.staged}
+        return {name: processor.latency for name, processor in nodes.items() if processor.latency}
 
     def statistics(self) -> dict[str, Any]:
         """Counters of the run so far: blocks, samples replaced, and per node times (us) and failures."""
@@ -368,9 +437,11 @@ class Plan:
         for name, step in self._steps.items():
             if step.staged:
                 row = self._rows[step.row]
-                nodes[name] = times_us(step.times, int(row[executor.LONGEST])) | {"failures": int(row[executor.FAILURES])}
+                nodes[name] = times_us(step.times, int(row[executor.LONGEST]))
+                nodes[name]["failures"] = int(row[executor.FAILURES])
                 if row[executor.FAILURES]:
                     nodes[name]["failed_at"] = int(row[executor.FAILED_AT])
+                    nodes[name]["status"] = int(row[executor.STATUS])
         total = times_us(self._times, int(self.stream[executor.CALLBACK_LONGEST]))
         return {
             "rate": self.rate,
@@ -378,11 +449,18 @@ class Plan:
             "channels": self.channels,
             "latency": {"total": self.latency, **self.latencies()},
             "callbacks": int(self.stream[executor.CALLBACKS]),
+            "callbacks_refused": int(self.stream[executor.REFUSED]),
             "callback_us": total,
             "nodes": nodes,
             "non_finite_replaced": int(self.stream[executor.NON_FINITE]),
             "over_full_scale": int(self.stream[executor.OVER_FULL_SCALE]),
         }
+
+    def mean_callback_us(self) -> float:
+        """Mean time of a device callback, in microseconds."""
+        count = int(self._times.sum())
+        total = sum(int(n) * executor.bin_ns(bin_) for bin_, n in enumerate(self._times) if n)
+        return total / count / 1e3 if count else 0.0
 
     def close(self) -> None:
         """Release the processors. Only when nothing can run the plan any more."""
@@ -395,15 +473,13 @@ def times_us(histogram: NDArray[np.int64], longest_ns: int) -> dict[str, float]:
     total = int(histogram.sum())
     if total == 0:
         return {"p50": 0.0, "p99": 0.0, "max": 0.0}
-    cumulative = np.cumsum(histogram)
-    p50, p99 = (
-        min(executor.bin_ns(int(np.searchsorted(cumulative, share * total))), longest_ns) / 1e3 for share in (0.5, 0.99)
-    )
+    bins = np.searchsorted(np.cumsum(histogram), [0.5 * total, 0.99 * total])
+    p50, p99 = (min(executor.bin_ns(int(bin_)), longest_ns) / 1e3 for bin_ in bins)
     return {"p50": round(p50, 2), "p99": round(p99, 2), "max": round(longest_ns / 1e3, 2)}
 
 
 def _dry_addresses(processor: Processor, outputs: list[Block], dry: Block) -> NDArray[np.int64]:
-    """Address of the dry input of every output channel: the channels of ``dry`` for the fallback port, else 0."""
+    """Address of every output channel's dry input: a channel of ``dry`` for the fallback port, else 0."""
     found = []
     for port, block in zip(processor.outputs, outputs, strict=True):
         plays_dry = port.name == processor.fallback and len(dry) in (1, len(block))
@@ -435,8 +511,8 @@ def _open(graph: Graph, prefix: str = "", entry: End = _ENTRY) -> list[_Part]:
             for edge in made.graph.edges:
                 if edge.target.node == OUT:
                     port = "out" if edge.target.port == MAIN else edge.target.port
-                    source = inside if edge.source.node == IN else End(f"{full}/{edge.source.node}", edge.source.port)
-                    ends.setdefault(port, []).append(source)
+                    inner = End(f"{full}/{edge.source.node}", edge.source.port)
+                    ends.setdefault(port, []).append(inside if edge.source.node == IN else inner)
             parts.append(_Part(full, Through(made.outputs, made.fallback), ends, dry=inside))
         else:
             parts.append(_Part(full, Reblock(made) if made.hop is not None else made, sources))
@@ -452,3 +528,25 @@ def _composites(graph: Graph, prefix: str = "") -> dict[str, Composite]:
             found[prefix + name] = made
             found |= _composites(made.graph, f"{prefix}{name}/")
     return found
+
+
+def graph_rate(graph: Graph, rate: int) -> int:
+    """The rate at which a graph runs for a file of ``rate``.
+
+    The same if every engine takes it, else the lowest above it that all take, else the highest.
+
+    Raises
+    ------
+    UserError
+        Two engines take no rate in common.
+    """
+    picky = {part.name: set(rates) for part in _open(graph) if (rates := part.processor.rates) is not None}
+    if not picky:
+        return rate
+    common = set.intersection(*picky.values())
+    if not common:
+        wants = "; ".join(
+            f"{name} takes {', '.join(map(str, sorted(rates)))}" for name, rates in picky.items()
+        )
+        raise UserError(f"the engines have no rate in common: {wants} (Hz)")
+    return rate if rate in common else min((r for r in common if r > rate), default=max(common))

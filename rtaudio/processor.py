@@ -9,8 +9,8 @@
 | latency, tail (samples) | any | no | constant after prepare |
 | release() | control | yes | stopped |
 
-An engine is a subclass of `Processor` with its declarations as class attributes, an `allocate` that returns its state
-arrays, and a `KERNEL` (see `rtaudio.kernel`).
+An engine is a subclass of `Processor` with its declarations as class attributes, an `allocate` that returns
+its state arrays, and a `KERNEL` (see `rtaudio.kernel`).
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Parameter:
     unit
         "dB", "Hz", "s", "ms", "" ...
     scale
-        "linear", "integer", "log", "dB" or "choice". Kernels see dB as a linear amplitude, and a choice as its number.
+        "linear", "integer", "log", "dB" or "choice". Kernels see dB as an amplitude, a choice as its number.
     smoothing
         Seconds that a change takes; the host ramps it.
     automatable
@@ -92,7 +92,9 @@ class Parameter:
     def checked(self, value: Value, owner: str) -> Value:
         """The value as this parameter's type, or `UserError` saying what it may be."""
         if self.scale == "choice":
-            text = f"{value:g}" if isinstance(value, float) else str(value)
+            text = str(value).lower() if isinstance(value, bool) else str(value)
+            if isinstance(value, float) and value.is_integer():
+                text = str(int(value))
             if text not in self.choices:
                 raise UserError(f"{owner}: {self.id}={text!r} is not one of {', '.join(self.choices)}")
             return text
@@ -101,7 +103,7 @@ class Parameter:
         number = float(value)
         if self.silence and number == -math.inf:
             number = self.minimum
-        if self.scale == "integer" and number != round(number):
+        if self.scale == "integer" and not number.is_integer():
             raise UserError(f"{owner}: {self.id}={number:g} is not a whole number ({self.range})")
         if not self.minimum <= number <= self.maximum:
             raise UserError(f"{owner}: {self.id}={number:g} is out of range ({self.range})")
@@ -150,17 +152,17 @@ class Processor:
     """Accepted rates in Hz; None accepts every rate of the host."""
     lane: ClassVar[int] = 0
     fallback: ClassVar[str | None] = "out"
-    """The output that plays the first input, delayed, when the node is bypassed; the others, and sources, are silent."""
+    """The output that plays the first input, delayed, on bypass; the others, and sources, are silent."""
     unity: ClassVar[Mapping[str, Value] | None] = {}
-    """Settings at which the outputs sum to the delayed input; None for a processor that has none (a source)."""
+    """Settings at which the outputs sum to the delayed input; None where there are none (a source)."""
     tolerance: ClassVar[float] = 0.0
     """Largest difference from the independent reference of the tests; 0 is bit for bit."""
     KERNEL: ClassVar[Kernel]
 
     hop: int | None = None
-    """Block rule: None takes any size; a number takes exactly that many samples a call (the host re-blocks)."""
+    """Block rule: None takes any size; a number, exactly that many samples a call (the host re-blocks)."""
 
-    def __init__(self, **values: Value) -> None:
+    def __init__(self, /, **values: Value) -> None:
         self.values = check_values(self.id, self.parameters, values, self.defaults(values))
         self.rate = 0
         self.block = 0
@@ -178,13 +180,16 @@ class Processor:
         return {}
 
     def allocate(self) -> Sequence[NDArray[Any]]:
-        """State arrays (at most three dimensions, C-contiguous) for ``rate``, ``block`` and ``channels``; also sets
-        ``latency`` and ``tail``. Called by `prepare`; engines implement it."""
+        """State arrays (at most three dimensions, C-contiguous) for ``rate``, ``block`` and ``channels``.
+
+        Also sets ``latency`` and ``tail``. Called by `prepare`; engines implement it.
+        """
         raise NotImplementedError
 
     def prepare(self, rate: int, block: int, fixed: bool = False, channels: int = 2) -> None:
-        """Allocate and compile for a rate (Hz), blocks of at most ``block`` samples (exactly, if ``fixed``) and a
-        stream of ``channels`` channels.
+        """Allocate and compile for a rate (Hz), a block and a number of channels.
+
+        Blocks have at most ``block`` samples; exactly, if ``fixed``.
 
         Raises
         ------
@@ -241,7 +246,8 @@ class Processor:
         expected = self.ports(self.inputs), self.ports(self.outputs)
         n = out.shape[1]
         if (block.shape[0], out.shape[0]) != expected or (block.shape[0] and block.shape[1] != n):
-            raise ValueError(f"{self.id}: blocks of {block.shape} and {out.shape}, want {expected} channels, equal lengths")
+            shapes = f"{block.shape} and {out.shape}"
+            raise ValueError(f"{self.id}: blocks of {shapes}, want {expected} channels, equal lengths")
         if n > self.block or (self.hop is not None and n != self.hop):
             raise ValueError(f"{self.id}: {n} samples, want {self.hop or f'at most {self.block}'}")
         inputs, outputs = kernel.addresses(block), kernel.addresses(out)
@@ -273,12 +279,15 @@ class Processor:
 def check_values(
     owner: str, parameters: Sequence[Parameter], values: Mapping[str, Value], defaults: Mapping[str, Value]
 ) -> dict[str, Value]:
-    """Every parameter's value: the given one, else that of ``defaults``, else its own; `UserError` for an unknown
-    name or a value that does not fit."""
+    """Every parameter's value: the given one, else that of ``defaults``, else its own.
+
+    `UserError` for an unknown name or a value that does not fit.
+    """
     known = {parameter.id: parameter for parameter in parameters}
     for name in values:
         if name not in known:
-            raise UserError(f"{owner}: no parameter {name!r}{nearest(name, known)} ({', '.join(known) or 'none'})")
+            listed = ", ".join(known) or "none"
+            raise UserError(f"{owner}: no parameter {name!r}{nearest(name, known)} ({listed})")
     return {
         name: parameter.checked(values.get(name, defaults.get(name, parameter.default)), owner)
         for name, parameter in known.items()
@@ -290,7 +299,7 @@ def state_table(arrays: Sequence[NDArray[Any]]) -> NDArray[np.int64]:
     table = np.zeros((len(arrays), 4), np.int64)
     for row, array in zip(table, arrays, strict=True):
         if not array.flags.c_contiguous or array.ndim > 3:
-            raise ValueError(f"a state array must be C-contiguous with at most 3 dimensions, not {array.shape}")
+            raise ValueError(f"a state array must be C-contiguous, with at most 3 dimensions: {array.shape}")
         row[0] = array.ctypes.data
         row[1 : 1 + array.ndim] = array.shape
     return table

@@ -1,7 +1,8 @@
 """A ring between two threads: one writer, one reader, no lock.
 
-Head and tail count the elements ever written and read; each is written by one side with a release store and read by
-the other with an acquire load, on cache lines of their own. Plain loads would not do: the compiler hoists them.
+Head and tail count the elements ever written and read; each is written by one side with a release store and
+read by the other with an acquire load, on cache lines of their own. Plain loads would not do: the compiler
+hoists them.
 """
 
 from __future__ import annotations

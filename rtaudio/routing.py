@@ -23,12 +23,13 @@ from rtaudio.kernel import (
     ring_read,
     ring_write,
 )
-from rtaudio.native import call_kernel, f32_cube, f32_matrix, i64_vector, int64_at
+from rtaudio.native import call_kernel, f32_matrix, i64_vector, int64_at
 from rtaudio.processor import Port, Processor
 
 
 @kernel
 def through_kernel(state: int, inputs: int, outputs: int, n: int, params: int, context: int) -> int:
+    """The kernel of `Through`."""
     for c in range(i64_vector(state, 0)[0]):
         x, y = channel(inputs, c, n), channel(outputs, c, n)
         for i in range(n):
@@ -38,7 +39,10 @@ def through_kernel(state: int, inputs: int, outputs: int, n: int, params: int, c
 
 @kernel
 def sum_kernel(state: int, inputs: int, outputs: int, n: int, params: int, context: int) -> int:
-    channels, terms = i64_vector(state, 0)
+    """The kernel of `Sum`."""
+    # By index: unpacking an array raises when its length is another.
+    widths = i64_vector(state, 0)
+    channels, terms = widths[0], widths[1]
     for c in range(channels):
         x, y = channel(inputs, c, n), channel(outputs, c, n)
         for i in range(n):
@@ -52,6 +56,7 @@ def sum_kernel(state: int, inputs: int, outputs: int, n: int, params: int, conte
 
 @kernel
 def align_kernel(state: int, inputs: int, outputs: int, n: int, params: int, context: int) -> int:
+    """The kernel of `Align`."""
     lines = f32_matrix(state, 0)
     samples = i64_vector(state, 1)[0]
     at = position(context)
@@ -63,9 +68,12 @@ def align_kernel(state: int, inputs: int, outputs: int, n: int, params: int, con
 
 @kernel
 def reblock_kernel(state: int, inputs: int, outputs: int, n: int, params: int, context: int) -> int:
-    collected, finished = f32_matrix(state, 0), f32_cube(state, 1)
+    """The kernel of `Reblock`."""
+    collected, finished = f32_matrix(state, 0), f32_matrix(state, 1)
     hop_inputs, hop_outputs = i64_vector(state, 2), i64_vector(state, 3)
-    inner, inner_state, samples = i64_vector(state, 4)
+    # By index: unpacking an array raises when its length is another.
+    words = i64_vector(state, 4)
+    inner, inner_state, samples = words[0], words[1], words[2]
     hop_context = i64_vector(state, 5)
     hop = collected.shape[1]
     at = position(context)
@@ -75,25 +83,36 @@ def reblock_kernel(state: int, inputs: int, outputs: int, n: int, params: int, c
         fill = (at + done) % hop
         take = min(n - done, hop - fill)
         for c in range(collected.shape[0]):
-            x = channel(inputs, c, n)
+            x, part = channel(inputs, c, n)[done : done + take], collected[c, fill : fill + take]
             for i in range(take):
-                collected[c, fill + i] = x[done + i]
+                part[i] = x[i]
         if fill + take == hop:
             begin = at + done - fill
             hop_context[0] = begin
             hop_context[1] = rate(context)
             hop_context[2] = int64_at(context, 3)[2]
-            slot = (begin // hop) % 2
+            slot = begin % (2 * hop)
             for c in range(finished.shape[0]):
-                hop_outputs[c] = finished[c, slot].ctypes.data
+                hop_outputs[c] = finished[c, slot:].ctypes.data
             status |= call_kernel(
-                inner, inner_state, hop_inputs.ctypes.data, hop_outputs.ctypes.data, hop, params, hop_context.ctypes.data
+                inner,
+                inner_state,
+                hop_inputs.ctypes.data,
+                hop_outputs.ctypes.data,
+                hop,
+                params,
+                hop_context.ctypes.data,
             )
+        # Positions before the first are in the half that is not written yet: silence.
+        wanted = (at + done - samples) % (2 * hop)
+        head = min(take, 2 * hop - wanted)
         for c in range(finished.shape[0]):
-            y = channel(outputs, c, n)
-            for i in range(take):
-                wanted = at + done + i - samples
-                y[done + i] = finished[c, (wanted // hop) % 2, wanted % hop] if wanted >= 0 else np.float32(0)
+            y, first, second = channel(outputs, c, n)[done : done + take], finished[c, wanted:], finished[c]
+            for i in range(head):
+                y[i] = first[i]
+            rest = y[head:]
+            for i in range(take - head):
+                rest[i] = second[i]
         done += take
     return status
 
@@ -110,6 +129,7 @@ class Through(Processor):
         self.fallback = fallback  # type: ignore[misc]
 
     def allocate(self) -> Sequence[NDArray[Any]]:
+        """State: the number of channels."""
         return (np.array([self.ports(self.outputs)], np.int64),)
 
 
@@ -125,6 +145,7 @@ class Sum(Processor):
         self.outputs = (Port("out", width),)  # type: ignore[misc]
 
     def allocate(self) -> Sequence[NDArray[Any]]:
+        """State: the number of channels of a term, and of terms."""
         return (np.array([self.ports(self.outputs), len(self.inputs)], np.int64),)
 
 
@@ -140,6 +161,7 @@ class Align(Processor):
         self.samples = samples
 
     def allocate(self) -> Sequence[NDArray[Any]]:
+        """State: a delay line per channel; the delay in samples."""
         self.latency = self.samples
         width = self.ports(self.outputs)
         return (
@@ -151,45 +173,53 @@ class Align(Processor):
 class Reblock(Processor):
     """Runs a processor of a fixed hop M on any blocks.
 
-    Blocks that are always B samples cost ``M - gcd(B, M)`` samples of latency, blocks that vary ``M - 1``: the least
-    that is possible (an input sample waits for its hop to fill, and output has to be at hand at every block border).
-    Parameters, ports and declarations are those of the inner processor.
+    Blocks that are always B samples cost ``M - gcd(B, M)`` samples of latency, blocks that vary ``M - 1``:
+    the least that is possible (input waits for its hop to fill, output is due at every block's end). Ports,
+    parameters and other declarations are those of the inner processor.
     """
 
     KERNEL = reblock_kernel
+    origin = 0
+    """Samples by which the blocks begin before the processor's own time, modulo the hop."""
+    waiting = 0
+    """Samples of the latency that are due to re-blocking; constant after `prepare`."""
 
     def __init__(self, inner: Processor) -> None:
-        assert inner.hop is not None
-        self.inner = inner
-        self.id = inner.id  # type: ignore[misc]
-        self.inputs, self.outputs = inner.inputs, inner.outputs  # type: ignore[misc]
-        self.parameters = inner.parameters  # type: ignore[misc]
-        self.rates, self.fallback, self.unity = inner.rates, inner.fallback, inner.unity  # type: ignore[misc]
+        if inner.hop is None:
+            raise ValueError(f"{inner.id} takes blocks of any size")
+        self.inner, self._hop = inner, inner.hop
+        for declared in ("id", "version", "summary", "inputs", "outputs", "parameters"):
+            setattr(self, declared, getattr(inner, declared))
+        for declared in ("rates", "lane", "fallback", "unity", "tolerance"):
+            setattr(self, declared, getattr(inner, declared))
         super().__init__(**inner.values)
 
     def allocate(self) -> Sequence[NDArray[Any]]:
-        hop = self.inner.hop
-        assert hop is not None
+        """State: the input of the hop under way, the output of the last two; the inner kernel's arguments."""
+        hop = self._hop
         self.inner.prepare(self.rate, hop, True, self.channels)
         address, table = self.inner.kernel()
-        waiting = hop - gcd(self.block, hop) if self.fixed else hop - 1
-        self.latency = self.inner.latency + waiting
+        step = gcd(self.block, hop)
+        self.waiting = hop - step + -self.origin % step if self.fixed else hop - 1
+        self.latency = self.inner.latency + self.waiting
         self.tail = self.inner.tail
         collected = np.zeros((self.ports(self.inputs), hop), np.float32)
-        finished = np.zeros((self.ports(self.outputs), 2, hop), np.float32)
+        finished = np.zeros((self.ports(self.outputs), 2 * hop), np.float32)
         return (
             collected,
             finished,
             addresses(collected),
             np.zeros(finished.shape[0], np.int64),
-            np.array([address, table.ctypes.data, waiting], np.int64),
+            np.array([address, table.ctypes.data, self.waiting], np.int64),
             np.zeros(3, np.int64),
         )
 
     def reset(self) -> None:
+        """Make the state, the inner processor's too, what `prepare` made it."""
         super().reset()
         self.inner.reset()
 
     def release(self) -> None:
+        """Free the state, the inner processor's too."""
         super().release()
         self.inner.release()

@@ -1,4 +1,4 @@
-"""Short-time Fourier transform for kernels: a real FFT that allocates nothing, and windows that reconstruct perfectly.
+"""Short-time Fourier transform for kernels: a real FFT that allocates nothing, windows that reconstruct.
 
 Spectra are split: one float32 array of real and one of imaginary parts, ``n_fft // 2 + 1`` bins each.
 """
@@ -18,7 +18,7 @@ SIZES = (256, 512, 1024, 2048, 4096, 8192, 16384)
 
 
 def fft_tables(n_fft: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Twiddle factors of `real_fft` for a size: those of the radix-4 passes, and those that split the real spectrum.
+    """Twiddle factors of `real_fft` for a size: of the radix-4 passes, and of the split of the spectrum.
 
     Returns
     -------
@@ -36,50 +36,89 @@ def fft_tables(n_fft: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     return as_rows[0], as_rows[1]
 
 
+# A loop is vectorised only if the compiler sees the sign of every index (a negative one counts from the end):
+# hence slices rather than offsets, sizes from shapes, and `x[-k]` rather than `x[n - k]`. The transform is
+# two to three times as fast with it.
+
+
 @compiled
-def _first_pass(xr: Any, xi: Any, yr: Any, yi: Any, quarter: int, turns: Any) -> None:
+def _butterfly(
+    ar: float, br: float, cr: float, dr: float, ai: float, bi: float, ci: float, di: float,
+    c1: float, s1: float, c2: float, s2: float, c3: float, s3: float,
+) -> tuple[float, ...]:  # fmt: skip
+    """DFT of four values, the last three results turned: four real parts, then four imaginary parts."""
+    sum_ac_r, sum_ac_i, diff_ac_r, diff_ac_i = ar + cr, ai + ci, ar - cr, ai - ci
+    sum_bd_r, sum_bd_i, turned_bd_r, turned_bd_i = br + dr, bi + di, di - bi, br - dr
+    r1, i1 = diff_ac_r - turned_bd_r, diff_ac_i - turned_bd_i
+    r2, i2 = sum_ac_r - sum_bd_r, sum_ac_i - sum_bd_i
+    r3, i3 = diff_ac_r + turned_bd_r, diff_ac_i + turned_bd_i
+    return (
+        sum_ac_r + sum_bd_r, r1 * c1 - i1 * s1, r2 * c2 - i2 * s2, r3 * c3 - i3 * s3,
+        sum_ac_i + sum_bd_i, r1 * s1 + i1 * c1, r2 * s2 + i2 * c2, r3 * s3 + i3 * c3,
+    )  # fmt: skip
+
+
+@compiled
+def _first_pass(xr: Any, xi: Any, yr: Any, yi: Any, cosines: Any, sines: Any) -> None:
     """Radix-4 pass of stride 1, vectorised over the butterflies: contiguous loads, interleaved stores."""
-    cosines, sines = turns[0], turns[1]
+    quarter = xr.shape[0] // 4
     for p in range(quarter):
-        ar, br, cr, dr = xr[p], xr[p + quarter], xr[p + 2 * quarter], xr[p + 3 * quarter]
-        ai, bi, ci, di = xi[p], xi[p + quarter], xi[p + 2 * quarter], xi[p + 3 * quarter]
-        sum_ac_r, sum_ac_i, diff_ac_r, diff_ac_i = ar + cr, ai + ci, ar - cr, ai - ci
-        sum_bd_r, sum_bd_i = br + dr, bi + di
-        turn_r, turn_i = di - bi, br - dr
-        yr[4 * p], yi[4 * p] = sum_ac_r + sum_bd_r, sum_ac_i + sum_bd_i
-        c1, s1 = cosines[p], sines[p]
-        c2, s2 = cosines[quarter + p], sines[quarter + p]
-        c3, s3 = cosines[2 * quarter + p], sines[2 * quarter + p]
-        r, i = diff_ac_r - turn_r, diff_ac_i - turn_i
-        yr[4 * p + 1], yi[4 * p + 1] = r * c1 - i * s1, r * s1 + i * c1
-        r, i = sum_ac_r - sum_bd_r, sum_ac_i - sum_bd_i
-        yr[4 * p + 2], yi[4 * p + 2] = r * c2 - i * s2, r * s2 + i * c2
-        r, i = diff_ac_r + turn_r, diff_ac_i + turn_i
-        yr[4 * p + 3], yi[4 * p + 3] = r * c3 - i * s3, r * s3 + i * c3
+        b, c, d = p + quarter, p + 2 * quarter, p + 3 * quarter
+        (
+            yr[4 * p], yr[4 * p + 1], yr[4 * p + 2], yr[4 * p + 3],
+            yi[4 * p], yi[4 * p + 1], yi[4 * p + 2], yi[4 * p + 3],
+        ) = _butterfly(
+            xr[p], xr[b], xr[c], xr[d], xi[p], xi[b], xi[c], xi[d],
+            cosines[p], sines[p], cosines[b], sines[b], cosines[c], sines[c],
+        )  # fmt: skip
 
 
 @compiled
-def _pass(xr: Any, xi: Any, yr: Any, yi: Any, quarter: int, stride: int, turns: Any, first: int) -> None:
+def _pass(xr: Any, xi: Any, yr: Any, yi: Any, stride: int, cosines: Any, sines: Any) -> None:
     """Radix-4 pass, vectorised over the stride."""
+    step = xr.shape[0] // 4
+    quarter = step // stride
     for p in range(quarter):
-        c1, s1 = turns[0, first + p], turns[1, first + p]
-        c2, s2 = turns[0, first + quarter + p], turns[1, first + quarter + p]
-        c3, s3 = turns[0, first + 2 * quarter + p], turns[1, first + 2 * quarter + p]
-        a, step = stride * p, stride * quarter
-        o = 4 * stride * p
+        a, o = stride * p, 4 * stride * p
+        b, c, d = a + step, a + 2 * step, a + 3 * step
+        ar, br, cr, dr = xr[a : a + stride], xr[b : b + stride], xr[c : c + stride], xr[d : d + stride]
+        ai, bi, ci, di = xi[a : a + stride], xi[b : b + stride], xi[c : c + stride], xi[d : d + stride]
+        b, c, d, end = o + stride, o + 2 * stride, o + 3 * stride, o + 4 * stride
+        r0, r1, r2, r3 = yr[o:b], yr[b:c], yr[c:d], yr[d:end]
+        i0, i1, i2, i3 = yi[o:b], yi[b:c], yi[c:d], yi[d:end]
+        c1, c2, c3 = cosines[p], cosines[p + quarter], cosines[p + 2 * quarter]
+        s1, s2, s3 = sines[p], sines[p + quarter], sines[p + 2 * quarter]
         for q in range(stride):
-            ar, br, cr, dr = xr[a + q], xr[a + step + q], xr[a + 2 * step + q], xr[a + 3 * step + q]
-            ai, bi, ci, di = xi[a + q], xi[a + step + q], xi[a + 2 * step + q], xi[a + 3 * step + q]
-            sum_ac_r, sum_ac_i, diff_ac_r, diff_ac_i = ar + cr, ai + ci, ar - cr, ai - ci
-            sum_bd_r, sum_bd_i = br + dr, bi + di
-            turn_r, turn_i = di - bi, br - dr
-            yr[o + q], yi[o + q] = sum_ac_r + sum_bd_r, sum_ac_i + sum_bd_i
-            r, i = diff_ac_r - turn_r, diff_ac_i - turn_i
-            yr[o + stride + q], yi[o + stride + q] = r * c1 - i * s1, r * s1 + i * c1
-            r, i = sum_ac_r - sum_bd_r, sum_ac_i - sum_bd_i
-            yr[o + 2 * stride + q], yi[o + 2 * stride + q] = r * c2 - i * s2, r * s2 + i * c2
-            r, i = diff_ac_r + turn_r, diff_ac_i + turn_i
-            yr[o + 3 * stride + q], yi[o + 3 * stride + q] = r * c3 - i * s3, r * s3 + i * c3
+            r0[q], r1[q], r2[q], r3[q], i0[q], i1[q], i2[q], i3[q] = _butterfly(
+                ar[q], br[q], cr[q], dr[q], ai[q], bi[q], ci[q], di[q], c1, s1, c2, s2, c3, s3
+            )
+
+
+@compiled
+def _last_pass(x: Any, y: Any) -> None:
+    """Radix-2 pass: sums and differences of the halves."""
+    half = x.shape[0] // 2
+    a, b, total, difference = x[:half], x[half:], y[:half], y[half:]
+    for q in range(half):
+        total[q], difference[q] = a[q] + b[q], a[q] - b[q]
+
+
+@compiled
+def _deal(x: Any, y: Any) -> None:
+    """Deal out ``x`` to the four quarters of ``y`` in turn."""
+    quarter = x.shape[0] // 4
+    for p in range(quarter):
+        b, c, d = p + quarter, p + 2 * quarter, p + 3 * quarter
+        y[p], y[b], y[c], y[d] = x[4 * p], x[4 * p + 1], x[4 * p + 2], x[4 * p + 3]
+
+
+@compiled
+def _riffle(x: Any, y: Any) -> None:
+    """Undo `_deal`."""
+    quarter = x.shape[0] // 4
+    for p in range(quarter):
+        b, c, d = p + quarter, p + 2 * quarter, p + 3 * quarter
+        y[4 * p], y[4 * p + 1], y[4 * p + 2], y[4 * p + 3] = x[p], x[b], x[c], x[d]
 
 
 @compiled
@@ -88,26 +127,31 @@ def _complex_fft(work: Any, n: int, turns: Any) -> int:
 
     Returns the row of the result's real part, 0 or 2; the imaginary part is in the next.
     """
+    cosines, sines = turns[0], turns[1]
+    _first_pass(work[0], work[1], work[2], work[3], cosines, sines)
+    # The pass of stride 4, too short to be vectorised, as four passes of stride 1.
+    quarter = n // 4
+    cosines, sines = cosines[3 * quarter :], sines[3 * quarter :]
+    for row in range(2):
+        _deal(work[2 + row], work[row])
+    for begin in (0, quarter, 2 * quarter, 3 * quarter):
+        end = begin + quarter
+        _first_pass(
+            work[0, begin:end], work[1, begin:end], work[2, begin:end], work[3, begin:end], cosines, sines
+        )
+    for row in range(2):
+        _riffle(work[2 + row], work[row])
     source, target = 0, 2
-    _first_pass(work[0], work[1], work[2], work[3], n // 4, turns)
-    source, target = 2, 0
-    first, length, stride = 3 * (n // 4), n // 4, 4
+    length, stride = n // 16, 16
+    cosines, sines = cosines[3 * length :], sines[3 * length :]
     while length >= 4:
-        quarter = length // 4
-        if stride == 4:
-            _pass(work[source], work[source + 1], work[target], work[target + 1], quarter, 4, turns, first)
-        elif stride == 16:
-            _pass(work[source], work[source + 1], work[target], work[target + 1], quarter, 16, turns, first)
-        else:
-            _pass(work[source], work[source + 1], work[target], work[target + 1], quarter, stride, turns, first)
-        first, length, stride = first + 3 * quarter, quarter, 4 * stride
+        _pass(work[source], work[source + 1], work[target], work[target + 1], stride, cosines, sines)
+        length, stride = length // 4, 4 * stride
+        cosines, sines = cosines[3 * length :], sines[3 * length :]
         source, target = target, source
     if length == 2:
         for row in range(2):
-            x, y = work[source + row], work[target + row]
-            for q in range(stride):
-                a, b = x[q], x[q + stride]
-                y[q], y[q + stride] = a + b, a - b
+            _last_pass(work[source + row], work[target + row])
         source = target
     return source
 
@@ -138,7 +182,7 @@ def real_fft(frame: Any, re: Any, im: Any, work: Any, turns: Any, split: Any) ->
     half = np.float32(0.5)
     cosines, sines = split[0], split[1]
     for k in range(1, n):
-        a, b, c, d = zr[k], zi[k], zr[n - k], zi[n - k]
+        a, b, c, d = zr[k], zi[k], zr[-k], zi[-k]
         even_r, even_i = half * (a + c), half * (b - d)
         odd_r, odd_i = half * (b + d), half * (c - a)
         re[k] = even_r + odd_r * cosines[k] - odd_i * sines[k]
@@ -152,7 +196,7 @@ def inverse_real_fft(re: Any, im: Any, frame: Any, work: Any, turns: Any, split:
     half, scale = np.float32(0.5), np.float32(1.0) / np.float32(n)
     cosines, sines = split[0], split[1]
     for k in range(n):
-        a, b, c, d = re[k], im[k], re[n - k], im[n - k]
+        a, b, c, d = re[k], im[k], re[-1 - k], im[-1 - k]
         even_r, even_i = half * (a + c), half * (b - d)
         turned_r, turned_i = half * (a - c), half * (b + d)
         odd_r = turned_r * cosines[k] + turned_i * sines[k]
@@ -165,7 +209,9 @@ def inverse_real_fft(re: Any, im: Any, frame: Any, work: Any, turns: Any, split:
         frame[2 * i + 1] = -zi[i] * scale
 
 
-def windows(n_fft: int, hop: int, synthesis: int | None = None) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def windows(
+    n_fft: int, hop: int, synthesis: int | None = None
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Analysis and synthesis windows whose overlap-added product is 1.
 
     Parameters
@@ -175,10 +221,10 @@ def windows(n_fft: int, hop: int, synthesis: int | None = None) -> tuple[NDArray
     hop
         In samples; divides both lengths, at most half of ``synthesis``.
     synthesis
-        Length of the synthesis window. None gives the symmetric pair, square-root Hann of ``n_fft``. Less than
-        ``n_fft`` gives the asymmetric pair of Mauler and Martin (2007): a long analysis window for resolution whose
-        end, and the short synthesis window with it, spans the last ``synthesis`` samples, so that the latency is that
-        of the short one; their product is a Hann window.
+        Length of the synthesis window. None gives the symmetric pair, square-root Hann of ``n_fft``. Less
+        than ``n_fft`` gives the asymmetric pair of Mauler and Martin (2007): a long analysis window for
+        resolution whose end, and the short synthesis window with it, spans the last ``synthesis`` samples, so
+        that the latency is that of the short one; their product is a Hann window.
 
     Returns
     -------

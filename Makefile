@@ -1,0 +1,78 @@
+# make run: a demonstration (about ten seconds of sound, pictures in out/).   make test: every check.
+# Both set themselves up on a fresh Debian or Ubuntu, and are quick the second time.
+
+SHELL := /bin/bash
+VENV := .venv
+BIN := $(VENV)/bin
+PACKAGES := python3-venv libportaudio2 jackd2 xvfb xdotool openbox espeak-ng libegl1 libgl1 libxkbcommon0 \
+	libdbus-1-3 libfontconfig1 libxcb-cursor0 libxcb-icccm4 libxcb-keysyms1 libxcb-shape0 libxcb-xkb1 \
+	libxkbcommon-x11-0
+
+.PHONY: run test lint benchmark clean
+
+run: $(VENV)/.run
+	@$(BIN)/python examples/demo.py out
+
+test: $(VENV)/.test lint
+	@$(BIN)/python -m pytest
+
+lint: $(VENV)/.test
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check --quiet . || { echo "run: $(BIN)/ruff format ."; exit 1; }
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+
+benchmark: $(VENV)/.test
+	@$(BIN)/python benchmarks/hpss.py
+	@$(BIN)/python benchmarks/executor.py
+
+clean:
+	rm -rf $(VENV) out .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+# Debian's packages: installed as root or with sudo; otherwise they are named, and work goes on with what there is.
+$(VENV)/.system: Makefile
+	@mkdir -p $(VENV)
+	@missing=""; \
+	if command -v dpkg-query >/dev/null; then \
+	  for p in $(PACKAGES); do \
+	    dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$p"; \
+	  done; \
+	fi; \
+	root=""; \
+	if [ "$$(id -u)" != 0 ]; then root="sudo"; fi; \
+	if [ -n "$$missing" ] && { [ -z "$$root" ] || { command -v sudo >/dev/null && { sudo -n true 2>/dev/null || [ -t 0 ]; }; }; }; then \
+	  echo "installing:$$missing"; \
+	  $$root apt-get update -qq && \
+	  $$root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null \
+	    && missing=""; \
+	fi; \
+	if [ -n "$$missing" ]; then echo "not installed, some checks will be skipped; as root: apt-get install$$missing"; \
+	else touch $@; fi
+
+# The newest Python that the project supports, whichever name it has.
+$(BIN)/python: | $(VENV)/.python
+	@touch -c $@
+
+$(VENV)/.python: | $(VENV)/.system-tried
+	@found=""; \
+	for p in "$$PYTHON" python3 python3.13 python3.12 python3.11; do \
+	  [ -n "$$p" ] && $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null \
+	    && { found=$$p; break; }; \
+	done; \
+	[ -n "$$found" ] || { echo "rtaudio needs Python 3.11 to 3.13: apt-get install python3.11 python3.11-venv"; exit 2; }; \
+	$$found -m venv $(VENV) || { echo "no venv: apt-get install python3-venv"; exit 2; }
+	@touch $@
+
+.PHONY: $(VENV)/.system-tried
+$(VENV)/.system-tried:
+	@[ -e $(VENV)/.system ] || $(MAKE) -s $(VENV)/.system
+
+$(VENV)/.run: pyproject.toml | $(BIN)/python
+	@echo "installing Python packages"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[demo]'
+	@touch $@
+
+$(VENV)/.test: pyproject.toml | $(BIN)/python
+	@echo "installing Python packages for the tests"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[test]'
+	@touch $@ $(VENV)/.run

@@ -1,0 +1,605 @@
+"""The command line: ``rtaudio live | render | engines | doctor`` and the commands that engines add.
+
+Numba and the engines are imported by the commands that need them, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from rtaudio import __version__
+from rtaudio.errors import UserError
+
+if TYPE_CHECKING:
+    from rtaudio.graph import Engine, Graph
+    from rtaudio.host import Host
+    from rtaudio.plan import Plan
+    from rtaudio.render import Job
+
+CHAIN_HELP = """chain: a rack file (TOML) or text such as
+  'biquad(kind=highpass, frequency=80) | remix(preset=live, percussive_gain=-60)'
+  a|b feeds b from a; NAME: names a node; .PORT or .PORT+PORT picks outputs; see 'rtaudio engines'
+
+exit status: 0 done, 1 done but for what is said, 2 a mistake, found before the work began, 130 Ctrl-C"""
+
+MAXIMUM_BLOCK = 65_536
+_CLEAR = "\r\x1b[K"
+
+
+class _Parser(argparse.ArgumentParser):
+    """One line on stderr and exit status 2 for a mistake."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(allow_abbrev=False, **settings)
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {one_line(message)} (see '{self.prog} --help')\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit status (see `CHAIN_HELP`)."""
+    description = "A real-time audio plug-in host whose processors are compiled Python."
+    parser = _Parser(prog="rtaudio", description=description)
+    parser.add_argument("--version", action="version", version=f"rtaudio {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=_Parser)
+    _add_live(commands)
+    _add_render(commands)
+    _add_engines(commands)
+    _add_doctor(commands)
+    _add_contributed(commands)
+    try:
+        options = parser.parse_args(arguments)
+        status: int = options.run(options)
+        sys.stdout.flush()
+    except UserError as error:
+        return fail(str(error))
+    except KeyboardInterrupt:
+        say("interrupted")
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except OSError as error:
+        return fail(str(error))
+    return status
+
+
+def _add_contributed(commands: Any) -> None:
+    """Add the commands of installed engine packages; a broken one is said and left out."""
+    from rtaudio.registry import command_names, load_command
+
+    for name in command_names():
+        try:
+            load_command(name)(commands)
+        except UserError as error:
+            say(f"warning: {error}")
+
+
+# ------------------------------------------------------------------------------------ live
+
+
+def _add_live(commands: Any) -> None:
+    live = commands.add_parser(
+        "live",
+        help="run a chain live",
+        description="Run a chain live. Ctrl-C ends it with a summary.",
+        epilog=CHAIN_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    live.add_argument("--chain", default="", metavar="C", help="(default: the input goes to the output)")
+    live.add_argument(
+        "--api", choices=["null"], default="null", help="device; null is a clock without a sound card"
+    )
+    live.add_argument("--file", type=Path, metavar="F", help="a file as input")
+    live.add_argument("--loop", action="store_true", help="start the file again when it ends")
+    live.add_argument("--rate", type=_whole, metavar="R", help="Hz (default: the file's, else 48000)")
+    live.add_argument(
+        "--block", type=_whole, default=128, metavar="N", help="samples per block (default 128)"
+    )
+    live.add_argument("--channels", type=_whole, metavar="N", help="(default: the file's, else 2)")
+    live.add_argument(
+        "--seconds", type=_seconds, metavar="S", help="stop after this time (default: with the file)"
+    )
+    live.add_argument("--record", type=Path, metavar="F", help="write what is heard to a WAV or FLAC file")
+    live.add_argument("--freewheel", action="store_true", help="do not wait for the clock")
+    live.add_argument("--json", metavar="F", help="write the summary as JSON ('-' for stdout)")
+    live.set_defaults(run=run_live)
+
+
+def run_live(options: argparse.Namespace) -> int:
+    """``rtaudio live``."""
+    graph = read_chain(options.chain)
+    from rtaudio.files import AudioReader, AudioWriter, same_file
+    from rtaudio.host import Host
+    from rtaudio.null import NullDevice
+    from rtaudio.plan import Plan, graph_rate
+    from rtaudio.processor import RATES
+
+    if options.loop and options.file is None:
+        raise UserError("--loop needs a file: give --file")
+    if options.freewheel and options.seconds is None and (options.file is None or options.loop):
+        raise UserError("--freewheel never ends here: give --seconds")
+    if options.block > MAXIMUM_BLOCK:
+        raise UserError(f"--block {options.block} is out of range (1 to {MAXIMUM_BLOCK})")
+    if options.rate is not None and not RATES[0] <= options.rate <= RATES[1]:
+        raise UserError(f"--rate {options.rate} is out of range ({RATES[0]} to {RATES[1]})")
+    if options.file is not None and options.record is not None and same_file(options.file, options.record):
+        raise UserError(f"{options.record} is the input: record to another file")
+    check_report(options.json, filter(None, [options.file, options.record]))
+    stopping: list[int] = []
+    with ExitStack() as stack:
+        file = record = None
+        if options.file is not None:
+            file = stack.enter_context(AudioReader(options.file, options.rate))
+            if options.channels not in {None, file.channels}:
+                raise UserError(
+                    f"--channels {options.channels}: {options.file} has {file.channels}; leave --channels out"
+                )
+        rate = file.rate if file else options.rate or 48_000
+        channels = file.channels if file else options.channels or 2
+        taken = graph_rate(graph, rate)
+        if taken != rate:
+            raise UserError(f"an engine of this chain does not take {rate} Hz: give --rate {taken}")
+        with compiling():
+            plan = Plan(graph, rate, options.block, channels)
+            if options.record is not None:
+                record = stack.enter_context(AudioWriter(options.record, rate, len(plan.heard)))
+            signals = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
+            stack.enter_context(on_signals(lambda number, frame: stopping.append(number), *signals))
+            device = NullDevice(options.freewheel)
+            host = stack.enter_context(Host(plan, device, file, options.loop, record, options.seconds))
+            host.start()
+        pace = "freewheeling" if options.freewheel else "real-time priority"
+        if not (options.freewheel or device.realtime):
+            pace = "no real-time priority (see 'rtaudio doctor')"
+        out = "" if len(plan.heard) == channels else f" in, {len(plan.heard)} out"
+        say(
+            f"READY {device.name} device, {rate} Hz, {channels} channels{out}, block {options.block}, "
+            f"latency {plan.latency} samples ({1e3 * plan.latency / rate:.1f} ms), {pace}"
+        )
+        shown = _watch(host, stopping)
+    for problem in host.problems[shown:]:
+        say(f"warning: {problem}")
+    report = host.statistics()
+    _summary(report)
+    write_report(options.json, report)
+    return int(bool(host.problems))
+
+
+def _watch(host: Host, stopping: list[int]) -> int:
+    """Redraw the status line until the sound ends or a signal comes; returns how many problems were told."""
+    shown = 0
+    drawn = _on_terminal()
+    width = os.get_terminal_size(sys.stderr.fileno()).columns - 1 if drawn else 0
+    while host.running and not stopping:
+        host.poll()
+        for problem in host.problems[shown:]:
+            say(f"{_CLEAR if drawn else ''}warning: {problem}")
+            shown += 1
+        if drawn:
+            report = host.statistics()
+            line = (
+                f"{report['seconds']:7.1f} s   load {100 * report['load']:5.1f} %   "
+                f"misses {report['misses']}   over 0 dBFS {report['over_full_scale']}   Ctrl-C ends"
+            )
+            sys.stderr.write(_CLEAR + line[:width])
+            sys.stderr.flush()
+        time.sleep(0.05)
+    if drawn:
+        sys.stderr.write(_CLEAR)
+    return shown
+
+
+def _summary(report: dict[str, Any]) -> None:
+    latency, block_us = report["latency"], 1e6 * report["block"] / report["rate"]
+    parts = ", ".join(f"{name} {samples}" for name, samples in latency.items() if name != "total" and samples)
+    times = report["callback_us"]
+    say(
+        f"{report['seconds']:.1f} s, {report['callbacks']} blocks of {report['block']} at "
+        f"{report['rate']} Hz, latency {latency['total']} samples{f' ({parts})' if parts else ''}"
+    )
+    say(
+        f"misses {report['misses']}, load {100 * report['load']:.2f} %, block p50 {times['p50']:.0f} us, "
+        f"p99 {times['p99']:.0f} us, max {times['max']:.0f} us of {block_us:.0f} us"
+    )
+    counted = {
+        "non-finite input samples replaced by 0": report["non_finite_replaced"],
+        "output samples over full scale": report["over_full_scale"],
+        "input samples that the file reader was late for": report["file_underflows"],
+        "output samples that the recorder was late for": report["record_overflows"],
+        **{f"failures of {name}": node["failures"] for name, node in report["nodes"].items()},
+    }
+    for what, count in counted.items():
+        if count:
+            say(f"{count} {what}")
+
+
+# ------------------------------------------------------------------------------------ render
+
+
+def _add_render(commands: Any) -> None:
+    render = commands.add_parser(
+        "render",
+        help="render files through a chain",
+        description="Render files through a chain: aligned with the input and as long.",
+        epilog=CHAIN_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    render.add_argument("inputs", nargs="+", type=Path, metavar="IN", help=INPUTS_HELP)
+    render.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="OUT", help="a file for one input, else a folder"
+    )
+    render.add_argument("--chain", default="", metavar="C", help="(default: the input goes to the output)")
+    add_render_options(render)
+    render.set_defaults(run=run_render)
+
+
+INPUTS_HELP = "files and folders, whose structure is kept; OUT inside of a folder is no input"
+
+
+def add_render_options(parser: argparse.ArgumentParser) -> None:
+    """The options of every command that renders files."""
+    parser.add_argument("--tail", action="store_true", help="keep what rings on after the end")
+    parser.add_argument("--subtype", metavar="T", help="16, 24, 32, float ... (default: the input's)")
+    parser.add_argument("--no-dither", action="store_true", help="round to 16 bits without dither")
+    parser.add_argument(
+        "--jobs", type=_whole, metavar="N", help="processes for several files (default: CPU cores)"
+    )
+    parser.add_argument("--json", metavar="F", help="write the report as JSON ('-' for stdout)")
+
+
+def run_render(options: argparse.Namespace) -> int:
+    """``rtaudio render``."""
+    graph = read_chain(options.chain)
+    from rtaudio.files import writable
+
+    output: Path = options.output
+    one = len(options.inputs) == 1 and not options.inputs[0].is_dir()
+    to_file = bool(output.suffix) and not output.is_dir()
+    if not one and to_file and writable(output):
+        raise UserError(f"{output} is a file: several inputs need a folder")
+    jobs = []
+    for source, place in find_inputs(options.inputs, output):
+        target = output / (place if writable(place) else place.with_suffix(".wav"))
+        if one and to_file:
+            target = output
+        jobs.append(make_job(source, {name: _named(target, name) for name in graph.output_names()}, options))
+    return render_jobs(graph, jobs, options)
+
+
+def _named(target: Path, output: str) -> Path:
+    from rtaudio.graph import MAIN
+
+    return target if output == MAIN else target.with_name(f"{target.stem}.{output}{target.suffix}")
+
+
+def find_inputs(inputs: Sequence[Path], output: Path) -> list[tuple[Path, Path]]:
+    """Every input file, with its path below the folder that was named, or else its name.
+
+    An output folder inside of an input folder is passed over: what is there, an earlier run has written.
+    """
+    from rtaudio.files import audio_files
+
+    written, found = output.resolve(), []
+    for source in audio_files(inputs):
+        folder = next((path for path in inputs if path.is_dir() and source.is_relative_to(path)), None)
+        if folder is None:
+            found.append((source, Path(source.name)))
+        elif folder.resolve() not in written.parents or written not in source.resolve().parents:
+            found.append((source, source.relative_to(folder)))
+    if not found:
+        raise UserError(f"no audio files besides those in the output folder {output}")
+    return found
+
+
+def make_job(source: Path, targets: dict[str, Path], options: argparse.Namespace) -> Job:
+    """A `Job` with the options of `add_render_options`."""
+    from rtaudio.render import Job
+
+    return Job(source, targets, options.subtype, not options.no_dither, options.tail)
+
+
+def render_jobs(graph: Graph, jobs: Sequence[Job], options: argparse.Namespace) -> int:
+    """Render files with a progress bar; returns 0, or 1 if one of several, or an engine, failed."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from rtaudio.plan import graph_rate
+    from rtaudio.render import check_targets, make_folder, render, render_many, try_to_render
+
+    check_targets(jobs)
+    check_report(options.json, [path for job in jobs for path in (job.source, *job.targets.values())])
+    rate = graph_rate(graph, 48_000)
+    columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f} %")
+    console = Console(stderr=True, emoji=False)
+    bar = Progress(
+        *columns, TimeRemainingColumn(), console=console, disable=not _on_terminal(), transient=True
+    )
+    reports = []
+    with ExitStack() as stack:
+        stack.callback(bar.stop)
+        stack.enter_context(on_signals(_leave, signal.SIGTERM, signal.SIGHUP))
+        if len(jobs) == 1:
+            task = bar.add_task(jobs[0].source.name)
+
+            def show(done: int, total: int) -> None:
+                bar.start()
+                bar.update(task, completed=done, total=total)
+
+            with compiling():
+                reports.append(render(graph, jobs[0], show))
+            bar.stop()
+            _say_rendered(reports[0], console)
+        else:
+            make_folder(options.output)
+            with suppress(UserError):  # of this rate and width; the files have their own
+                make_plan(graph, rate, 1024, 2).close()
+            processes = min(options.jobs or os.cpu_count() or 1, len(jobs))
+            if processes > 1:
+                found = render_many(graph, jobs, processes)
+                stack.callback(found.close)
+            else:
+                found = (try_to_render(graph, job) for job in jobs)
+            bar.start()
+            for report in bar.track(found, total=len(jobs), description=f"{len(jobs)} files"):
+                _say_rendered(report, console)
+                reports.append(report)
+    order = [str(job.source) for job in jobs]
+    reports.sort(key=lambda report: order.index(report["source"]))
+    write_report(options.json, reports[0] if len(jobs) == 1 else reports)
+    return int(any("error" in report or report["failures"] for report in reports))
+
+
+def _say_rendered(report: dict[str, Any], console: Any) -> None:
+    style = "red"
+    if "error" in report:
+        line = f"rtaudio: {report['error']}"
+    else:
+        facts = [
+            f"{report['samples'] / report['file_rate']:.2f} s",
+            f"{report['speed']:g} x real time",
+            *report["notes"],
+        ]
+        if report["clipped"]:
+            facts.append(f"{report['clipped']} samples clipped: lower the gain, or write float")
+        if report["non_finite_replaced"]:
+            facts.append(f"{report['non_finite_replaced']} non-finite input samples replaced by 0")
+        facts += report["failures"]
+        style = "red" if report["failures"] else ""
+        line = f"{', '.join(report['outputs'].values())}  ({'; '.join(facts)})"
+    console.print(one_line(line), style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+# ------------------------------------------------------------------------------------ engines, doctor
+
+
+def _add_engines(commands: Any) -> None:
+    engines = commands.add_parser(
+        "engines", help="list engines, or describe one", description="List the engines."
+    )
+    engines.add_argument("name", nargs="?", metavar="NAME", help="print its ports, parameters and latency")
+    engines.set_defaults(run=run_engines)
+
+
+def run_engines(options: argparse.Namespace) -> int:
+    """``rtaudio engines [NAME]``."""
+    from rtaudio.registry import engine_names, load_engine
+
+    if options.name is not None:
+        sys.stdout.write(_description(load_engine(options.name)))
+        return 0
+    names = engine_names()
+    for name in names:
+        try:
+            summary = load_engine(name).summary
+        except UserError as error:
+            summary = f"not usable: {error}"
+        sys.stdout.write(_entry(name, max(map(len, names)), summary))
+    return 0
+
+
+def _description(engine: Engine) -> str:
+    """An engine's ports, parameters and latency."""
+    from rtaudio.graph import Graph, Node, parameters_of
+    from rtaudio.plan import graph_rate
+
+    name = engine.id
+    edges = [f"in -> {name}.{port.name}" for port in engine.inputs if not port.optional]
+    edges += [f"{name}.{port.name} -> out.{port.name}" for port in engine.outputs]
+    graph = Graph([Node(name, engine)], edges)
+    rate = graph_rate(graph, 48_000)
+    plan = make_plan(graph, rate, 128, 2)
+    latency, milliseconds = plan.latency, 1e3 * plan.latency / rate
+    plan.close()
+    text = [_entry(f"{name}:", 0, f"{engine.summary} (version {engine.version})"), "\n"]
+    for kind, ports in (("inputs", engine.inputs), ("outputs", engine.outputs)):
+        labels = [
+            port.name
+            + (f" ({port.channels} channels)" if port.channels else "")
+            + (" (optional)" if port.optional else "")
+            for port in ports
+        ]
+        text.append(_entry(kind, 7, ", ".join(labels) or "none"))
+    where = f"at {rate} Hz in blocks of 128, with the defaults"
+    text.append(_entry("latency", 7, f"{latency} samples ({milliseconds:.1f} ms) {where}"))
+    parameters = parameters_of(engine)
+    settings = [f"{parameter.id} = {_shown(parameter.default)}" for parameter in parameters]
+    head = "parameter = default"
+    width = max(map(len, [head, *settings]))
+    if parameters:
+        text += ["\n", _entry(head, width, "range; meaning (fixed: not while sound runs)")]
+    for setting, parameter in zip(settings, parameters, strict=True):
+        unit = parameter.unit if parameter.choices else ""  # a range of numbers has it
+        fixed = "" if parameter.automatable else " (fixed)"
+        meaning = f"{parameter.range} {unit}".rstrip() + f"; {parameter.doc}" * bool(parameter.doc) + fixed
+        text.append(_entry(setting, width, meaning))
+    return "".join(text)
+
+
+def _shown(value: float | str | bool) -> str:
+    return value if isinstance(value, str) else f"{value:g}"
+
+
+def _entry(label: str, width: int, text: str) -> str:
+    """A label and a text beside it, which is wrapped to the terminal."""
+    columns = max(60, shutil.get_terminal_size().columns)
+    indent = " " * (max(width, len(label)) + 2)
+    return textwrap.fill(text, columns, initial_indent=f"{label:{width}}  ", subsequent_indent=indent) + "\n"
+
+
+def _add_doctor(commands: Any) -> None:
+    doctor = commands.add_parser(
+        "doctor", help="say what works here", description="Say what works here, and what to do."
+    )
+    doctor.set_defaults(run=run_doctor)
+
+
+def run_doctor(options: argparse.Namespace) -> int:
+    """``rtaudio doctor``."""
+    from rtaudio import doctor
+
+    return doctor.report()
+
+
+# ------------------------------------------------------------------------------------ shared by commands
+
+
+def read_chain(text: str) -> Graph:
+    """`chain.load_chain`, imported late."""
+    from rtaudio.chain import load_chain
+
+    return load_chain(text)
+
+
+def make_plan(graph: Graph, rate: int, block: int, channels: int) -> Plan:
+    """A `Plan`, with a line on stderr while kernels are compiled."""
+    from rtaudio.plan import Plan
+
+    with compiling():
+        return Plan(graph, rate, block, channels)
+
+
+@contextmanager
+def compiling() -> Iterator[None]:
+    """Say so when kernels are being compiled meanwhile: all names on one line of a terminal, else once."""
+    from rtaudio.kernel import on_compile
+
+    told = False
+
+    def tell(name: str) -> None:
+        nonlocal told
+        if _on_terminal():
+            sys.stderr.write(f"{_CLEAR}compiling {name} (once; kept for the next run)")
+            sys.stderr.flush()
+        elif not told:
+            say("compiling kernels (once; kept for the next run)")
+        told = True
+
+    with on_compile(tell):
+        yield
+    if told and _on_terminal():
+        sys.stderr.write(_CLEAR)
+
+
+@contextmanager
+def on_signals(handler: Callable[[int, Any], Any], *numbers: int) -> Iterator[None]:
+    """Handle signals meanwhile, but those that are ignored (as by ``nohup``)."""
+    before = {
+        number: signal.signal(number, handler)
+        for number in numbers
+        if signal.getsignal(number) is not signal.SIG_IGN
+    }
+    try:
+        yield
+    finally:
+        for number, handled in before.items():
+            signal.signal(number, handled)
+
+
+def _leave(number: int, frame: Any) -> NoReturn:
+    sys.exit(128 + number)
+
+
+def check_report(path: str | None, others: Iterable[Path]) -> None:
+    """Refuse a ``--json`` that cannot be written or is one of the others, before there is a report."""
+    if path is None or path == "-":
+        return
+    file = Path(path)
+    exists, real = file.exists(), os.path.realpath(file)
+    for other in others:
+        if os.path.realpath(other) == real or (exists and other.exists() and file.samefile(other)):
+            raise UserError(f"{path} is an input or an output: write the report to another file")
+    if exists and not (file.is_file() or file.is_dir()):
+        return  # a pipe or a device, which trying would disturb
+    try:
+        os.close(os.open(file, os.O_WRONLY | os.O_CREAT, 0o666))
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}; choose another file") from None
+    if not exists:
+        file.unlink()
+
+
+def write_report(path: str | None, report: Any) -> None:
+    """Write a report where ``--json`` says."""
+    if path is None:
+        return
+    text = json.dumps(report, indent=2) + "\n"
+    if path == "-":
+        sys.stdout.write(text)
+        return
+    try:
+        Path(path).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}; choose another file") from None
+
+
+def fail(message: str) -> int:
+    """Print a one-line error; returns exit status 2."""
+    say(f"rtaudio: {one_line(message)}")
+    return 2
+
+
+def say(text: str) -> None:
+    """A line for the user, on stderr."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def one_line(text: str) -> str:
+    """The text on one line, without what could steer a terminal."""
+    return "".join(letter if letter.isprintable() else "?" for letter in " ".join(text.split()))
+
+
+def _on_terminal() -> bool:
+    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def _whole(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 2**31):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0.0 < seconds < 1e9:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time in seconds above 0")
+    return seconds
+
+
+if __name__ == "__main__":
+    sys.exit(main())

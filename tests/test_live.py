@@ -1,0 +1,790 @@
+"""The live host on the null device: the same samples as offline, whatever happens around them."""
+
+import fcntl
+import json
+import os
+import pty
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import threading
+import time
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+from engines.gain import Gain
+from rtaudio import host as host_module
+from rtaudio import registry
+from rtaudio.chain import dump_rack, load_chain
+from rtaudio.cli import main
+from rtaudio.errors import FileError, UserError
+from rtaudio.executor import callback_address
+from rtaudio.files import AudioReader, AudioWriter
+from rtaudio.graph import Graph, Node
+from rtaudio.host import RETRY_LONGEST, Host
+from rtaudio.kernel import channel, kernel, position
+from rtaudio.native import call_callback, compiled, f64_vector, i64_vector, now_ns
+from rtaudio.null import NullDevice, duration_ns, real_time_priority
+from rtaudio.plan import Plan
+from rtaudio.processor import Parameter, Port, Processor
+from rtaudio.registry import engine_names, load_engine
+from rtaudio.render import Job, render
+
+RATE = 48_000
+DEADLINE = 60.0
+"""Seconds after which a process that should have ended is taken to hang."""
+
+
+def sound(samples, channels=2, seed=0):
+    """Noise bursts over two tones, (samples, channels) float32: something for every engine to do."""
+    random = np.random.default_rng(seed)
+    at = np.arange(samples)[:, None]
+    tones = 0.3 * np.sin(at * (0.03 + 0.01 * np.arange(channels))) + 0.2 * np.sin(at * 0.11)
+    bursts = 0.4 * random.standard_normal((samples, channels)) * (at % 4000 < 300)
+    return (tones + bursts).astype(np.float32)
+
+
+def write(path, samples, rate=RATE, subtype="FLOAT"):
+    sf.write(path, samples, rate, subtype=subtype)
+    return path
+
+
+def read(path):
+    return sf.read(path, dtype="float32", always_2d=True)[0]
+
+
+def whole(engine, port):
+    """A graph of one engine, everything connected; what one of its outputs gives is heard."""
+    edges = [f"in -> a.{declared.name}" for declared in engine.inputs] + [f"a.{port} -> out"]
+    return Graph([Node("a", engine)], edges)
+
+
+class Stepped:
+    """A device that calls when the test says so."""
+
+    latency = 0
+    running = True
+
+    def start(self, plan, end=-1):
+        self.plan = plan
+        self.source = np.zeros((plan.block, plan.channels), np.float32)
+        self.sink = np.zeros((plan.block, len(plan.heard)), np.float32)
+
+    def step(self, block):
+        """Play one block; returns what is heard."""
+        self.source[:] = block
+        pointers = self.source.ctypes.data, self.sink.ctypes.data
+        assert call_once(callback_address(), *pointers, self.plan.block, self.plan.stream.ctypes.data) == 0
+        return self.sink.copy()
+
+    def stop(self):
+        self.running = False
+
+    def statistics(self):
+        return {"misses": 0}
+
+
+@compiled
+def call_once(callback, source, sink, frames, user):
+    return call_callback(callback, source, sink, frames, 0, 0, user)
+
+
+# The same samples as offline
+
+
+CASES = [
+    (name, port.name)
+    for name in engine_names()
+    for port in load_engine(name).outputs
+    if load_engine(name).inputs
+]
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize(("name", "port"), CASES)
+def test_freewheeling_records_what_render_writes(tmp_path, name, port, channels):
+    samples = 20_011
+    source = write(tmp_path / "in.wav", sound(samples, channels))
+    graph = whole(load_engine(name), port)
+    (tmp_path / "rack.toml").write_text(dump_rack(graph), encoding="utf-8")
+    report = render(graph, Job(source, {"main": tmp_path / "rendered.wav"}))
+    rendered = read(tmp_path / "rendered.wav")
+    assert rendered.shape == (samples, channels)
+    assert report["latency"].get("a", 0) >= 0
+    for block in (17, 64, 128, 441, 1024, 8193):
+        arguments = [
+            "live",
+            "--api",
+            "null",
+            "--freewheel",
+            "--file",
+            source,
+            "--chain",
+            tmp_path / "rack.toml",
+        ]
+        arguments += ["--block", block, "--record", tmp_path / "live.wav", "--json", tmp_path / "live.json"]
+        assert main([str(argument) for argument in arguments]) == 0
+        told = json.loads((tmp_path / "live.json").read_text())
+        latency, recorded = told["latency"]["total"], read(tmp_path / "live.wav")
+        assert told["block"] == block
+        assert len(recorded) == told["callbacks"] * block >= latency + samples
+        assert told["callbacks"] == -(-(latency + samples) // block)
+        np.testing.assert_array_equal(recorded[latency : latency + samples], rendered)
+        counted = [
+            told[key] for key in ("file_underflows", "record_overflows", "misses", "non_finite_replaced")
+        ]
+        assert counted == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("chain", ["", "limiter", "remix(percussive_gain=-60)"])
+def test_a_paced_run_is_the_same(tmp_path, capsys, chain):
+    samples = RATE // 2
+    source = write(tmp_path / "in.wav", sound(samples))
+    arguments = ["--file", str(source), "--chain", chain, "--json", str(tmp_path / "live.json")]
+    assert main(["live", *arguments, "--record", str(tmp_path / "live.wav")]) == 0
+    assert main(["render", str(source), "-o", str(tmp_path / "r.wav"), "--chain", chain]) == 0
+    told = json.loads((tmp_path / "live.json").read_text())
+    assert told["file_underflows"] == told["record_overflows"] == 0  # the rings hold four seconds
+    latency = told["latency"]["total"]
+    recorded, rendered = read(tmp_path / "live.wav"), read(tmp_path / "r.wav")
+    np.testing.assert_array_equal(recorded[latency : latency + samples], rendered)
+    assert f"misses {told['misses']}, load" in capsys.readouterr().err
+    assert told["load"] > 0
+    for times in (told["callback_us"], *told["nodes"].values()):
+        assert 0 < times["p50"] <= times["p99"] <= times["max"]
+
+
+def test_latency_is_told_by_part_and_is_what_an_impulse_takes(tmp_path):
+    samples = np.zeros((30_000, 1), np.float32)
+    samples[1000] = 0.5
+    source = write(tmp_path / "in.wav", samples)
+    chain = "a: limiter(lookahead=2) | b: limiter(lookahead=3)"
+    arguments = ["--file", str(source), "--chain", chain, "--json", str(tmp_path / "j")]
+    assert main(["live", *arguments, "--freewheel", "--record", str(tmp_path / "r.wav")]) == 0
+    told = json.loads((tmp_path / "j").read_text())["latency"]
+    assert told["total"] == told["a"] + told["b"] + told["device"]
+    assert told["a"] < told["b"]
+    np.testing.assert_array_equal(np.flatnonzero(read(tmp_path / "r.wav")), [1000 + told["total"]])
+
+
+# The file as input
+
+
+@pytest.mark.parametrize(("extension", "subtype"), [(".wav", "FLOAT"), (".flac", "PCM_24")])
+@pytest.mark.parametrize("freewheel", [True, False])
+def test_a_loop_has_no_seam(tmp_path, extension, subtype, freewheel):
+    once = sound(4_999)
+    source = write(tmp_path / f"in{extension}", once, subtype=subtype)
+    once = read(source)
+    arguments = ["--file", str(source), "--loop", "--seconds", "0.5", "--record", str(tmp_path / "r.wav")]
+    assert main(["live", *arguments, *["--freewheel"] * freewheel]) == 0
+    recorded = read(tmp_path / "r.wav")
+    assert len(recorded) == -(-24_000 // 128) * 128
+    np.testing.assert_array_equal(recorded, np.tile(once, (6, 1))[: len(recorded)])
+
+
+@pytest.mark.parametrize("block", [1, 100, 65_536])
+def test_seconds_beyond_the_file_let_it_ring_on(tmp_path, block):
+    once = sound(3000, 1)
+    source = write(tmp_path / "in.wav", once, 8000)
+    arguments = ["--file", str(source), "--block", str(block), "--freewheel", "--seconds", "1.25"]
+    chain = "delay(time=1000, feedback=0, mix=1)"
+    assert main(["live", *arguments, "--chain", chain, "--record", str(tmp_path / "r.wav")]) == 0
+    recorded = read(tmp_path / "r.wav")
+    assert len(recorded) == -(-10_000 // block) * block
+    want = np.zeros((max(len(recorded), 11_000), 1), np.float32)
+    want[8000:11_000] = once
+    np.testing.assert_array_equal(recorded, want[: len(recorded)])
+
+
+def test_seconds_end_a_longer_file(tmp_path):
+    once = sound(9000, 1)
+    source = write(tmp_path / "in.wav", once, 8000)
+    arguments = [
+        "--file",
+        str(source),
+        "--freewheel",
+        "--seconds",
+        "0.5",
+        "--record",
+        str(tmp_path / "r.wav"),
+    ]
+    assert main(["live", *arguments, "--block", "100"]) == 0
+    np.testing.assert_array_equal(read(tmp_path / "r.wav"), once[:4000])
+    assert main(["live", *arguments[:3], "--seconds", "1e-9", *arguments[5:], "--block", "100"]) == 0
+    np.testing.assert_array_equal(read(tmp_path / "r.wav"), once[:100])
+
+
+def test_another_rate_than_the_files(tmp_path):
+    at = np.arange(44_100) / 44_100
+    source = write(tmp_path / "in.wav", (0.5 * np.sin(2 * np.pi * 1000 * at)).astype(np.float32), 44_100)
+    arguments = ["--file", str(source), "--rate", "48000", "--freewheel", "--json", str(tmp_path / "j")]
+    assert main(["live", *arguments, "--record", str(tmp_path / "r.wav")]) == 0
+    recorded, rate = sf.read(tmp_path / "r.wav")
+    assert rate == json.loads((tmp_path / "j").read_text())["rate"] == 48_000
+    want = 0.5 * np.sin(2 * np.pi * 1000 * np.arange(48_000) / 48_000)
+    assert np.abs(recorded[500:47_500] - want[500:47_500]).max() < 1e-5
+
+
+def test_a_file_that_ends_too_soon_is_silence_and_told(tmp_path, capsys):
+    source = write(tmp_path / "in.flac", sound(40_000), subtype="PCM_24")
+    full = read(source)
+    source.write_bytes(source.read_bytes()[: source.stat().st_size // 2])
+    arguments = ["--file", str(source), "--freewheel", "--record", str(tmp_path / "r.wav")]
+    assert main(["live", *arguments]) == 1
+    assert "truncated" in capsys.readouterr().err
+    recorded = read(tmp_path / "r.wav")
+    heard = np.flatnonzero(recorded.any(axis=1))[-1] + 1
+    assert 16_000 <= heard <= 20_000
+    np.testing.assert_array_equal(recorded[:heard], full[:heard])
+
+
+def test_freewheeling_waits_for_both_files(tmp_path):
+    """A reader or a recorder that is slower than the graph delays it; nothing is lost, nothing is counted."""
+    rate, samples = 8000, 100_000  # three times what the rings hold
+    once = sound(samples)
+    reads, writes = threading.Semaphore(9), threading.Semaphore(0)
+
+    class Slow(AudioReader):
+        def read(self, n):
+            assert reads.acquire(timeout=DEADLINE)
+            return super().read(n)
+
+    class SlowToo(AudioWriter):
+        def write(self, block):
+            assert writes.acquire(timeout=DEADLINE)
+            super().write(block)
+
+    plan = Plan(load_chain(""), rate, 128, 2)
+    file = Slow(write(tmp_path / "in.wav", once, rate))
+    record = SlowToo(tmp_path / "r.wav", rate, 2)
+    with Host(plan, NullDevice(freewheel=True), file, record=record) as host:
+        host.start()
+        try:
+            wait_for(lambda: plan.position >= 32_768)
+            reads.release(1000)
+            wait_for(lambda: plan.position >= 32_768 + 4096)
+            assert host.running
+        finally:
+            reads.release(1000)
+            writes.release(1000)
+        wait_for(lambda: not host.running)
+    told = host.statistics()
+    assert told["file_underflows"] == told["record_overflows"] == 0
+    np.testing.assert_array_equal(read(tmp_path / "r.wav")[:samples], once)
+
+
+def wait_for(event):
+    until = time.monotonic() + DEADLINE
+    while not event():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+# The clock
+
+
+class Stall(Processor):
+    """Passes its input; at one block it takes three periods. Logs when every block begins and ends."""
+
+    id = "stall"
+    log = np.zeros(0)
+
+    def allocate(self):
+        type(self).log = np.zeros(3000)
+        period = self.block * 1_000_000_000 // self.rate
+        return np.array([self.channels, 10 * self.block, 3 * period], np.int64), Stall.log
+
+
+@kernel
+def stall_kernel(state, inputs, outputs, n, params, context):
+    words, log = i64_vector(state, 0), f64_vector(state, 1)
+    at, begin = position(context), now_ns()
+    number = at // n
+    if at == words[1]:
+        while now_ns() < begin + words[2]:
+            pass
+    for c in range(words[0]):
+        x, y = channel(inputs, c, n), channel(outputs, c, n)
+        for i in range(n):
+            y[i] = x[i]
+    log[2 * number], log[2 * number + 1] = begin, now_ns()
+    return 0
+
+
+Stall.KERNEL = stall_kernel
+
+
+def test_a_block_that_takes_too_long_is_a_miss_and_no_burst_follows(tmp_path):
+    once = sound(RATE // 2)
+    block, blocks = 480, RATE // 2 // 480
+    period = block * 1e9 / RATE
+    plan = Plan(Graph([Node("a", Stall)], ["in -> a", "a -> out"]), RATE, block, 2)
+    record = AudioWriter(tmp_path / "r.wav", RATE, 2)
+    with Host(plan, NullDevice(), AudioReader(write(tmp_path / "in.wav", once)), record=record) as host:
+        host.start()
+        wait_for(lambda: not host.running)
+    told = host.statistics()
+    np.testing.assert_array_equal(read(tmp_path / "r.wav"), once)
+    begins, ends = Stall.log[: 2 * blocks].reshape(-1, 2).T
+    assert ends[10] - begins[10] >= 3 * period
+    assert told["misses"] >= 1
+    assert told["latest_us"] >= 2 * period / 1e3 - 1
+    # Whatever else the machine delays: after a miss the clock starts anew, a period later. The k-th block
+    # after it is not due before k more periods, so it cannot begin before.
+    for k in range(1, blocks - 10):
+        assert begins[10 + k] >= ends[10] + k * period
+    # And a block is a miss only if it was done more than a period after the one before it was.
+    assert told["misses"] <= 1 + np.count_nonzero(np.diff(ends) > period)
+
+
+def test_the_clock_is_exact_for_years():
+    for rate in (8000, 44_100, 384_000):
+        for samples in (0, 1, rate - 1, rate, 2**33, 10**13 + 7):
+            assert duration_ns(samples, rate) == samples * 10**9 // rate
+
+
+@pytest.mark.parametrize("granted", [True, False])
+def test_real_time_priority_is_told_as_it_is(monkeypatch, capsys, granted):
+    if granted:
+        probe = []
+        thread = threading.Thread(target=lambda: probe.append(real_time_priority(10)))
+        thread.start()
+        thread.join()
+        granted = probe[0]
+    else:
+
+        def refuse(*_):
+            raise PermissionError
+
+        monkeypatch.setattr(os, "sched_setscheduler", refuse)
+    device = NullDevice()
+    plan = Plan(load_chain(""), RATE, 64, 1)
+    with Host(plan, device, seconds=3600) as host:
+        host.start()
+        policy = os.sched_getscheduler(device._thread.native_id) & ~os.SCHED_RESET_ON_FORK
+        assert (policy == os.SCHED_FIFO) == granted == host.statistics()["realtime_priority"]
+        assert os.sched_getscheduler(0) == os.SCHED_OTHER
+    assert main(["live", "--seconds", "0.01"]) == 0
+    assert ("no real-time priority" in capsys.readouterr().err) == (not granted)
+    assert main(["live", "--seconds", "0.01", "--freewheel"]) == 0
+    assert "freewheeling" in capsys.readouterr().err
+
+
+def test_without_file_or_end_it_runs_until_closed():
+    device = NullDevice()
+    with Host(Plan(load_chain(""), RATE, 64, 2), device) as host:
+        host.start()
+        wait_for(lambda: host.plan.position >= 64 * 20)
+        assert host.running
+    assert not host.running
+    calls = host.statistics()["callbacks"]
+    host.close()
+    assert host.statistics()["callbacks"] == calls >= 20
+
+
+# Outputs
+
+
+class Mono(Processor):
+    """The sum of the channels."""
+
+    id = "mono"
+    outputs = (Port("out", 1),)
+
+    def allocate(self):
+        return (np.array([self.channels], np.int64),)
+
+
+@kernel
+def mono_kernel(state, inputs, outputs, n, params, context):
+    y = channel(outputs, 0, n)
+    for i in range(n):
+        y[i] = np.float32(0)
+    for c in range(i64_vector(state, 0)[0]):
+        x = channel(inputs, c, n)
+        for i in range(n):
+            y[i] += x[i]
+    return 0
+
+
+Mono.KERNEL = mono_kernel
+
+
+class Failing(Processor):
+    """Passes its input, but for two stretches in which it fails, with a status or with NaN."""
+
+    id = "failing"
+    parameters = (
+        Parameter("begin", 0.0, 0.0, 1e9, automatable=False),
+        Parameter("end", 1e9, 0.0, 1e9, automatable=False),
+        Parameter("nan", 0.0, automatable=False),
+    )
+
+    def allocate(self):
+        return (np.array([self.channels, *map(float, self.values.values())]),)
+
+
+@kernel
+def failing_kernel(state, inputs, outputs, n, params, context):
+    words, at = f64_vector(state, 0), position(context)
+    fails = words[1] <= at < words[2]
+    for c in range(int(words[0])):
+        x, y = channel(inputs, c, n), channel(outputs, c, n)
+        for i in range(n):
+            y[i] = -x[i]
+        if fails and words[3] > 0.0:
+            y[n - 1] = np.float32(np.nan)
+    return 7 if fails and words[3] == 0.0 else 0
+
+
+Failing.KERNEL = failing_kernel
+
+
+@pytest.fixture
+def own_engines(monkeypatch):
+    """Makes this module's engines known to the command line."""
+    module = sys.modules[__name__]
+    own = [
+        EntryPoint(cls.id, f"{__name__}:{cls.__name__}", "rtaudio.engines") for cls in (Mono, Failing, Stall)
+    ]
+    assert all(hasattr(module, entry.attr) for entry in own)
+
+    def with_own(group, **match):
+        return EntryPoints([*entry_points(group=group), *own]).select(group=group, **match)
+
+    monkeypatch.setattr(registry, "entry_points", with_own)
+
+
+@pytest.mark.usefixtures("own_engines")
+def test_fewer_channels_out_than_in(tmp_path, capsys):
+    once = sound(5000, 3)
+    source = write(tmp_path / "in.wav", once)
+    arguments = ["--file", str(source), "--freewheel", "--chain", "mono", "--record", str(tmp_path / "r.wav")]
+    assert main(["live", *arguments]) == 0
+    recorded = read(tmp_path / "r.wav")
+    assert recorded.shape[1] == 1
+    np.testing.assert_array_equal(recorded[:5000, 0], once[:, 0] + once[:, 1] + once[:, 2])
+    assert "3 channels in, 1 out" in capsys.readouterr().err
+
+
+def test_a_graph_without_a_main_output_is_not_live(tmp_path, capsys):
+    graph = Graph([Node("a", Gain)], ["in -> a", "a -> out.x", "a -> out.y"])
+    with pytest.raises(UserError, match=r"only out\.x, out\.y is connected; add an edge '\.\.\. -> out'"):
+        Host(Plan(graph, RATE, 64, 2), NullDevice())
+    (tmp_path / "rack.toml").write_text(dump_rack(graph))
+    arguments = [
+        "--chain",
+        str(tmp_path / "rack.toml"),
+        "--seconds",
+        "1",
+        "--record",
+        str(tmp_path / "r.wav"),
+    ]
+    assert main(["live", *arguments]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert os.listdir(tmp_path) == ["rack.toml"]
+
+
+def test_outputs_beside_the_main_one_are_not_recorded(tmp_path):
+    once = sound(1000, 1)
+    write(tmp_path / "in.wav", once)
+    graph = Graph([Node("a", Gain, {"gain": -6.0})], ["in -> a", "a -> out.aside", "in -> out"])
+    (tmp_path / "rack.toml").write_text(dump_rack(graph))
+    arguments = ["--file", str(tmp_path / "in.wav"), "--chain", str(tmp_path / "rack.toml"), "--freewheel"]
+    assert main(["live", *arguments, "--record", str(tmp_path / "r.wav")]) == 0
+    np.testing.assert_array_equal(read(tmp_path / "r.wav")[:1000], once)
+
+
+# The recording
+
+
+FULL_DISK = """
+import resource, sys
+from rtaudio.cli import main
+
+arguments = ["live", "--freewheel", "--file", sys.argv[1], "--json", sys.argv[3], "--record"]
+assert main([*arguments, sys.argv[2] + "/first.wav"]) == 0  # compiles what is not yet
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[4]), int(sys.argv[4])))
+sys.exit(main([*arguments, sys.argv[2] + "/full" + sys.argv[5]]))
+"""
+
+
+@pytest.mark.parametrize("limit", [100_001, 1])
+@pytest.mark.parametrize("extension", [".wav", ".flac"])
+def test_a_full_disk_ends_the_recording_not_the_sound(tmp_path, limit, extension):
+    once = sound(60_000).clip(-0.999, 0.999)
+    write(tmp_path / "in.wav", once)
+    (tmp_path / "full.py").write_text(FULL_DISK)
+    folder = tmp_path / "out"
+    folder.mkdir()
+    arguments = [tmp_path / "in.wav", folder, "/dev/stdout", limit, extension]
+    done = run([sys.executable, tmp_path / "full.py", *arguments])
+    assert "Traceback" not in done.stderr
+    if limit == 1:  # not even a header, which is found before the sound starts where it is written at once
+        assert done.returncode == (2 if extension == ".wav" else 1)
+        assert done.stderr.count("file too large") == 1
+        assert os.listdir(folder) == ["first.wav"]
+        return
+    assert done.returncode == 1, done.stderr
+    told = json.loads(done.stdout[done.stdout.rindex('{\n  "rate"') :])
+    assert told["callbacks"] == -(-60_000 // 128)
+    assert told["record_overflows"] == 0
+    warnings = [line for line in done.stderr.splitlines() if line.startswith("warning")]
+    assert len(warnings) == 1
+    assert "the recording ended: cannot write" in warnings[0]
+    assert "file too large" in warnings[0]
+    assert sorted(os.listdir(folder)) == ["first.wav", f"full{extension}"]
+    with AudioReader(folder / f"full{extension}") as reader:  # such a FLAC does not tell its length
+        kept = reader.read(60_000).T
+    assert 0 < len(kept) < 60_000
+    np.testing.assert_allclose(kept, once[: len(kept)], atol=0 if extension == ".wav" else 2**-23)
+
+
+def run(command, **options):
+    """Run a program to its end, as text."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    return subprocess.run(
+        list(map(str, command)),
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=DEADLINE,
+        **options,
+    )
+
+
+@pytest.mark.parametrize("where", ["write", "close"])
+def test_a_recorder_that_fails_is_told_once_and_the_sound_goes_on(tmp_path, where):
+    class Broken(AudioWriter):
+        def write(self, block):
+            super().write(block)
+            if where == "write":
+                raise FileError("cannot write r.wav: the disk burns")
+
+        def close(self):
+            self.abort()
+            raise FileError("cannot write r.wav: the disk burns")
+
+    source = AudioReader(write(tmp_path / "in.wav", sound(60_000)))
+    record = Broken(tmp_path / "r.wav", RATE, 2)
+    plan = Plan(load_chain(""), RATE, 128, 2)
+    with Host(plan, NullDevice(freewheel=True), source, record=record) as host:
+        host.start()
+        wait_for(lambda: not host.running)
+    assert host.problems == [
+        f"{'the recording ended: ' * (where == 'write')}cannot write r.wav: the disk burns"
+    ]
+    assert plan.position >= 60_000
+    assert host.statistics()["problems"] == host.problems
+    assert os.listdir(tmp_path) == ["in.wav"]
+    host.close()
+
+
+def test_nothing_recorded_is_told_and_leaves_nothing(tmp_path):
+    host = Host(
+        Plan(load_chain(""), RATE, 128, 2), Stepped(), record=AudioWriter(tmp_path / "r.wav", RATE, 2)
+    )
+    with host:
+        host.start()
+    assert len(host.problems) == 1
+    assert "no samples" in host.problems[0]
+    assert os.listdir(tmp_path) == []
+
+
+# The watch over the nodes
+
+
+@pytest.mark.parametrize("nan", [0.0, 1.0])
+def test_a_failed_node_is_bypassed_and_tried_again(monkeypatch, nan):
+    clock = [100.0]
+    monkeypatch.setattr(host_module, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    block = 64
+    failing = Node("bad", Failing, {"begin": 10.0 * block, "end": 40.0 * block, "nan": nan})
+    graph = Graph(
+        [failing, Node("good", Gain, {"gain": -20.0})],
+        ["in -> bad", "in -> good", "good -> out", "bad -> out.other"],
+    )
+    plan, device = Plan(graph, RATE, block, 1), Stepped()
+    once = sound(80 * block, 1)
+    tenth = np.float32(0.1)
+    others = []
+    rearmed_at = {21, 31, 52}
+    with Host(plan, device) as host:
+        host.start()
+        for number in range(80):
+            played = device.step(once[number * block : (number + 1) * block])
+            # The other branch never notices.
+            np.testing.assert_array_equal(played, once[number * block : (number + 1) * block] * tenth)
+            others.append(plan.outputs["other"][0].copy())
+            host.poll()
+            host.poll()
+            if number + 1 in rearmed_at:
+                clock[0] += {21: 1.0, 31: 2.0, 52: 4.0}[number + 1]
+                host.poll()
+                host.poll()
+    other = np.concatenate(others)
+    waits = [problem.rpartition(" again in ")[2] for problem in host.problems]
+    assert waits == ["1 s", "2 s", "4 s"]
+    assert host.statistics()["nodes"]["bad"]["failures"] == 3
+    assert host.statistics()["nodes"]["good"]["failures"] == 0
+    wet, dry = -once[:, 0], once[:, 0]
+    np.testing.assert_array_equal(other[: 10 * block], wet[: 10 * block])
+    declicked = 10 * block + round(0.005 * RATE)
+    np.testing.assert_array_equal(other[declicked : 20 * block], dry[declicked : 20 * block])
+    faded = 53 * block + round(0.010 * RATE)
+    np.testing.assert_array_equal(other[faded:], wet[faded:])
+    assert np.isfinite(other).all()
+
+
+def test_the_wait_doubles_up_to_a_minute_and_starts_over_after_a_good_one(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(host_module, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    failing = Node("bad", Failing, {"end": 17.0})
+    plan, device = Plan(Graph([failing], ["in -> bad", "bad -> out"]), RATE, 1, 1), Stepped()
+    waits = []
+    with Host(plan, device) as host:
+        host.start()
+        for _ in range(9):
+            device.step(0.5)
+            host.poll()
+            waits.append(float(host.problems[-1].split()[-2]))
+            clock[0] += waits[-1] - 0.01
+            host.poll()
+            assert plan.failed() == ["bad"]
+            clock[0] += 0.01
+            host.poll()
+            device.step(0.5)
+        assert waits == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+        assert len(host.problems) == 9
+        assert plan.failed() == []  # position 17: well again
+        clock[0] += RETRY_LONGEST + 1
+        host.poll()
+        plan._steps["bad"].processor._state[0][2] = 1e9  # and ill once more
+        device.step(0.5)
+        host.poll()
+        assert host.problems[-1].endswith("1 s")
+
+
+@pytest.mark.usefixtures("own_engines")
+def test_a_failure_is_counted_told_and_the_exit_status(tmp_path, capsys):
+    arguments = [
+        "--chain",
+        "failing(begin=1000, end=2000) | gain",
+        "--seconds",
+        "0.2",
+        "--json",
+        str(tmp_path / "j"),
+    ]
+    assert main(["live", *arguments]) == 1
+    told = json.loads((tmp_path / "j").read_text())
+    assert told["nodes"]["failing"]["failures"] == 1
+    assert told["nodes"]["failing"]["failed_at"] == 1024
+    assert told["callbacks"] == 75
+    err = capsys.readouterr().err
+    assert "warning: failing failed and is bypassed; tried again in 1 s\n" in err
+    assert "1 failures of failing\n" in err
+
+
+def test_non_finite_input_is_replaced_and_counted(tmp_path, capsys):
+    once = sound(1000)
+    bad = once.copy()
+    bad[[3, 500, 999], 0] = np.nan, np.inf, -np.inf
+    source = write(tmp_path / "in.wav", bad)
+    arguments = ["--file", str(source), "--freewheel", "--record", str(tmp_path / "r.wav")]
+    assert main(["live", *arguments, "--json", str(tmp_path / "j")]) == 0
+    once[[3, 500, 999], 0] = 0
+    np.testing.assert_array_equal(read(tmp_path / "r.wav")[:1000], once)
+    assert json.loads((tmp_path / "j").read_text())["non_finite_replaced"] == 3
+    assert "3 non-finite input samples replaced by 0\n" in capsys.readouterr().err
+
+
+# Signals and terminals
+
+
+def recorded_bytes(folder):
+    return sum(path.stat().st_size for path in folder.glob(".*.part"))
+
+
+def start_live(tmp_path, *more, **options):
+    """`rtaudio live` in a process of its own, on a loop, when some of it has been recorded."""
+    once = sound(4_999)
+    write(tmp_path / "in.wav", once)
+    out = tmp_path / "out"
+    out.mkdir()
+    command = [sys.executable, "-m", "rtaudio.cli", "live", "--loop", "--file", tmp_path / "in.wav"]
+    command += ["--record", out / "r.wav", "--json", tmp_path / "j", *more]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    process = subprocess.Popen(list(map(str, command)), env=environment, **options)
+    until = time.monotonic() + DEADLINE
+    while recorded_bytes(out) < 100_000:
+        assert process.poll() is None
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    return process, once
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_it_cleanly(tmp_path, number):
+    process, once = start_live(tmp_path, stderr=subprocess.PIPE, text=True)
+    process.send_signal(number)
+    err = process.communicate(timeout=DEADLINE)[1]
+    assert process.returncode == 0, err
+    lines = err.splitlines()
+    assert "READY null device, 48000 Hz, 2 channels, block 128" in err
+    assert [line for line in lines if line.startswith("misses ")]
+    assert "Traceback" not in err
+    assert "\r" not in err
+    assert "\x1b" not in err
+    assert os.listdir(tmp_path / "out") == ["r.wav"]
+    recorded = read(tmp_path / "out" / "r.wav")
+    told = json.loads((tmp_path / "j").read_text())
+    assert told["file_underflows"] == told["record_overflows"] == 0
+    assert len(recorded) == told["callbacks"] * 128
+    np.testing.assert_array_equal(recorded, np.tile(once, (len(recorded) // 4999 + 1, 1))[: len(recorded)])
+
+
+def test_a_signal_that_is_ignored_stays_so(tmp_path):
+    process, _ = start_live(
+        tmp_path,
+        *("--seconds", "1.5"),
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
+    )
+    process.send_signal(signal.SIGHUP)
+    process.communicate(timeout=DEADLINE)
+    assert json.loads((tmp_path / "j").read_text())["callbacks"] == -(-72_000 // 128)
+
+
+def test_the_status_line_on_a_terminal(tmp_path):
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 40, 0, 0))
+    process, _ = start_live(tmp_path, stderr=theirs)
+    os.close(theirs)
+    process.send_signal(signal.SIGINT)
+    shown = b""
+    while True:
+        try:
+            more = os.read(ours, 4096)
+        except OSError:  # Linux's way to say that the other side is closed
+            more = b""
+        if not more:
+            break
+        shown += more
+    os.close(ours)
+    assert process.wait(DEADLINE) == 0
+    lines = shown.decode().replace("\r\n", "\n").split("\n")
+    drawn = [part for line in lines for part in line.split("\r\x1b[K")[1:]]
+    status = [part for part in drawn if " s   load " in part]
+    assert len(status) >= 2
+    assert all(len(part) < 40 for part in status)
+    assert any(line.startswith("READY") for line in lines)
+    assert any("misses" in line and "p99" in line for line in lines)
+    assert "\x1b" not in shown.decode().replace("\x1b[K", "")
