@@ -1,7 +1,7 @@
 """A demonstration: a clip of instruments and drums goes live through `remix` while the faders move.
 
-``python examples/demo.py [OUT]`` takes about ten seconds. It leaves in OUT (default ``out``): ``mix.wav``, what
-was heard; ``clip.harmonic.wav`` and ``clip.percussive.wav``, the parts; ``spectrograms.png``; ``summary.json``.
+``python examples/demo.py [OUT]`` takes about ten seconds. It leaves in OUT (default ``out``): ``mix.wav``,
+what was heard; ``clip.harmonic.wav`` and ``clip.percussive.wav``; ``spectrograms.png``; ``summary.json``.
 """
 
 from __future__ import annotations

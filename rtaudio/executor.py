@@ -243,7 +243,7 @@ def _apply(event: Any, row: Any, at: int) -> None:
 def _next_stop(
     row: Any, number: int, stage: bool, begin: int, at: int, end: int, pending: Any, count: int
 ) -> int:
-    """Let the events of a row's kernel, or of its stage, that are due take effect; returns where the next one does.
+    """Let events of a row's kernel, or of its stage, take effect that are due; returns where the next does.
 
     None does before ``begin``. Those of the kernel, which re-arming is one of, wait for the start of a hop
     where it has hops.

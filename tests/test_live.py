@@ -649,7 +649,9 @@ def test_the_wait_doubles_up_to_a_minute_and_starts_over_after_a_good_one(monkey
     monkeypatch.setattr(host_module, "time", SimpleNamespace(monotonic=lambda: clock[0]))
     failing = Node("bad", Failing, {"end": 17.0})
     plan, device = Plan(Graph([failing], ["in -> bad", "bad -> out"]), RATE, 1, 1), Stepped()
-    waits = []
+    waits, tries = [], []
+    rearm = plan.rearm
+    monkeypatch.setattr(plan, "rearm", lambda name: tries.append(name) or rearm(name))
     with Host(plan, device) as host:
         host.start()
         for _ in range(9):
@@ -661,6 +663,8 @@ def test_the_wait_doubles_up_to_a_minute_and_starts_over_after_a_good_one(monkey
             assert plan.failed() == ["bad"]
             clock[0] += 0.01
             host.poll()
+            host.poll()
+            assert len(tries) == len(waits)  # once: the node may run from now on
             device.step(0.5)
         assert waits == [1, 2, 4, 8, 16, 32, 60, 60, 60]
         assert len(host.problems) == 9

@@ -664,11 +664,12 @@ def test_memory_does_not_grow_with_the_length(tmp_path):
 
 
 PEAK = """
-import resource, sys
+import sys
 from rtaudio.cli import main
 
 status = main(sys.argv[1:])
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+with open("/proc/self/status") as lines:  # getrusage would count the parent too
+    print(next(line.split()[1] for line in lines if line.startswith("VmHWM")))
 sys.exit(status)
 """
 
@@ -677,7 +678,7 @@ sys.exit(status)
 @pytest.mark.parametrize("command", [["render", "--chain", "remix(preset=quality) | limiter"], ["separate"]])
 def test_an_hour_takes_the_memory_of_a_minute(tmp_path, command):
     peaks = []
-    for minutes in (1, 60):
+    for minutes in (1, 1, 60):  # the first may compile
         source = tmp_path / f"{minutes}.flac"
         minute = (sound(60 * 44_100) * 30_000).astype(np.int16)
         with sf.SoundFile(source, "w", 44_100, 2, "PCM_16") as file:
@@ -695,4 +696,4 @@ def test_an_hour_takes_the_memory_of_a_minute(tmp_path, command):
         sys.stdout.write(f"{minutes} min: {peaks[-1]} KiB; {done.stderr}")
         for path in (tmp_path / "o").glob(f"{minutes}.*"):
             assert sf.info(path).frames == minutes * 60 * 44_100
-    assert peaks[1] < peaks[0] + 8 * 1024
+    assert peaks[2] < peaks[1] + 4 * 1024
