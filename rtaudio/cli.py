@@ -34,6 +34,8 @@ CHAIN_HELP = """chain: a rack file (TOML) or text such as
 exit status: 0 done, 1 done but for what is said, 2 a mistake, found before the work began, 130 Ctrl-C"""
 
 MAXIMUM_BLOCK = 65_536
+ENDING = signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)
+"""Signals that ask for an end from outside of the terminal, or because it is gone."""
 _CLEAR = "\r\x1b[K"
 
 
@@ -122,10 +124,12 @@ def run_live(options: argparse.Namespace) -> int:
     graph = read_chain(options.chain)
     from rtaudio.files import AudioReader, AudioWriter, same_file
     from rtaudio.host import Host
-    from rtaudio.null import NullDevice
+    from rtaudio.null import NullDevice, can_pace
     from rtaudio.plan import Plan, graph_rate
     from rtaudio.processor import RATES
 
+    if not can_pace():
+        raise UserError("live needs Linux (clock_nanosleep): use render here")
     if options.loop and options.file is None:
         raise UserError("--loop needs a file: give --file")
     if options.freewheel and options.seconds is None and (options.file is None or options.loop):
@@ -155,8 +159,8 @@ def run_live(options: argparse.Namespace) -> int:
             plan = Plan(graph, rate, options.block, channels)
             if options.record is not None:
                 record = stack.enter_context(AudioWriter(options.record, rate, len(plan.heard)))
-            signals = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
-            stack.enter_context(on_signals(lambda number, frame: stopping.append(number), *signals))
+            note = on_signals(lambda number, frame: stopping.append(number), signal.SIGINT, *ENDING)
+            stack.enter_context(note)
             device = NullDevice(options.freewheel)
             host = stack.enter_context(Host(plan, device, file, options.loop, record, options.seconds))
             host.start()
@@ -174,18 +178,17 @@ def run_live(options: argparse.Namespace) -> int:
     report = host.statistics()
     _summary(report)
     write_report(options.json, report)
-    return int(bool(host.problems))
+    return int(bool(host.problems or report["file_underflows"] or report["record_overflows"]))
 
 
 def _watch(host: Host, stopping: list[int]) -> int:
     """Redraw the status line until the sound ends or a signal comes; returns how many problems were told."""
     shown = 0
     drawn = _on_terminal()
-    width = os.get_terminal_size(sys.stderr.fileno()).columns - 1 if drawn else 0
     while host.running and not stopping:
         host.poll()
         for problem in host.problems[shown:]:
-            say(f"{_CLEAR if drawn else ''}warning: {problem}")
+            say(f"{_CLEAR * drawn}warning: {problem}")
             shown += 1
         if drawn:
             report = host.statistics()
@@ -193,11 +196,11 @@ def _watch(host: Host, stopping: list[int]) -> int:
                 f"{report['seconds']:7.1f} s   load {100 * report['load']:5.1f} %   "
                 f"misses {report['misses']}   over 0 dBFS {report['over_full_scale']}   Ctrl-C ends"
             )
-            sys.stderr.write(_CLEAR + line[:width])
-            sys.stderr.flush()
+            width = os.get_terminal_size(sys.stderr.fileno()).columns or 80
+            say(_CLEAR + line[: width - 1], end="")
         time.sleep(0.05)
     if drawn:
-        sys.stderr.write(_CLEAR)
+        say(_CLEAR, end="")
     return shown
 
 
@@ -329,7 +332,7 @@ def render_jobs(graph: Graph, jobs: Sequence[Job], options: argparse.Namespace) 
     reports = []
     with ExitStack() as stack:
         stack.callback(bar.stop)
-        stack.enter_context(on_signals(_leave, signal.SIGTERM, signal.SIGHUP))
+        stack.enter_context(on_signals(_leave, signal.SIGINT, *ENDING))
         if len(jobs) == 1:
             task = bar.add_task(jobs[0].source.name)
 
@@ -500,8 +503,7 @@ def compiling() -> Iterator[None]:
     def tell(name: str) -> None:
         nonlocal told
         if _on_terminal():
-            sys.stderr.write(f"{_CLEAR}compiling {name} (once; kept for the next run)")
-            sys.stderr.flush()
+            say(f"{_CLEAR}compiling {name} (once; kept for the next run)", end="")
         elif not told:
             say("compiling kernels (once; kept for the next run)")
         told = True
@@ -509,7 +511,7 @@ def compiling() -> Iterator[None]:
     with on_compile(tell):
         yield
     if told and _on_terminal():
-        sys.stderr.write(_CLEAR)
+        say(_CLEAR, end="")
 
 
 @contextmanager
@@ -524,10 +526,16 @@ def on_signals(handler: Callable[[int, Any], Any], *numbers: int) -> Iterator[No
         yield
     finally:
         for number, handled in before.items():
-            signal.signal(number, handled)
+            if signal.getsignal(number) is handler:
+                signal.signal(number, handled)
 
 
 def _leave(number: int, frame: Any) -> NoReturn:
+    """Clean up and end, whatever else comes: a second signal would cut that short."""
+    for other in (signal.SIGINT, *ENDING):
+        signal.signal(other, signal.SIG_IGN)
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
     sys.exit(128 + number)
 
 
@@ -570,10 +578,11 @@ def fail(message: str) -> int:
     return 2
 
 
-def say(text: str) -> None:
-    """A line for the user, on stderr."""
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()
+def say(text: str, end: str = "\n") -> None:
+    """A line for the user, on stderr. A terminal that is gone is no reason to stop."""
+    with suppress(OSError):
+        sys.stderr.write(text + end)
+        sys.stderr.flush()
 
 
 def one_line(text: str) -> str:

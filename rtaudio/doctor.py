@@ -100,7 +100,9 @@ def _cache() -> Finding:
 
 
 def _clock() -> Finding:
-    if sys.platform == "linux" and hasattr(ctypes.CDLL(None), "clock_nanosleep"):
+    from rtaudio.null import can_pace
+
+    if can_pace():
         return Finding(GOOD, "live pacing", "clock_nanosleep")
     return Finding(POOR, "live pacing", "no clock_nanosleep", "rendering works; use Linux for live")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -54,9 +55,8 @@ class Device(Protocol):
 
 @dataclass
 class _Watch:
-    """A node that has failed: how often, the wait after the last time, and when it is or was tried again."""
+    """A node that has failed: the wait after the last time, and when it is or was tried again."""
 
-    failures: int = 0
     delay: float = 0.0
     due: float = 0.0
     waiting: bool = False
@@ -101,6 +101,10 @@ class Host:
             raise UserError(
                 f"nothing to hear: only {others} is connected; add an edge '... -> out', or render"
             )
+        if file is not None and (file.rate, file.channels) != (plan.rate, plan.channels):
+            raise ValueError(f"the file is at {file.rate} Hz with {file.channels} channels, the plan is not")
+        if record is not None and (record.rate, record.channels) != (plan.rate, len(plan.heard)):
+            raise ValueError(f"the recording is at {record.rate} Hz with {record.channels}, the plan is not")
         self.plan, self.device = plan, device
         self.problems: list[str] = []
         """What went wrong without stopping the sound, in words."""
@@ -184,20 +188,18 @@ class Host:
 
     def poll(self) -> None:
         """Watch over the nodes: one that fails is given a new state and tried again after a while."""
-        failed = self.plan.failed()
-        if not failed:
-            return
-        now, nodes = time.monotonic(), self.plan.statistics()["nodes"]
-        for name in failed:
+        now = time.monotonic()
+        for name in self.plan.failed():
             watch = self._watches.setdefault(name, _Watch())
-            if nodes[name]["failures"] > watch.failures:
-                again = watch.failures > 0 and now - watch.due < RETRY_LONGEST
+            if not watch.waiting:
+                again = watch.delay > 0.0 and now - watch.due < RETRY_LONGEST
                 watch.delay = min(2.0 * watch.delay, RETRY_LONGEST) if again else RETRY_FIRST
-                watch.failures, watch.due, watch.waiting = nodes[name]["failures"], now + watch.delay, True
+                watch.due, watch.waiting = now + watch.delay, True
                 self.problems.append(f"{name} failed and is bypassed; tried again in {watch.delay:g} s")
-            elif watch.waiting and now >= watch.due:
-                watch.waiting = False
-                self.plan.rearm(name)
+            elif now >= watch.due:
+                with suppress(UserError):  # the command ring is full: next time
+                    self.plan.rearm(name)
+                    watch.waiting = False
 
     def statistics(self) -> dict[str, Any]:
         """`Plan.statistics`, the device's, the load (share of real time in callbacks), file overruns."""

@@ -5,7 +5,9 @@ There is no sound card behind it; what it plays can be recorded, what it hears c
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
 import threading
 from typing import Any
 
@@ -182,6 +184,11 @@ class NullDevice:
             "latest_us": round(int(self._words[LATEST]) / 1e3, 1),
             "wake_us": {"p50": wakes["p50"], "p99": wakes["p99"]},
         }
+
+
+def can_pace() -> bool:
+    """Whether this system has the clock that a paced device needs."""
+    return sys.platform == "linux" and hasattr(ctypes.CDLL(None), "clock_nanosleep")
 
 
 def real_time_priority(priority: int) -> bool:

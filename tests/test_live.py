@@ -11,6 +11,7 @@ import sys
 import termios
 import threading
 import time
+from contextlib import suppress
 from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from types import SimpleNamespace
 
@@ -221,6 +222,43 @@ def test_seconds_end_a_longer_file(tmp_path):
     np.testing.assert_array_equal(read(tmp_path / "r.wav"), once[:100])
 
 
+def test_files_that_do_not_fit_the_plan_are_refused(tmp_path):
+    plan = Plan(load_chain(""), RATE, 128, 2)
+    for rate, channels in ((44_100, 2), (RATE, 1)):
+        file = AudioReader(write(tmp_path / "in.wav", sound(100, channels), rate))
+        with pytest.raises(ValueError, match="the file is at"):
+            Host(plan, NullDevice(), file)
+        file.close()
+        record = AudioWriter(tmp_path / "r.wav", rate, channels)
+        with pytest.raises(ValueError, match="the recording is at"):
+            Host(plan, NullDevice(), record=record)
+        record.abort()
+
+
+def test_samples_that_were_not_there_in_time_are_told_and_the_exit_status(tmp_path, monkeypatch, capsys):
+    """A file that is read only after ten blocks were played."""
+    read_file, start_device, go = Host._read, NullDevice.start, threading.Event()
+
+    def read_late(self, file, ready):
+        ready.set()
+        assert go.wait(DEADLINE)
+        read_file(self, file, ready)
+
+    def start_and_go(self, plan, end):
+        start_device(self, plan, end)
+        wait_for(lambda: plan.position >= 1280)
+        go.set()
+
+    monkeypatch.setattr(Host, "_read", read_late)
+    monkeypatch.setattr(NullDevice, "start", start_and_go)
+    source = write(tmp_path / "in.wav", sound(4800))
+    arguments = ["--file", str(source), "--seconds", "0.5", "--json", str(tmp_path / "j")]
+    assert main(["live", *arguments]) == 1
+    late = json.loads((tmp_path / "j").read_text())["file_underflows"]
+    assert late >= 1280
+    assert f"{late} input samples that the file reader was late for\n" in capsys.readouterr().err
+
+
 def test_another_rate_than_the_files(tmp_path):
     at = np.arange(44_100) / 44_100
     source = write(tmp_path / "in.wav", (0.5 * np.sin(2 * np.pi * 1000 * at)).astype(np.float32), 44_100)
@@ -344,10 +382,32 @@ def test_a_block_that_takes_too_long_is_a_miss_and_no_burst_follows(tmp_path):
     assert told["misses"] <= 1 + np.count_nonzero(np.diff(ends) > period)
 
 
+def test_signals_do_not_hurry_the_clock():
+    """One that reaches the device's thread ends its sleep, not the wait for the block."""
+    handled = signal.signal(signal.SIGUSR1, lambda *_: None)
+    block = 480
+    plan, device = Plan(Graph([Node("a", Stall)], ["in -> a", "a -> out"]), RATE, block, 2), NullDevice()
+    with Host(plan, device) as host:
+        host.start()
+        while plan.position < 40 * block:
+            signal.pthread_kill(device._thread.ident, signal.SIGUSR1)
+            time.sleep(0.001)
+    signal.signal(signal.SIGUSR1, handled)
+    begins = Stall.log[: 2 * 40 : 2]
+    # The first may begin a period late; if it is later, that is a miss, and all are due later.
+    assert begins[-1] - begins[0] >= 38 * block * 1e9 / RATE
+
+
 def test_the_clock_is_exact_for_years():
     for rate in (8000, 44_100, 384_000):
         for samples in (0, 1, rate - 1, rate, 2**33, 10**13 + 7):
             assert duration_ns(samples, rate) == samples * 10**9 // rate
+
+
+def test_a_system_without_the_clock_is_told(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert main(["live", "--seconds", "1"]) == 2
+    assert capsys.readouterr().err == "rtaudio: live needs Linux (clock_nanosleep): use render here\n"
 
 
 @pytest.mark.parametrize("granted", [True, False])
@@ -677,6 +737,28 @@ def test_the_wait_doubles_up_to_a_minute_and_starts_over_after_a_good_one(monkey
         assert host.problems[-1].endswith("1 s")
 
 
+def test_a_full_command_ring_is_no_reason_to_stop(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(host_module, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    failing = Node("bad", Failing, {"end": 1.0})
+    plan, device = Plan(Graph([failing], ["in -> bad", "bad -> out"]), RATE, 1, 1), Stepped()
+    with Host(plan, device) as host:
+        host.start()
+        device.step(0.5)
+        host.poll()
+        with suppress(UserError):
+            while True:
+                plan.bypass("bad", False)
+        clock[0] += 1.0
+        host.poll()
+        assert plan.failed() == ["bad"]
+        device.step(0.5)
+        host.poll()
+        device.step(0.5)
+        assert plan.failed() == []
+        assert len(host.problems) == 1
+
+
 @pytest.mark.usefixtures("own_engines")
 def test_a_failure_is_counted_told_and_the_exit_status(tmp_path, capsys):
     arguments = [
@@ -755,6 +837,19 @@ def test_a_signal_ends_it_cleanly(tmp_path, number):
     np.testing.assert_array_equal(recorded, np.tile(once, (len(recorded) // 4999 + 1, 1))[: len(recorded)])
 
 
+def test_a_terminal_that_goes_away_ends_it_cleanly(tmp_path):
+    """Its end is a SIGHUP, and nothing can be written to it any more."""
+    ours, theirs = pty.openpty()
+    process, once = start_live(tmp_path, stdin=theirs, stderr=theirs, start_new_session=True)
+    os.close(theirs)
+    os.close(ours)
+    process.send_signal(signal.SIGHUP)
+    assert process.wait(DEADLINE) == 0
+    recorded = read(tmp_path / "out" / "r.wav")
+    assert len(recorded) == json.loads((tmp_path / "j").read_text())["callbacks"] * 128
+    np.testing.assert_array_equal(recorded[:4999], once)
+
+
 def test_a_signal_that_is_ignored_stays_so(tmp_path):
     process, _ = start_live(
         tmp_path,
@@ -767,9 +862,10 @@ def test_a_signal_that_is_ignored_stays_so(tmp_path):
     assert json.loads((tmp_path / "j").read_text())["callbacks"] == -(-72_000 // 128)
 
 
-def test_the_status_line_on_a_terminal(tmp_path):
+@pytest.mark.parametrize("columns", [40, 0])
+def test_the_status_line_on_a_terminal(tmp_path, columns):
     ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 40, 0, 0))
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     process, _ = start_live(tmp_path, stderr=theirs)
     os.close(theirs)
     process.send_signal(signal.SIGINT)
@@ -788,7 +884,7 @@ def test_the_status_line_on_a_terminal(tmp_path):
     drawn = [part for line in lines for part in line.split("\r\x1b[K")[1:]]
     status = [part for part in drawn if " s   load " in part]
     assert len(status) >= 2
-    assert all(len(part) < 40 for part in status)
+    assert all(len(part) == 39 if columns else part.endswith("Ctrl-C ends") for part in status)
     assert any(line.startswith("READY") for line in lines)
     assert any("misses" in line and "p99" in line for line in lines)
     assert "\x1b" not in shown.decode().replace("\x1b[K", "")

@@ -19,6 +19,7 @@ import soundfile as sf
 from scipy import signal as dsp
 
 from engines.gain import Gain
+from rtaudio import cli as cli_module
 from rtaudio.chain import load_chain
 from rtaudio.cli import main
 from rtaudio.files import AudioWriter
@@ -308,7 +309,7 @@ def test_two_inputs_are_not_written_to_one_file(tmp_path, capsys, command):
         assert "a/x.wav" in err
         assert "b/x.wav" in err
         assert tree(tmp_path) == before
-    assert cli(command, tmp_path, "-o", tmp_path / "o") == 0
+    assert cli(command, tmp_path, "-o", tmp_path / "o", "--jobs", 1) == 0
     assert tree(tmp_path / "o")[0].startswith("a/x.")
 
 
@@ -316,17 +317,17 @@ def test_two_inputs_are_not_written_to_one_file(tmp_path, capsys, command):
 def test_what_an_earlier_run_wrote_is_no_input(tmp_path, capsys, command):
     write(tmp_path / "in" / "x.wav", sound(500))
     write(tmp_path / "in" / "a" / "y.wav", sound(500))
-    assert cli(command, tmp_path / "in", "-o", tmp_path / "in" / "o") == 0
+    assert cli(command, tmp_path / "in", "-o", tmp_path / "in" / "o", "--jobs", 1) == 0
     first = tree(tmp_path)
     assert len(first) > 2
-    assert cli(command, tmp_path / "in", "-o", tmp_path / "in" / "o") == 0
+    assert cli(command, tmp_path / "in", "-o", tmp_path / "in" / "o", "--jobs", 1) == 0
     assert tree(tmp_path) == first
     # Into a folder above: all of the named one is meant.
     assert cli(command, tmp_path / "in" / "a", "-o", tmp_path / "in") == 0
     # Named itself, it is meant.
     named = tmp_path / first[-2]
     assert cli(command, named, "-o", tmp_path / "in" / "o") == (2 if command == "render" else 0)
-    assert cli(command, tmp_path / "in" / "o", "-o", tmp_path / "in" / "o" / "a") == 0
+    assert cli(command, tmp_path / "in" / "o", "-o", tmp_path / "in" / "o" / "a", "--jobs", 1) == 0
     capsys.readouterr()
     only = tmp_path / "only"
     write(only / "o" / "x.wav", sound(500))
@@ -383,7 +384,7 @@ class Deadly(Gain):
 """
 
 
-def test_a_file_that_kills_its_process_or_its_engine_does_not_stop_the_others(tmp_path, monkeypatch):
+def test_a_file_that_kills_its_process_or_its_engine_does_not_stop_the_others(tmp_path, monkeypatch, capfd):
     (tmp_path / "zz_deadly.py").write_text(ENGINES)
     monkeypatch.syspath_prepend(tmp_path)
     import zz_deadly
@@ -395,6 +396,7 @@ def test_a_file_that_kills_its_process_or_its_engine_does_not_stop_the_others(tm
     graph = Graph([Node("a", zz_deadly.Deadly)], ["in -> a", "a -> out"])
     reports = {Path(report["source"]).stem: report for report in render_many(graph, jobs, 2)}
     assert sorted(reports) == list("01234567")
+    assert capfd.readouterr().out == ""  # where a report may go
     assert tree(tmp_path / "o") == ["0.wav", "2.wav", "5.wav", "6.wav"]
     for number in "14":
         assert reports[number]["error"].endswith(
@@ -407,13 +409,16 @@ def test_a_file_that_kills_its_process_or_its_engine_does_not_stop_the_others(tm
 def test_the_chosen_number_of_processes(tmp_path, monkeypatch):
     import rtaudio.render as module
 
-    started = []
-    real = module._start_worker
+    started, prepared = [], []
+    real, make_plan = module._start_worker, cli_module.make_plan
     monkeypatch.setattr(module, "_start_worker", lambda: started.append(real()) or started[-1])
+    # Before any: so that the processes find compiled kernels, and the user is told why it takes time.
+    monkeypatch.setattr(cli_module, "make_plan", lambda *a: prepared.append(len(started)) or make_plan(*a))
     for number in range(5):
         write(tmp_path / "in" / f"{number}.wav", sound(500))
     assert cli("render", tmp_path / "in", "-o", tmp_path / "o", "--jobs", 2) == 0
     assert len(started) == 2
+    assert prepared == [0]
     assert all(process.returncode == 0 for _, process in started)
     assert cli("render", tmp_path / "in", "-o", tmp_path / "o", "--jobs", 1) == 0
     assert len(started) == 2
@@ -575,7 +580,7 @@ def wait_for(event, process):
 
 def start(*arguments, **options):
     command = [sys.executable, "-m", "rtaudio.cli", *map(str, arguments)]
-    return subprocess.Popen(command, env=ENVIRONMENT, start_new_session=True, **options)
+    return subprocess.Popen(command, start_new_session=True, **{"env": ENVIRONMENT, **options})
 
 
 @pytest.mark.parametrize("files", [1, 3])
@@ -586,7 +591,9 @@ def test_an_interrupted_render_leaves_nothing(tmp_path, files, number):
     out = tmp_path / "o"
     process = start("separate", tmp_path / "in", "-o", out, "--jobs", 2, stderr=subprocess.PIPE, text=True)
     wait_for(lambda: len(parts(out)) == 2 * min(files, 2), process)
-    os.killpg(process.pid, number)  # as a terminal does
+    while process.poll() is None:  # by someone impatient; as a terminal does
+        os.killpg(process.pid, number)
+        time.sleep(0.001)
     err = process.communicate(timeout=DEADLINE)[1]
     assert process.returncode == (130 if number == signal.SIGINT else 128 + number)
     assert tree(out) == []
@@ -615,14 +622,14 @@ def test_a_killed_render_takes_its_processes_with_it(tmp_path):
 @pytest.mark.parametrize("files", [1, 3])
 def test_progress_is_drawn_on_a_terminal_only(tmp_path, files):
     for name in range(files):
-        write(tmp_path / "in" / f"{name}.wav", sound(400_000, 1))
+        write(tmp_path / "in" / f"{name}.wav", np.zeros((100_000, 1), np.float32))
     for terminal in (True, False):
         ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
         out = tmp_path / f"o{terminal}"
-        arguments = ["render", tmp_path / "in", "-o", out, "--chain", "remix", "--jobs", 2]
+        arguments = ["render", tmp_path / "in", "-o", out, "--chain", "gain", "--jobs", 2]
         stderr = theirs if terminal else subprocess.PIPE
-        process = start(*arguments, stderr=stderr)
+        process = start(*arguments, stderr=stderr, env={**ENVIRONMENT, "FORCE_COLOR": "1"})
         os.close(theirs)
         shown = read_all(ours) if terminal else process.communicate()[1].decode()
         os.close(ours)
