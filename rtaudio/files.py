@@ -47,21 +47,23 @@ EXTENSIONS = frozenset(
 class _Container(NamedTuple):
     format: str  # libsndfile's name
     subtypes: tuple[str, ...]  # libsndfile's names, the default first
-    rates: tuple[int, ...] = ()  # Hz, rising; empty: any
 
 
 _AIFF = _Container("AIFF", ("PCM_24", "PCM_16", "PCM_32", "FLOAT", "DOUBLE"))
 _CONTAINERS = {
     ".wav": _Container("WAV", ("FLOAT", "PCM_16", "PCM_24", "PCM_32", "PCM_U8", "DOUBLE", "ULAW", "ALAW")),
     ".flac": _Container("FLAC", ("PCM_24", "PCM_16", "PCM_S8")),
-    ".ogg": _Container("OGG", ("VORBIS",)),
-    ".opus": _Container("OGG", ("OPUS",), (8000, 12000, 16000, 24000, 48000)),
-    ".mp3": _Container(
-        "MP3", ("MPEG_LAYER_III",), (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
-    ),
+    ".ogg": _Container("OGG", ("VORBIS", "OPUS")),
+    ".opus": _Container("OGG", ("OPUS",)),
+    ".mp3": _Container("MP3", ("MPEG_LAYER_III",)),
     ".aiff": _AIFF,
     ".aif": _AIFF,
 }
+_RATES = {
+    "OPUS": (8000, 12000, 16000, 24000, 48000),
+    "MPEG_LAYER_III": (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000),
+}
+"""Rates in Hz that a subtype takes; the others take any."""
 _BITS = {
     **{"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32},
     **{"FLOAT": 32, "DOUBLE": 64, "ULAW": 8, "ALAW": 8},
@@ -367,8 +369,9 @@ class AudioWriter:
         self._order = _OGG_ORDER.get(channels, []) if container.format == "OGG" else []
 
         self._file_rate = asked = file_rate or rate
-        if container.rates and asked not in container.rates:
-            self._file_rate = min((r for r in container.rates if r > asked), default=container.rates[-1])
+        rates = _RATES.get(self.subtype, (asked,))
+        if asked not in rates:
+            self._file_rate = min((r for r in rates if r > asked), default=rates[-1])
             codec = "Opus" if self.subtype == "OPUS" else container.format
             self.note = f"resampled to {self._file_rate} Hz for {codec}"
         self._limit = 0 if samples is None else _resampled(samples, asked, self._file_rate)

@@ -338,9 +338,10 @@ def test_a_report_through_a_named_pipe(tmp_path):
     with subprocess.Popen(["cat", pipe], stdout=subprocess.PIPE) as reader:
         writer = subprocess.Popen([sys.executable, "-m", "rtaudio.cli", *arguments], env=ENVIRONMENT)
         try:
-            assert json.loads(reader.communicate()[0])["callbacks"] == 4
-            assert writer.wait() == 0
+            assert json.loads(reader.communicate(timeout=60)[0])["callbacks"] == 4
+            assert writer.wait(timeout=60) == 0
         finally:
+            reader.kill()
             writer.kill()
             writer.wait()
 

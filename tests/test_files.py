@@ -426,6 +426,7 @@ def test_flac_without_a_length_is_counted(tmp_path: Path) -> None:
         ("VORBIS", ".flac", "PCM_24"),
         ("PCM_16", ".ogg", "VORBIS"),
         ("PCM_16", ".opus", "OPUS"),
+        ("OPUS", ".ogg", "OPUS"),
         ("PCM_16", ".MP3", "MPEG_LAYER_III"),
         (None, ".wav", "FLOAT"),
         (None, ".flac", "PCM_24"),

@@ -799,27 +799,44 @@ def recorded_bytes(folder):
     return sum(path.stat().st_size for path in folder.glob(".*.part"))
 
 
-def start_live(tmp_path, *more, **options):
-    """`rtaudio live` in a process of its own, on a loop, when some of it has been recorded."""
-    once = sound(4_999)
-    write(tmp_path / "in.wav", once)
-    out = tmp_path / "out"
-    out.mkdir()
-    command = [sys.executable, "-m", "rtaudio.cli", "live", "--loop", "--file", tmp_path / "in.wav"]
-    command += ["--record", out / "r.wav", "--json", tmp_path / "j", *more]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    process = subprocess.Popen(list(map(str, command)), env=environment, **options)
-    until = time.monotonic() + DEADLINE
-    while recorded_bytes(out) < 100_000:
-        assert process.poll() is None
-        assert time.monotonic() < until
-        time.sleep(0.02)
-    return process, once
+def at_default():
+    """In a new process: signals as a terminal leaves them, whatever `nohup` or a background job ignores."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
+@pytest.fixture
+def start_live(tmp_path):
+    """Starts `rtaudio live` in a process of its own, on a loop; returns when some of it has been recorded."""
+    processes = []
+
+    def start(*more, **options):
+        once = sound(4_999)
+        write(tmp_path / "in.wav", once)
+        out = tmp_path / "out"
+        out.mkdir()
+        command = [sys.executable, "-m", "rtaudio.cli", "live", "--loop", "--file", tmp_path / "in.wav"]
+        command += ["--record", out / "r.wav", "--json", tmp_path / "j", *more]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        options = {"preexec_fn": at_default, **options}
+        process = subprocess.Popen(list(map(str, command)), env=environment, **options)
+        processes.append(process)
+        until = time.monotonic() + DEADLINE
+        while recorded_bytes(out) < 100_000:
+            assert process.poll() is None
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        return process, once
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.wait()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_ends_it_cleanly(tmp_path, number):
-    process, once = start_live(tmp_path, stderr=subprocess.PIPE, text=True)
+def test_a_signal_ends_it_cleanly(tmp_path, start_live, number):
+    process, once = start_live(stderr=subprocess.PIPE, text=True)
     process.send_signal(number)
     err = process.communicate(timeout=DEADLINE)[1]
     assert process.returncode == 0, err
@@ -837,10 +854,10 @@ def test_a_signal_ends_it_cleanly(tmp_path, number):
     np.testing.assert_array_equal(recorded, np.tile(once, (len(recorded) // 4999 + 1, 1))[: len(recorded)])
 
 
-def test_a_terminal_that_goes_away_ends_it_cleanly(tmp_path):
+def test_a_terminal_that_goes_away_ends_it_cleanly(tmp_path, start_live):
     """Its end is a SIGHUP, and nothing can be written to it any more."""
     ours, theirs = pty.openpty()
-    process, once = start_live(tmp_path, stdin=theirs, stderr=theirs, start_new_session=True)
+    process, once = start_live(stdin=theirs, stderr=theirs, start_new_session=True)
     os.close(theirs)
     os.close(ours)
     process.send_signal(signal.SIGHUP)
@@ -850,9 +867,8 @@ def test_a_terminal_that_goes_away_ends_it_cleanly(tmp_path):
     np.testing.assert_array_equal(recorded[:4999], once)
 
 
-def test_a_signal_that_is_ignored_stays_so(tmp_path):
+def test_a_signal_that_is_ignored_stays_so(tmp_path, start_live):
     process, _ = start_live(
-        tmp_path,
         *("--seconds", "1.5"),
         stderr=subprocess.PIPE,
         preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
@@ -863,10 +879,10 @@ def test_a_signal_that_is_ignored_stays_so(tmp_path):
 
 
 @pytest.mark.parametrize("columns", [40, 0])
-def test_the_status_line_on_a_terminal(tmp_path, columns):
+def test_the_status_line_on_a_terminal(start_live, columns):
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    process, _ = start_live(tmp_path, stderr=theirs)
+    process, _ = start_live(stderr=theirs)
     os.close(theirs)
     process.send_signal(signal.SIGINT)
     shown = b""

@@ -578,14 +578,32 @@ def wait_for(event, process):
         time.sleep(0.01)
 
 
-def start(*arguments, **options):
-    command = [sys.executable, "-m", "rtaudio.cli", *map(str, arguments)]
-    return subprocess.Popen(command, start_new_session=True, **{"env": ENVIRONMENT, **options})
+def at_default():
+    """In a new process: signals as a terminal leaves them, whatever `nohup` or a background job ignores."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
+@pytest.fixture
+def start():
+    """Starts the command line in a process group of its own."""
+    processes = []
+
+    def start(*arguments, **options):
+        command = [sys.executable, "-m", "rtaudio.cli", *map(str, arguments)]
+        options = {"env": ENVIRONMENT, "start_new_session": True, "preexec_fn": at_default, **options}
+        processes.append(subprocess.Popen(command, **options))
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.wait()
 
 
 @pytest.mark.parametrize("files", [1, 3])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_render_leaves_nothing(tmp_path, files, number):
+def test_an_interrupted_render_leaves_nothing(tmp_path, start, files, number):
     for name in range(files):
         long_file(tmp_path / "in" / f"{name}.flac")
     out = tmp_path / "o"
@@ -601,7 +619,7 @@ def test_an_interrupted_render_leaves_nothing(tmp_path, files, number):
     assert lines == (["interrupted"] if number == signal.SIGINT else [])
 
 
-def test_a_killed_render_takes_its_processes_with_it(tmp_path):
+def test_a_killed_render_takes_its_processes_with_it(tmp_path, start):
     for name in range(2):
         long_file(tmp_path / "in" / f"{name}.flac")
     out = tmp_path / "o"
@@ -620,7 +638,7 @@ def test_a_killed_render_takes_its_processes_with_it(tmp_path):
 
 
 @pytest.mark.parametrize("files", [1, 3])
-def test_progress_is_drawn_on_a_terminal_only(tmp_path, files):
+def test_progress_is_drawn_on_a_terminal_only(tmp_path, start, files):
     for name in range(files):
         write(tmp_path / "in" / f"{name}.wav", np.zeros((100_000, 1), np.float32))
     for terminal in (True, False):
