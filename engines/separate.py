@@ -16,7 +16,8 @@ def command(commands: Any) -> None:
     parser = commands.add_parser(
         "separate",
         help="separate files into harmonic and percussive parts",
-        description="Write NAME.harmonic.wav and NAME.percussive.wav for every file; they sum to the input.",
+        description="Write NAME.harmonic.wav and NAME.percussive.wav for every file. They sum to the input; "
+        "in 16 bits, up to a step of dither each.",
     )
     parser.add_argument("inputs", nargs="+", type=Path, metavar="IN", help=INPUTS_HELP)
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="a folder")
