@@ -49,7 +49,7 @@ $(VENV)/.system: Makefile
 	if [ -n "$$missing" ]; then echo "not installed, some checks will be skipped; as root: apt-get install$$missing"; \
 	else touch $@; fi
 
-# The newest Python that the project supports, whichever name it has.
+# The first Python of these names that the project supports.
 $(BIN)/python: | $(VENV)/.python
 	@touch -c $@
 

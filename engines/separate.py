@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 STEMS = ("harmonic", "percussive")
@@ -11,7 +10,7 @@ STEMS = ("harmonic", "percussive")
 
 def command(commands: Any) -> None:
     """Add ``separate`` to the command line."""
-    from rtaudio.cli import INPUTS_HELP, add_render_options
+    from rtaudio.cli import INPUTS_HELP, add_render_options, file_path
 
     parser = commands.add_parser(
         "separate",
@@ -19,8 +18,8 @@ def command(commands: Any) -> None:
         description="Write NAME.harmonic.wav and NAME.percussive.wav for every file. They sum to the input; "
         "in 16 bits, up to a step of dither each.",
     )
-    parser.add_argument("inputs", nargs="+", type=Path, metavar="IN", help=INPUTS_HELP)
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="a folder")
+    parser.add_argument("inputs", nargs="+", type=file_path, metavar="IN", help=INPUTS_HELP)
+    parser.add_argument("-o", "--output", type=file_path, required=True, metavar="OUT", help="a folder")
     parser.add_argument(
         "--preset", default="quality", metavar="P", help="live, balanced or quality (default)"
     )

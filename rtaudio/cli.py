@@ -103,7 +103,7 @@ def _add_live(commands: Any) -> None:
     live.add_argument(
         "--api", choices=["null"], default="null", help="device; null is a clock without a sound card"
     )
-    live.add_argument("--file", type=Path, metavar="F", help="a file as input")
+    live.add_argument("--file", type=file_path, metavar="F", help="a file as input")
     live.add_argument("--loop", action="store_true", help="start the file again when it ends")
     live.add_argument("--rate", type=_whole, metavar="R", help="Hz (default: the file's, else 48000)")
     live.add_argument(
@@ -113,7 +113,9 @@ def _add_live(commands: Any) -> None:
     live.add_argument(
         "--seconds", type=_seconds, metavar="S", help="stop after this time (default: with the file)"
     )
-    live.add_argument("--record", type=Path, metavar="F", help="write what is heard to a WAV or FLAC file")
+    live.add_argument(
+        "--record", type=file_path, metavar="F", help="write what is heard to a WAV or FLAC file"
+    )
     live.add_argument("--freewheel", action="store_true", help="do not wait for the clock")
     live.add_argument("--json", metavar="F", help="write the summary as JSON ('-' for stdout)")
     live.set_defaults(run=run_live)
@@ -239,9 +241,14 @@ def _add_render(commands: Any) -> None:
         epilog=CHAIN_HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    render.add_argument("inputs", nargs="+", type=Path, metavar="IN", help=INPUTS_HELP)
+    render.add_argument("inputs", nargs="+", type=file_path, metavar="IN", help=INPUTS_HELP)
     render.add_argument(
-        "-o", "--output", type=Path, required=True, metavar="OUT", help="a file for one input, else a folder"
+        "-o",
+        "--output",
+        type=file_path,
+        required=True,
+        metavar="OUT",
+        help="a file for one input, else a folder",
     )
     render.add_argument("--chain", default="", metavar="C", help="(default: the input goes to the output)")
     add_render_options(render)
@@ -592,6 +599,13 @@ def one_line(text: str) -> str:
 
 def _on_terminal() -> bool:
     return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def file_path(text: str) -> Path:
+    """The type of arguments that name files: an empty one is a variable that was not set, not this folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("an empty name is no file: give a path")
+    return Path(text)
 
 
 def _whole(text: str) -> int:

@@ -89,7 +89,7 @@ from rtaudio.ring import Ring, ring_pop, ring_push
 ) = range(24)
 
 LOUDEST = np.float32(1e12)
-"""Input samples beyond this, +240 dBFS, count as not finite, so that no sum or gain in a graph overflows."""
+"""Input samples beyond this, +240 dBFS, count as not finite: no sound, and too close to overflow."""
 
 EVENT_WORDS = 7
 AT, ROW, INDEX, TARGET, LENGTH, WAIT, REARM = range(EVENT_WORDS)

@@ -26,6 +26,9 @@ from rtaudio.kernel import (
 from rtaudio.native import call_kernel, f32_matrix, i64_vector, int64_at
 from rtaudio.processor import Port, Processor
 
+LARGEST = np.float32(3.4028235e38)
+"""The largest float32: sums are held to it, so that finite inputs give finite outputs."""
+
 
 @kernel
 def through_kernel(state: int, inputs: int, outputs: int, n: int, params: int, context: int) -> int:
@@ -51,6 +54,8 @@ def sum_kernel(state: int, inputs: int, outputs: int, n: int, params: int, conte
             x = channel(inputs, term * channels + c, n)
             for i in range(n):
                 y[i] += x[i]
+        for i in range(n):
+            y[i] = min(max(y[i], -LARGEST), LARGEST)
     return 0
 
 

@@ -853,7 +853,10 @@ def _nrt_alive() -> tuple[int, int]:
 
 @contextmanager
 def _no_growth(what: str, calls: int) -> Iterator[None]:
-    """Eight bytes a call may be left over: the smallest allocation is larger."""
+    """Less may be left over than the smallest allocation a call: 16 bytes of Python's, 32 of the heap.
+
+    The heap is the whole process's, so what others allocate once has to fit in the difference.
+    """
     with suppress(AttributeError):
         _nrt_python.memsys_enable_stats()
     gc.collect()
@@ -872,7 +875,7 @@ def _no_growth(what: str, calls: int) -> Iterator[None]:
         f"{what}: {traced_after - traced} bytes of Python memory in {calls} calls"
     )
     if heap is not None and heap_after is not None:
-        assert heap_after - heap < allowed, f"{what}: {heap_after - heap} bytes of heap in {calls} calls"
+        assert heap_after - heap < 3 * allowed, f"{what}: {heap_after - heap} bytes of heap in {calls} calls"
 
 
 def check_memory(case: Case, channels: int) -> None:

@@ -150,6 +150,8 @@ WRONG_LIVE = [
     ("live --free --seconds 1", "unrecognized arguments: --free"),
 ]
 WRONG_RENDER = [
+    ("render '' -o @/o", "an empty name is no file"),
+    ("separate @/good.wav -o ''", "an empty name is no file"),
     *((f"render @/good.wav -o @/o/r.wav {rest}", said) for rest, said in WRONG),
     *(
         (f"{command} @/{name}.wav -o @/o", said)

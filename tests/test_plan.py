@@ -1212,3 +1212,15 @@ def test_a_jump_without_a_ramp_clicks():
         chain(Node("a", Amp)), lambda plan, at: plan.set("a.jump", 0.0, at), 1000, 4096 + 240
     )
     assert -36 < jump < -30
+
+
+def test_a_sum_of_finite_samples_is_finite():
+    """31 nodes of 20 dB, and the one before the last beside them: 3.4e38 + 3.4e37."""
+    nodes = [Node(f"a{number}", Amp, {"gain": 20.0}) for number in range(31)]
+    edges = ["in -> a0", *(f"a{n} -> a{n + 1}" for n in range(30)), "a30 -> out", "a29 -> out"]
+    plan = Plan(Graph(nodes, edges), RATE, 16, 1)
+    block = np.full((1, 16), 3.4e7, np.float32)
+    played = plan.process(block)["main"]
+    assert np.isfinite(played).all()
+    assert played.min() == np.finfo(np.float32).max
+    assert not plan.failed()
