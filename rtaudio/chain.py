@@ -112,6 +112,7 @@ def parse_chain(text: str, find: Find = load_engine) -> Graph:
     nodes, edges = [], []
     sources = [IN]
     for step in steps:
+        nodes.append(_node(step.name, step.engine, step.settings))
         inputs = step.engine.inputs
         if inputs:
             edges += [f"{source} -> {step.name}.{inputs[0].name}" for source in sources]
@@ -122,7 +123,6 @@ def parse_chain(text: str, find: Find = load_engine) -> Graph:
             rest = f"the pipe feeds {inputs[0].name!r} only, not {', '.join(more)}: use a rack file"
             raise _wrong(step.column, f"{step.name} has {1 + len(more)} inputs, {rest}")
         sources = [f"{step.name}.{port}" for port in _outgoing(step, last=step is steps[-1])]
-        nodes.append(_node(step.name, step.engine, step.settings))
     return Graph(nodes, edges + [f"{source} -> {OUT}" for source in sources])
 
 

@@ -622,7 +622,3 @@ def _seconds(text: str) -> float:
     if not 0.0 < seconds < 1e9:
         raise argparse.ArgumentTypeError(f"{text!r} is not a time in seconds above 0")
     return seconds
-
-
-if __name__ == "__main__":
-    sys.exit(main())

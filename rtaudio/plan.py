@@ -354,13 +354,11 @@ class Plan:
 
     def mute(self, name: str, on: bool = True, at: int = NOW) -> None:
         """Silence a node (or let it sound again), with a ramp."""
-        self._node(name).mute = on
-        self._send_audible(at)
+        self._switch(self._node(name), "mute", on, at)
 
     def solo(self, name: str, on: bool = True, at: int = NOW) -> None:
         """Let only the soloed nodes, and what feeds them or is fed by them, be heard."""
-        self._node(name).solo = on
-        self._send_audible(at)
+        self._switch(self._node(name), "solo", on, at)
 
     def failed(self) -> list[str]:
         """Nodes that are bypassed since their kernel failed."""
@@ -400,6 +398,16 @@ class Plan:
             known = [known for known, step in self._steps.items() if step.staged]
             raise UserError(f"no node {name!r}{nearest(name, known)} ({', '.join(known)})")
         return self._steps[name]
+
+    def _switch(self, node: Node, switch: str, on: bool, at: int) -> None:
+        """Set a node's mute or solo and send what follows; it stays as it was if there is no room to send."""
+        before = getattr(node, switch)
+        setattr(node, switch, on)
+        try:
+            self._send_audible(at)
+        except UserError:
+            setattr(node, switch, before)
+            raise
 
     def _send_audible(self, at: int) -> None:
         for name, audible in self.graph.audible().items():

@@ -96,7 +96,8 @@ class Parameter:
             if isinstance(value, float) and value.is_integer():
                 text = str(int(value))
             if text not in self.choices:
-                raise UserError(f"{owner}: {self.id}={text!r} is not one of {', '.join(self.choices)}")
+                meant = nearest(text, self.choices)
+                raise UserError(f"{owner}: {self.id}={text!r} is not one of {', '.join(self.choices)}{meant}")
             return text
         if isinstance(value, str) or (isinstance(value, bool) and (self.minimum, self.maximum) != (0.0, 1.0)):
             raise UserError(f"{owner}: {self.id}={value!r} is not a number ({self.range})")

@@ -57,7 +57,7 @@ def test_help_imports_nothing_heavy(command):
 
 
 def test_the_module_and_the_program_are_the_same_command():
-    for command in ([sys.executable, "-m", "rtaudio.cli"], [os.path.join(sys.prefix, "bin", "rtaudio")]):
+    for command in ([sys.executable, "-m", "rtaudio"], [os.path.join(sys.prefix, "bin", "rtaudio")]):
         done = subprocess.run(
             [*command, "--version"], env=ENVIRONMENT, capture_output=True, text=True, check=True
         )
@@ -281,7 +281,7 @@ def test_ctrl_c_while_it_prepares(monkeypatch, capsys):
 
 def test_a_reader_that_leaves_early_is_no_error():
     for arguments in ("engines", "engines hpss"):
-        command = f"{sys.executable} -m rtaudio.cli {arguments}; echo $? >&2"
+        command = f"{sys.executable} -m rtaudio {arguments}; echo $? >&2"
         done = subprocess.run(
             ["bash", "-c", f"set -o pipefail; ( {command} ) | true"],
             env={**ENVIRONMENT, "PYTHONUNBUFFERED": ""},
@@ -338,7 +338,7 @@ def test_a_report_through_a_named_pipe(tmp_path):
     os.mkfifo(pipe)
     arguments = ["live", "--seconds", "0.01", "--freewheel", "--json", pipe]
     with subprocess.Popen(["cat", pipe], stdout=subprocess.PIPE) as reader:
-        writer = subprocess.Popen([sys.executable, "-m", "rtaudio.cli", *arguments], env=ENVIRONMENT)
+        writer = subprocess.Popen([sys.executable, "-m", "rtaudio", *arguments], env=ENVIRONMENT)
         try:
             assert json.loads(reader.communicate(timeout=60)[0])["callbacks"] == 4
             assert writer.wait(timeout=60) == 0

@@ -815,7 +815,7 @@ def start_live(tmp_path):
         write(tmp_path / "in.wav", once)
         out = tmp_path / "out"
         out.mkdir()
-        command = [sys.executable, "-m", "rtaudio.cli", "live", "--loop", "--file", tmp_path / "in.wav"]
+        command = [sys.executable, "-m", "rtaudio", "live", "--loop", "--file", tmp_path / "in.wav"]
         command += ["--record", out / "r.wav", "--json", tmp_path / "j", *more]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         options = {"preexec_fn": at_default, **options}

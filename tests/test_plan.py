@@ -1,6 +1,7 @@
 """A plan against a plain numpy evaluation of its graph: whole signals, one node after the other."""
 
 import itertools
+from contextlib import suppress
 from math import gcd
 from typing import ClassVar
 
@@ -1224,3 +1225,14 @@ def test_a_sum_of_finite_samples_is_finite():
     assert np.isfinite(played).all()
     assert played.min() == np.finfo(np.float32).max
     assert not plan.failed()
+
+
+@pytest.mark.parametrize("switch", ["mute", "solo"])
+def test_a_switch_that_finds_no_room_changes_nothing(switch):
+    plan = Plan(beside(), RATE, 16, 1)
+    with suppress(UserError):
+        for _ in range(2 * COMMANDS):
+            plan.set("a.level", 0.5)
+    with pytest.raises(UserError, match="send them later"):
+        getattr(plan, switch)("a")
+    assert not getattr(plan.graph.nodes["a"], switch)

@@ -590,7 +590,7 @@ def start():
     processes = []
 
     def start(*arguments, **options):
-        command = [sys.executable, "-m", "rtaudio.cli", *map(str, arguments)]
+        command = [sys.executable, "-m", "rtaudio", *map(str, arguments)]
         options = {"env": ENVIRONMENT, "start_new_session": True, "preexec_fn": at_default, **options}
         processes.append(subprocess.Popen(command, **options))
         return processes[-1]
