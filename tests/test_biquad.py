@@ -2,15 +2,14 @@
 
 import itertools
 
+import blocks
 import numpy as np
 import pytest
+from blocks import BLOCKS, PARTITIONS, noise, run
 from scipy import signal
 
 from engines.biquad import KINDS, Biquad
-from rtaudio.graph import Graph, Node
-from rtaudio.plan import Plan
 
-BLOCKS = (1, 17, 64, 128, 441, 480, 512, 1024, 8193)
 RATES = (44_100, 48_000, 96_000, 192_000)
 
 
@@ -39,33 +38,14 @@ def cookbook(kind, frequency, q, gain, rate):
     return np.array(b) / a[0], np.array(a) / a[0]
 
 
-def noise(samples, channels=2, seed=0):
-    return np.random.default_rng(seed).uniform(-1, 1, (channels, samples)).astype(np.float32)
-
-
 def filtered(values, x, rate, sizes=(4096,)):
     """The output for blocks of these sizes, over and over."""
-    processor = Biquad(**values)
-    processor.prepare(rate, max(sizes), channels=len(x))
-    y, at, turns = np.empty_like(x), 0, itertools.cycle(sizes)
-    while at < x.shape[1]:
-        end = min(x.shape[1], at + next(turns))
-        out = np.empty((len(x), end - at), np.float32)
-        processor.process(np.ascontiguousarray(x[:, at:end]), out)
-        y[:, at:end], at = out, end
-    return y
+    return run(Biquad(**values), x, rate, sizes)
 
 
 def played(values, x, rate, block, events=()):
     """The output of a plan with events (parameter, value, position), as it runs live."""
-    plan = Plan(Graph([Node("f", Biquad, values)], ["in -> f", "f -> out"]), rate, block, len(x))
-    for parameter, value, at in events:
-        plan.set(f"f.{parameter}", value, at)
-    padded = np.pad(x, ((0, 0), (0, -x.shape[1] % block)))
-    blocks = [padded[:, at : at + block].copy() for at in range(0, padded.shape[1], block)]
-    y = np.concatenate([plan.process(part)["main"].copy() for part in blocks], axis=1)[:, : x.shape[1]]
-    plan.close()
-    return y
+    return blocks.played(Biquad, values, x, block, events, rate)
 
 
 def magnitude(values, rate, frequencies):
@@ -117,7 +97,7 @@ def test_any_partition_gives_the_same_bits():
     x = noise(20_000)
     values = {"kind": "peaking", "frequency": 300.0, "q": 5.0, "gain": 9.0}
     want = filtered(values, x, 48_000, (20_000,))
-    for sizes in [*((size,) for size in BLOCKS), (1, 128, 3, 500), (7, 8193, 2)]:
+    for sizes in PARTITIONS:
         assert np.array_equal(filtered(values, x, 48_000, sizes), want), sizes
 
 

@@ -1,9 +1,9 @@
 """The echo against its closed form and scipy's filter."""
 
-import itertools
-
+import blocks
 import numpy as np
 import pytest
+from blocks import BLOCKS, PARTITIONS, noise, run
 from scipy import signal
 
 from engines.delay import Delay
@@ -11,36 +11,15 @@ from rtaudio.errors import UserError
 from rtaudio.graph import Graph, Node
 from rtaudio.plan import Plan
 
-BLOCKS = (1, 17, 64, 128, 441, 480, 512, 1024, 8193)
-
-
-def noise(samples, channels=2, seed=0):
-    return np.random.default_rng(seed).uniform(-1, 1, (channels, samples)).astype(np.float32)
-
 
 def echoed(values, x, rate=48_000, sizes=(4096,)):
     """The output for blocks of these sizes, over and over."""
-    processor = Delay(**values)
-    processor.prepare(rate, max(sizes), channels=len(x))
-    y, at, turns = np.empty_like(x), 0, itertools.cycle(sizes)
-    while at < x.shape[1]:
-        end = min(x.shape[1], at + next(turns))
-        out = np.empty((len(x), end - at), np.float32)
-        processor.process(np.ascontiguousarray(x[:, at:end]), out)
-        y[:, at:end], at = out, end
-    return y
+    return run(Delay(**values), x, rate, sizes)
 
 
 def played(values, x, block, events=()):
     """The output of a plan with events (parameter, value, position), as it runs live."""
-    plan = Plan(Graph([Node("f", Delay, values)], ["in -> f", "f -> out"]), 48_000, block, len(x))
-    for parameter, value, at in events:
-        plan.set(f"f.{parameter}", value, at)
-    padded = np.pad(x, ((0, 0), (0, -x.shape[1] % block)))
-    blocks = [padded[:, at : at + block].copy() for at in range(0, padded.shape[1], block)]
-    y = np.concatenate([plan.process(part)["main"].copy() for part in blocks], axis=1)[:, : x.shape[1]]
-    plan.close()
-    return y
+    return blocks.played(Delay, values, x, block, events)
 
 
 @pytest.mark.parametrize("rate", [8_000, 44_100, 192_000])
@@ -85,7 +64,7 @@ def test_any_partition_gives_the_same_bits(time):
     x = noise(20_000)
     values = {"time": time, "feedback": 0.7, "mix": 0.5, "damping": 2000.0}
     want = echoed(values, x, sizes=(20_000,))
-    for sizes in [*((size,) for size in BLOCKS), (1, 128, 3, 500), (7, 8193, 2)]:
+    for sizes in PARTITIONS:
         assert np.array_equal(echoed(values, x, sizes=sizes), want), sizes
 
 

@@ -1,46 +1,25 @@
 """The limiter against its guarantee, a reference in numpy, and true peaks measured at 16 points a sample."""
 
-import itertools
-
+import blocks
 import numpy as np
 import pytest
+from blocks import BLOCKS, PARTITIONS, course, noise, run
 from scipy import signal
 
 from engines.limiter import Limiter
-from rtaudio.graph import Graph, Node
-from rtaudio.plan import Plan
 
-BLOCKS = (1, 17, 64, 128, 441, 480, 512, 1024, 8193)
 FULL = {"ceiling": 0.0}
-
-
-def noise(samples, channels=2, seed=0):
-    return np.random.default_rng(seed).uniform(-1, 1, (channels, samples)).astype(np.float32)
 
 
 def limited(values, x, rate=48_000, sizes=(4096,)):
     """The output for blocks of these sizes, over and over, and the latency."""
     processor = Limiter(**values)
-    processor.prepare(rate, max(sizes), channels=len(x))
-    y, at, turns = np.empty_like(x), 0, itertools.cycle(sizes)
-    while at < x.shape[1]:
-        end = min(x.shape[1], at + next(turns))
-        out = np.empty((len(x), end - at), np.float32)
-        processor.process(np.ascontiguousarray(x[:, at:end]), out)
-        y[:, at:end], at = out, end
-    return y, processor.latency
+    return run(processor, x, rate, sizes), processor.latency
 
 
 def played(values, x, block, events=()):
     """The output of a plan with events (parameter, value, position), as it runs live."""
-    plan = Plan(Graph([Node("f", Limiter, values)], ["in -> f", "f -> out"]), 48_000, block, len(x))
-    for parameter, value, at in events:
-        plan.set(f"f.{parameter}", value, at)
-    padded = np.pad(x, ((0, 0), (0, -x.shape[1] % block)))
-    blocks = [padded[:, at : at + block].copy() for at in range(0, padded.shape[1], block)]
-    y = np.concatenate([plan.process(part)["main"].copy() for part in blocks], axis=1)[:, : x.shape[1]]
-    plan.close()
-    return y
+    return blocks.played(Limiter, values, x, block, events)
 
 
 def reference(x, ceiling, release, lookahead, rate):
@@ -171,7 +150,7 @@ def test_any_partition_gives_the_same_bits(true_peak):
     x = 3 * noise(20_000)
     values = {"true_peak": true_peak, "release": 10.0}
     want, _ = limited(values, x, sizes=(20_000,))
-    for sizes in [*((size,) for size in BLOCKS), (1, 128, 3, 500), (7, 8193, 2)]:
+    for sizes in PARTITIONS:
         assert np.array_equal(limited(values, x, sizes=sizes)[0], want), sizes
 
 
@@ -193,16 +172,10 @@ def test_any_partition_gives_the_same_bits_while_parameters_move(true_peak):
         assert np.array_equal(played({"true_peak": true_peak}, x, block, EVENTS), want), block
 
 
-def ramped(start, parameter, samples=12_000, length=480):
-    """The course of a parameter in dB through `EVENTS`, as amplitude: quintic ramps from where it is."""
-    course = np.full(samples, start)
-    for name, decibels, at in EVENTS:
-        if name == parameter:
-            u = np.clip(np.arange(samples - at) / length, 0, 1)
-            course[at:] = course[at] + (10 ** (decibels / 20) - course[at]) * (
-                6 * u**5 - 15 * u**4 + 10 * u**3
-            )
-    return course
+def ramped(start, parameter, samples=12_000):
+    """The course of a parameter in dB through `EVENTS`, as amplitude."""
+    changes = [(10 ** (decibels / 20), at) for name, decibels, at in EVENTS if name == parameter]
+    return course(start, changes, samples, high=1.0)
 
 
 @pytest.mark.parametrize("name", SIGNALS)
