@@ -1,0 +1,237 @@
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from rtaudio import realtime
+from rtaudio.realtime import demote, lock_memory, priority_of, raise_priority, unlock_memory
+
+PAGE = os.sysconf("SC_PAGESIZE")
+NOBODY = 65534
+
+
+class Waiting:
+    """A thread that waits, to be raised and demoted."""
+
+    def __enter__(self):
+        self.end = threading.Event()
+        self.thread = threading.Thread(target=self.end.wait, daemon=True)
+        self.thread.start()
+        return self.thread.native_id
+
+    def __exit__(self, *exception):
+        self.end.set()
+        self.thread.join()
+
+
+def python(code, **environment):
+    """Run code in a process of its own, since limits cannot be taken back; what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env=os.environ | environment,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+def locked_bytes():
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmLck"))
+
+
+@pytest.fixture
+def may_fifo():
+    with Waiting() as thread:
+        if raise_priority(thread, 1) != "fifo":
+            pytest.skip("this user may not raise priorities: " + realtime.PRIORITY_REMEDY)
+
+
+@pytest.mark.usefixtures("may_fifo")
+def test_priority_is_raised_and_taken_back():
+    with Waiting() as thread:
+        assert priority_of(thread) == ("other", 0)
+        assert raise_priority(thread, 40) == "fifo"
+        assert priority_of(thread) == ("fifo", 40)
+        assert os.sched_getscheduler(thread) & os.SCHED_RESET_ON_FORK
+        assert realtime.is_real_time(thread)
+        assert demote(thread)
+        assert priority_of(thread) == ("other", 0)
+    while os.path.exists(f"/proc/self/task/{thread}"):
+        time.sleep(0.001)
+    assert priority_of(thread) == ("", 0)
+    assert not demote(thread)
+
+
+REFUSED = """
+    import os, resource, sys
+    def refuse(*arguments):
+        raise PermissionError("no")
+    os.sched_setscheduler = refuse
+    from rtaudio.realtime import raise_priority
+    print(raise_priority({thread}, 70) or "nobody", *resource.getrlimit(resource.RLIMIT_RTTIME), os.getpid())
+    os.kill(os.getpid(), 24)  # SIGXCPU: the limit must not be the end of the process
+"""
+
+
+def fake_busctl(folder, highest, status):
+    """A busctl that answers like RealtimeKit and writes down what it was asked for."""
+    program = folder / "busctl"
+    program.write_text(
+        textwrap.dedent(f"""\
+        #!/bin/sh
+        echo "$@" >> {folder}/asked
+        case "$*" in
+        *get-property*) echo "x 200000"; echo "i {highest}";;
+        *) exit {status};;
+        esac
+        """)
+    )
+    program.chmod(0o755)
+    return {"PATH": f"{folder}:{os.environ['PATH']}"}
+
+
+def test_rtkit_is_asked_where_the_system_refuses(tmp_path):
+    who, soft, hard, process = python(REFUSED.format(thread=1234), **fake_busctl(tmp_path, 20, 0))
+    assert who == "rtkit"
+    assert int(soft) < int(hard) == 200_000
+    asked = (tmp_path / "asked").read_text().splitlines()
+    assert asked[0].endswith("RealtimeKit1 RTTimeUSecMax MaxRealtimePriority")
+    assert asked[1].endswith(f"RealtimeKit1 MakeThreadRealtimeWithPID ttu {process} 1234 20")
+
+
+def test_nobody_grants_it_where_rtkit_refuses_or_is_missing(tmp_path):
+    assert python(REFUSED.format(thread=0), **fake_busctl(tmp_path, 20, 1))[0] == "nobody"
+    unlimited = REFUSED.partition("    os.kill")[0]
+    assert python(unlimited.format(thread=0), PATH=str(tmp_path / "nothing"))[:3] == ["nobody", "-1", "-1"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become nobody")
+def test_an_ordinary_user_is_refused(tmp_path):
+    code = f"""
+        import os, resource
+        from rtaudio.realtime import raise_priority, priority_of
+        resource.setrlimit(resource.RLIMIT_RTPRIO, (0, 0))
+        os.setuid({NOBODY})
+        print(raise_priority(0, 70) or "nobody", *priority_of(0))
+    """
+    assert python(code, PATH=str(tmp_path)) == ["nobody", "other", "0"]
+
+
+def test_pages_are_locked_once_and_released_with_the_last_array():
+    memory = np.zeros(8 * PAGE, np.uint8)
+    begin = -memory.ctypes.data % PAGE
+    first, second = memory[begin : begin + 2 * PAGE + 100], memory[begin + 2 * PAGE + 200 : begin + 4 * PAGE]
+    before = locked_bytes()
+    assert lock_memory([first, second]) == (4 * PAGE, 4 * PAGE)
+    assert locked_bytes() - before == 4 * PAGE
+    unlock_memory([second])
+    assert locked_bytes() - before == 3 * PAGE
+    unlock_memory([first])
+    assert locked_bytes() == before
+    unlock_memory([first])
+    assert lock_memory([np.zeros(0)]) == (0, 0)
+
+
+def test_arrays_far_apart_do_not_lock_what_lies_between():
+    memory = np.zeros(100 * PAGE, np.uint8)
+    before = locked_bytes()
+    ends = [memory[:1], memory[-1:]]
+    assert lock_memory(ends) == (2 * PAGE, 2 * PAGE)
+    assert locked_bytes() - before == 2 * PAGE
+    unlock_memory(ends)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become nobody")
+def test_the_limit_on_locked_memory_is_reported_not_exceeded():
+    code = f"""
+        import os, resource
+        import numpy as np
+        from rtaudio.realtime import lock_memory
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, (10 * {PAGE}, 10 * {PAGE}))
+        os.setuid({NOBODY})
+        memory = np.zeros(60 * {PAGE}, np.uint8)
+        memory = memory[-memory.ctypes.data % {PAGE}:]
+        print(*lock_memory([memory[: 4 * {PAGE}], memory[8 * {PAGE} : 38 * {PAGE}]]))
+        print(np.zeros(10**8).size)
+    """
+    assert [int(word) for word in python(code)] == [4 * PAGE, 34 * PAGE, 10**8]
+
+
+@pytest.mark.usefixtures("may_fifo")
+@pytest.mark.parametrize("registered", [True, False])
+def test_a_hanging_real_time_thread_is_demoted_while_the_main_thread_sleeps(registered):
+    """Unregistered, it would hang on: that is what shows that the signal alone does nothing."""
+    code = f"""
+        import os, threading, time
+        import numpy as np
+        from rtaudio import realtime
+        import numba
+        from rtaudio.native import load_acquire
+
+        @numba.njit(nogil=True)
+        def hang(words):
+            while load_acquire(words, 0) == 0:
+                pass
+
+        words = np.zeros(2, np.int64)
+        words[0] = 1
+        hang(words)  # compiles
+        words[0] = 0
+        assert realtime.limit_runaway(0.2)
+        raised = threading.Event()
+        def run():
+            realtime.raise_priority(0, 5)
+            if {registered}:
+                realtime.register_thread(threading.get_native_id())
+            raised.set()
+            hang(words)
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        raised.wait()
+        begin = time.monotonic()
+        time.sleep(1)
+        whole = time.monotonic() - begin >= 1
+        print(*realtime.priority_of(thread.native_id), realtime.runaways() > 0, whole, flush=True)
+        os._exit(0)
+    """
+    policy = ["other", "0"] if registered else ["fifo", "5"]
+    assert python(code) == [*policy, "True", "True"]
+
+
+def test_the_limit_can_be_lifted():
+    code = """
+        import resource
+        from rtaudio.realtime import lift_limit, limit_runaway
+        limit_runaway(0.5)
+        print(resource.getrlimit(resource.RLIMIT_RTTIME)[0])
+        lift_limit()
+        print(*resource.getrlimit(resource.RLIMIT_RTTIME))
+    """
+    limited, soft, hard = python(code)
+    assert limited == "500000"
+    assert soft == hard
+
+
+def test_a_thread_is_registered_once_and_forgotten(monkeypatch):
+    monkeypatch.setattr(realtime, "_threads", np.zeros_like(realtime._threads))  # not of hosts that hang
+    for _ in range(2):
+        realtime.register_thread(4_000_000)
+    assert list(realtime._threads).count(4_000_000) == 1
+    realtime.forget_thread(4_000_000)
+    assert 4_000_000 not in realtime._threads
+    begin = time.monotonic()
+    for thread in range(4_000_000, 4_000_000 + realtime.THREADS + 10):
+        realtime.register_thread(thread)  # Full: the rest is not braked.
+    for thread in range(4_000_000, 4_000_000 + realtime.THREADS + 10):
+        realtime.forget_thread(thread)
+    assert not realtime._threads[realtime._FIRST :].any()
+    assert time.monotonic() - begin < 5
