@@ -34,7 +34,7 @@ Both
 ----
 Besides its engine's parameters, a node takes the host's switches ``bypass``, ``mute`` and ``solo``. Where the
 engine has a parameter of such a name (``gain`` has ``mute``), the name means the parameter, and the switch is
-called ``host_mute``.
+called ``host_mute``. ``lane`` = 0 or 1 keeps a node in the callback or puts it on a worker thread.
 """
 
 from __future__ import annotations
@@ -61,6 +61,7 @@ VERSION = 1
 """Of rack files."""
 
 SWITCHES = ("bypass", "mute", "solo")
+LANE = "lane"
 
 _T = TypeVar("_T")
 _WORD = r"[^\W\d][\w-]*"
@@ -176,6 +177,8 @@ def dump_rack(graph: Graph) -> str:
     for name, node in graph.nodes.items():
         settings: dict[str, Value] = {"engine": node.engine.id, **node.values}
         settings |= {_switch(node.engine, switch): True for switch in SWITCHES if getattr(node, switch)}
+        if node.lane is not None:
+            settings[_switch(node.engine, LANE)] = node.lane
         lines += ["", f"[nodes.{_key(name)}]"]
         lines += [f"{_key(key)} = {_toml(value)}" for key, value in settings.items()]
     return "\n".join(lines) + "\n"
@@ -330,19 +333,24 @@ def _switch(engine: Engine, switch: str) -> str:
 
 def _node(name: str, engine: Engine, settings: Mapping[str, Value]) -> Node:
     switches = {_switch(engine, switch): switch for switch in SWITCHES}
-    known = [parameter.id for parameter in parameters_of(engine)] + list(switches)
+    known = [parameter.id for parameter in parameters_of(engine)] + [*switches, _switch(engine, LANE)]
     values: dict[str, Value] = {}
     on: dict[str, bool] = {}
+    lane = None
     for key, value in settings.items():
         if key not in known:
             raise UserError(f"{name}: no parameter {key!r}{nearest(key, known)} ({', '.join(known)})")
-        if key not in switches:
+        if key == _switch(engine, LANE):
+            if isinstance(value, bool) or value not in (0, 1):
+                raise UserError(f"{name}: {key}={value!r} is neither 0 (callback) nor 1 (worker thread)")
+            lane = int(value)
+        elif key not in switches:
             values[key] = value
         elif isinstance(value, bool):
             on[switches[key]] = value
         else:
             raise UserError(f"{name}: {key}={value!r} is neither true nor false")
-    return Node(name, engine, values, **on)
+    return Node(name, engine, values, **on, lane=lane)
 
 
 def _typed(value: Any, kind: type[_T], message: str) -> _T:

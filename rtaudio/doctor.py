@@ -17,8 +17,6 @@ from pathlib import Path
 GOOD, POOR, BAD = "ok", "--", "!!"
 """Works; missing, but rendering and the null device do without; broken."""
 
-LIMITS = "/etc/security/limits.d/audio.conf"
-
 
 @dataclass(frozen=True)
 class Finding:
@@ -51,9 +49,10 @@ def examine() -> Iterator[Finding]:
     yield _clock()
     yield _real_time()
     yield _memory_lock()
-    yield Finding(GOOD, "null device", "always there; sound cards and JACK are not supported yet")
     yield _library("portaudio", "PortAudio", "apt-get install libportaudio2")
     yield _library("jack", "JACK", "apt-get install jackd2")
+    yield _sound("jack", "")
+    yield _sound("alsa", "connect a sound card, or use --api null")
     yield _library("espeak-ng", "eSpeak NG", "apt-get install espeak-ng")
     yield _network_runtime()
     yield _package("PySide6", POOR, "pip install 'rtaudio[gui]'", distribution="PySide6-Essentials")
@@ -108,21 +107,23 @@ def _clock() -> Finding:
 
 
 def _real_time() -> Finding:
-    from threading import Thread
+    from threading import Thread, get_native_id
 
-    from rtaudio.null import FIFO_PRIORITY, real_time_priority
+    from rtaudio.realtime import FIFO_PRIORITY, PRIORITY_REMEDY, raise_priority
 
-    granted: list[bool] = []
-    thread = Thread(target=lambda: granted.append(real_time_priority(FIFO_PRIORITY)))
+    granted: list[str] = []
+    thread = Thread(target=lambda: granted.append(raise_priority(get_native_id(), FIFO_PRIORITY)))
     thread.start()
     thread.join()
+    by = {"fifo": "first in first out", "rtkit": "by RealtimeKit"}
     if granted[0]:
-        return Finding(GOOD, "real-time priority", f"granted ({FIFO_PRIORITY}, first in first out)")
-    remedy = f"put '@audio - rtprio 95' into {LIMITS}, join the group audio, log in again"
-    return Finding(POOR, "real-time priority", "refused: sound may break up under load", remedy)
+        return Finding(GOOD, "real-time priority", f"granted ({FIFO_PRIORITY}, {by[granted[0]]})")
+    return Finding(POOR, "real-time priority", "refused: sound may break up under load", PRIORITY_REMEDY)
 
 
 def _memory_lock() -> Finding:
+    from rtaudio.realtime import MEMLOCK_REMEDY
+
     try:
         import resource
     except ImportError:
@@ -130,8 +131,21 @@ def _memory_lock() -> Finding:
     limit = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]
     if limit == resource.RLIM_INFINITY:
         return Finding(GOOD, "memory lock", "unlimited")
-    remedy = f"put '@audio - memlock unlimited' into {LIMITS}, join the group audio, log in again"
-    return Finding(POOR, "memory lock", f"{limit // 1024} KiB", remedy)
+    return Finding(POOR, "memory lock", f"{limit // 1024} KiB", MEMLOCK_REMEDY)
+
+
+def _sound(api: str, otherwise: str) -> Finding:
+    """What there is to play through."""
+    from rtaudio.errors import UserError
+    from rtaudio.soundcard import devices
+
+    try:
+        found = devices(api)
+    except UserError as error:
+        return Finding(POOR, api, str(error), otherwise)
+    if not found:
+        return Finding(POOR, api, "no devices", otherwise)
+    return Finding(GOOD, api, ", ".join(f"{device.name} ({device.rate} Hz)" for device in found))
 
 
 def _library(name: str, what: str, remedy: str) -> Finding:

@@ -1,34 +1,50 @@
-"""The compiled walk: one call runs every step of a plan on one block, without the GIL, the heap or a lock.
+"""The compiled walk: one call runs every step of a plan, or of a part of it, on one block.
 
-A plan is a table of int64 rows, one per step, in the order they run. A step's kernel reads and writes
+It needs neither the GIL nor the heap nor a lock.
+
+A walk is a table of int64 rows, one per step, in the order they run. A step's kernel reads and writes
 buffers at fixed addresses. A step that belongs to a node also has a stage, which bypasses (a crossfade into
 the input, delayed by the node's latency), mutes, and takes over at once when the kernel fails.
 """
 
 from __future__ import annotations
 
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any
 
 import numba
 import numpy as np
 
-from rtaudio.kernel import RAMP_WORDS, channel, ring_read, ring_write, settled, smoothstep, value
+from rtaudio.counters import (
+    NODE_FAILED,
+    NODE_FAILED_AT,
+    NODE_FAILURES,
+    NODE_LONGEST,
+    NODE_STATUS,
+    NODE_TIMES,
+    NODE_WORDS,
+    count_time,
+)
+from rtaudio.kernel import (
+    ring_read,
+    ring_write,
+    settled,
+    smoothstep,
+    turn,
+    value,
+)
 from rtaudio.native import (
-    CALLBACK,
     call_kernel,
     compiled,
     float32_at,
-    float64_at,
     flush_denormals,
     int32_at,
     int64_at,
-    load_acquire,
     now_ns,
     restore_float_mode,
     store_release,
 )
-from rtaudio.ring import Ring, ring_pop, ring_push
+from rtaudio.ring import Ring, ring_pop
 
 # Words of a step's row.
 (
@@ -41,52 +57,37 @@ from rtaudio.ring import Ring, ring_pop, ring_push
     RAMPS,  # float64[N_RAMPS, RAMP_WORDS]; a node's last two are WET and AUDIBLE
     N_RAMPS,
     HOP,  # changes of parameters wait for a multiple of this position
-    ORIGIN,  # position at which the node's own time begins: the re-blocking latency before it
-    STAGED,  # 1: belongs to a node
+    ORIGIN,  # position at which the node's own time begins: what re-blocking and worker lanes before it take
+    STAGED,  # 1: belongs to a node, or plays what a worker made
     DRY,  # address of the dry input of each output channel, or 0 for silence: int64[N_OUTPUTS]
     DRY_LINES,  # delay lines of the dry inputs: float32[N_OUTPUTS, DRY_SIZE]
     DRY_SIZE,
     DRY_DELAY,
     DRY_BLOCK,  # scratch: float32[block]
+    DRY_SHUT,  # 1: a muted node lies on the dry path of what a worker made: silence instead
     LAST,  # last sample played, its fallback, de-click offset of each output channel: float32[3, N_OUTPUTS]
     DECLICK_FROM,  # position at which the offset began to decay
     DECLICK,  # length of the decay in samples
+    CROSSFADE,  # length of the fade back from a miss, in samples
     FAILED,  # 1 from a failure until control sends the event that re-arms the node, 2 until it takes effect
-    FAILURES,
-    FAILED_AT,  # position of the last failure
-    STATUS,  # of the kernel then; 0: its output was not finite
-    TIMES,  # histogram of the step's time: int64[TIME_BINS]
-    LONGEST,  # ns
+    MISSED,  # 1: the last block did not come from the worker in time
+    COUNTERS,  # address of the node's section, see rtaudio.counters
     ROW_WORDS,
-) = range(26)
+) = range(25)
 
-# Words of the stream that a device callback's user pointer leads to.
+# Words of a walk.
 (
     ROWS,
     N_ROWS,
     CONTEXT,
-    BLOCK,
-    IN,  # addresses of the graph's input channels
-    IN_CHANNELS,
-    OUT,  # addresses of the channels that are heard
-    OUT_CHANNELS,
     EVENTS,  # command ring, see rtaudio.ring
     PENDING,  # events that wait for their position: float64[PENDING_EVENTS, EVENT_WORDS]
     N_PENDING,
-    FILE,  # input from a file: ring of interleaved samples, or 0
-    FILE_ENDED,  # 1: the ring holds all that is left
-    RECORD,  # ring of the interleaved output, or 0
-    IN_BLOCK,  # input from the file, or silence where there is none: float32[block * IN_CHANNELS]
-    CALLBACKS,
-    REFUSED,  # callbacks whose length is not a whole number of blocks: silent
-    NON_FINITE,  # input samples replaced by 0
-    OVER_FULL_SCALE,  # output samples beyond -1 to 1
-    FILE_UNDERFLOWS,  # input samples that the file reader was too late for
-    RECORD_OVERFLOWS,  # output samples that the recorder was too late for
-    CALLBACK_TIMES,
-    CALLBACK_LONGEST,
-    STREAM_WORDS,
-) = range(24)
+    WALK_WORDS,
+) = range(7)
+
+MISSING = 1 << 30
+"""Status of a step whose worker was late: its fallback plays, and it is no failure."""
 
 LOUDEST = np.float32(1e12)
 """Input samples beyond this, +240 dBFS, count as not finite: no sound, and too close to overflow."""
@@ -96,25 +97,6 @@ AT, ROW, INDEX, TARGET, LENGTH, WAIT, REARM = range(EVENT_WORDS)
 """An event: position in the row's own time (-1: now), row, ramp, target in the kernel's unit, ramp length in
 samples, samples from the event to the start of the ramp, 1 to re-arm a node."""
 PENDING_EVENTS = 4096
-
-TIME_BINS = 512
-BINS_PER_OCTAVE = 8
-
-
-@compiled
-def time_bin(ns: int) -> int:
-    """Bin of a duration, eight to an octave: the leading bit and the three after it."""
-    ns = max(ns, 8)
-    exponent = 3
-    while ns >> (exponent + 1):
-        exponent += 1
-    return exponent * BINS_PER_OCTAVE + ((ns >> (exponent - 3)) & 7)
-
-
-def bin_ns(bin_: int) -> float:
-    """Middle of a bin of `time_bin`, in nanoseconds."""
-    exponent, eighth = divmod(bin_, BINS_PER_OCTAVE)
-    return float(2.0 ** (exponent - 3) * (8 + eighth + 0.5))
 
 
 @compiled
@@ -151,13 +133,20 @@ def _play(row: Any, offset: int, n: int, at: int, status: int) -> None:
     """The stage: what a node plays of its wet outputs and dry inputs; ``n`` samples from ``offset``."""
     ramps, count = row[RAMPS], row[N_OUTPUTS]
     wet, audible = row[N_RAMPS] - 2, row[N_RAMPS] - 1
-    just_failed = row[FAILED] == 0 and not _well(row, offset, n, status)
-    if just_failed:
-        float64_at(ramps + 8 * RAMP_WORDS * wet, RAMP_WORDS)[:] = 0.0
-        row[STATUS], row[FAILED_AT] = status, at
-        row[FAILURES] += 1
+    just_missed = status == MISSING and row[MISSED] == 0
+    just_failed = status != MISSING and row[FAILED] == 0 and not _well(row, offset, n, status)
+    if just_missed or just_failed:
+        turn(ramps, wet, at, 0.0, 0, 0.0)
         row[DECLICK_FROM] = at
+    if just_failed:
+        counters = int64_at(row[COUNTERS], NODE_WORDS)
+        counters[NODE_STATUS], counters[NODE_FAILED_AT] = status, at
+        counters[NODE_FAILURES] += 1
+        counters[NODE_FAILED] = 1
         store_release(row, FAILED, 1)
+    if row[MISSED] != 0 and status != MISSING:
+        turn(ramps, wet, at, 1.0, 0, row[CROSSFADE])
+    row[MISSED] = 1 if status == MISSING else 0
     wet_still, audible_still = settled(ramps, wet, at), settled(ramps, audible, at)
     wet_end, audible_end = value(ramps, wet, at), value(ramps, audible, at)
     # A failed node is all dry (see `_apply`): what the kernel left in its outputs may be anything.
@@ -170,7 +159,7 @@ def _play(row: Any, offset: int, n: int, at: int, status: int) -> None:
     _keep_dry(row, offset, n, at)
     for c in range(count):
         y, dry = float32_at(outputs[c] + 4 * offset, n), float32_at(row[DRY_BLOCK], n)
-        if dry_inputs[c] == 0:
+        if dry_inputs[c] == 0 or row[DRY_SHUT] != 0:
             dry[:] = np.float32(0)
         elif delay == 0:
             dry = float32_at(dry_inputs[c] + 4 * offset, n)
@@ -189,7 +178,7 @@ def _play(row: Any, offset: int, n: int, at: int, status: int) -> None:
         elif audible_end != 1.0:
             for i in range(n):
                 y[i] *= np.float32(audible_end)
-        if just_failed:
+        if just_missed or just_failed:
             last[2 * count + c] = last[c] - last[count + c]
         if declick:
             for i in range(n):
@@ -231,12 +220,11 @@ def _apply(event: Any, row: Any, at: int) -> None:
     """Let an event take effect: start a ramp where the last one has come to."""
     index = int(event[INDEX])
     if event[REARM] != 0.0:
+        int64_at(row[COUNTERS], NODE_WORDS)[NODE_FAILED] = 0
         store_release(row, FAILED, 0)
     elif row[FAILED] != 0 and index == row[N_RAMPS] - 2:
         return  # A failed node stays dry; re-arming it fades to where it should be.
-    ramp = float64_at(row[RAMPS] + 8 * RAMP_WORDS * index, RAMP_WORDS)
-    now = value(row[RAMPS], index, at)
-    ramp[0], ramp[1], ramp[2], ramp[3] = now, event[TARGET], at + event[WAIT], event[LENGTH]
+    turn(row[RAMPS], index, at, event[TARGET], int(event[WAIT]), event[LENGTH])
 
 
 @compiled
@@ -283,12 +271,12 @@ def _run_in_pieces(row: Any, number: int, context: Any, n: int, start: int, pend
 
 
 @compiled
-def _collect_events(stream: Any, pending: Any) -> int:
+def _collect_events(walk: Any, pending: Any) -> int:
     """Move commands from the ring to the events that wait; returns how many wait."""
-    count = stream[N_PENDING]
-    while count < PENDING_EVENTS and ring_pop(stream[EVENTS], pending[count], EVENT_WORDS) == EVENT_WORDS:
+    count = walk[N_PENDING]
+    while count < PENDING_EVENTS and ring_pop(walk[EVENTS], pending[count], EVENT_WORDS) == EVENT_WORDS:
         count += 1
-    stream[N_PENDING] = count
+    walk[N_PENDING] = count
     return count
 
 
@@ -302,34 +290,28 @@ def _any_due(pending: Any, count: int, end: int) -> bool:
 
 
 @compiled
-def _drop_done(stream: Any, pending: Any, count: int) -> None:
+def _drop_done(walk: Any, pending: Any, count: int) -> None:
     kept = 0
     for e in range(count):
         if pending[e, ROW] >= 0.0:
             for word in range(EVENT_WORDS):
                 pending[kept, word] = pending[e, word]
             kept += 1
-    stream[N_PENDING] = kept
+    walk[N_PENDING] = kept
 
 
 @compiled
-def _count_time(times: int, longest: Any, place: int, ns: int) -> None:
-    int64_at(times, TIME_BINS)[time_bin(ns)] += 1
-    longest[place] = max(longest[place], ns)
-
-
-@compiled
-def run_block(stream: Any, n: int) -> None:
-    """Run the plan on the ``n`` samples that the graph's input buffers hold."""
+def run_block(walk: Any, n: int) -> None:
+    """Run a walk on the ``n`` samples that its input buffers hold."""
     mode = flush_denormals()
-    context = int64_at(stream[CONTEXT], 3)
-    pending = _events_view(stream[PENDING])
+    context = int64_at(walk[CONTEXT], 3)
+    pending = _events_view(walk[PENDING])
     begin = context[0]
-    count = _collect_events(stream, pending)
+    count = _collect_events(walk, pending)
     due = _any_due(pending, count, begin + n)
     before = now_ns()
-    for number in range(stream[N_ROWS]):
-        row = int64_at(stream[ROWS] + 8 * ROW_WORDS * number, ROW_WORDS)
+    for number in range(walk[N_ROWS]):
+        row = int64_at(walk[ROWS] + 8 * ROW_WORDS * number, ROW_WORDS)
         at = begin - row[ORIGIN]
         if due or at < 0:
             _run_in_pieces(row, number, context, n, at, pending, count)
@@ -338,10 +320,10 @@ def run_block(stream: Any, n: int) -> None:
             if row[STAGED] != 0:
                 _play(row, 0, n, at, status)
         after = now_ns()
-        _count_time(row[TIMES], row, LONGEST, after - before)
+        count_time(row[COUNTERS], NODE_TIMES, NODE_LONGEST, after - before)
         before = after
     if due:
-        _drop_done(stream, pending, count)
+        _drop_done(walk, pending, count)
     context[0] = begin + n
     restore_float_mode(mode)
 
@@ -377,70 +359,11 @@ def enter(source: Any, buffer: Any, n: int, step: int) -> int:
     return replaced
 
 
-def _callback(source: int, sink: int, frames: int, time: int, flags: int, user: int) -> int:
-    """What a device calls: ``frames`` interleaved samples in and out, in blocks of the plan's size."""
-    stream = int64_at(user, STREAM_WORDS)
-    start = now_ns()
-    channels_in, channels_out = stream[IN_CHANNELS], stream[OUT_CHANNELS]
-    n, length = stream[BLOCK], np.int64(frames)
-    if length % n != 0:
-        float32_at(sink, length * channels_out)[:] = np.float32(0)
-        stream[REFUSED] += 1
-        return 0
-    # Not range(0, length, n): a step that is not a constant may raise.
-    for number in range(length // n):
-        first = number * n
-        block_in = float32_at(stream[IN_BLOCK], n * channels_in)
-        if stream[FILE] == 0 and source != 0:
-            block_in = float32_at(source + 4 * first * channels_in, n * channels_in)
-        elif stream[FILE] != 0:
-            ended = load_acquire(stream, FILE_ENDED)
-            got = ring_pop(stream[FILE], block_in, n * channels_in)
-            if got < n * channels_in:
-                for i in range(got, n * channels_in):
-                    block_in[i] = np.float32(0)
-                if ended == 0:
-                    stream[FILE_UNDERFLOWS] += (n * channels_in - got) // channels_in
-        for c in range(channels_in):
-            stream[NON_FINITE] += enter(block_in[c:], channel(stream[IN], c, n), n, channels_in)
-        run_block(stream, n)
-        block_out = float32_at(sink + 4 * first * channels_out, n * channels_out)
-        over = 0
-        for c in range(channels_out):
-            y = channel(stream[OUT], c, n)
-            for i in range(n):
-                over += 1 if abs(y[i]) > np.float32(1) else 0
-                block_out[i * channels_out + c] = y[i]
-        stream[OVER_FULL_SCALE] += over
-        if stream[RECORD] != 0 and not ring_push(stream[RECORD], block_out, n * channels_out):
-            stream[RECORD_OVERFLOWS] += n
-    _count_time(stream[CALLBACK_TIMES], stream, CALLBACK_LONGEST, now_ns() - start)
-    stream[CALLBACKS] += 1
-    return 0
-
-
-class _Compiled:
-    """The device callback, compiled when its address is first asked for."""
-
-    @cached_property
-    def callback(self) -> Any:
-        return numba.cfunc(CALLBACK, cache=True, nopython=True, error_model="numpy", _nrt=False)(_callback)
-
-
-_compiled = _Compiled()
-
-
-def callback_address() -> int:
-    """Address of the compiled device callback."""
-    return int(_compiled.callback.address)
-
-
 @lru_cache
 def warm_up() -> None:
-    """Compile, or load from the cache, everything that runs blocks, by running a plan without steps."""
+    """Compile, or load from the cache, everything that runs blocks, by running a walk without steps."""
     context, events = np.zeros(3, np.int64), Ring(EVENT_WORDS, np.float64)
-    stream = np.zeros(STREAM_WORDS, np.int64)
-    stream[CONTEXT], stream[EVENTS] = context.ctypes.data, events.address
-    run_block(stream, 1)
+    walk = np.zeros(WALK_WORDS, np.int64)
+    walk[CONTEXT], walk[EVENTS] = context.ctypes.data, events.address
+    run_block(walk, 1)
     enter(np.zeros(1, np.float32), np.zeros(1, np.float32), 1, 1)
-    callback_address()

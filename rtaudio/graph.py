@@ -104,6 +104,8 @@ class Node:
     bypass: bool = False
     mute: bool = False
     solo: bool = False
+    lane: int | None = None
+    """Where it runs: 0 in the callback, 1 on a worker thread; None is decided from its cost."""
 
     def __post_init__(self) -> None:
         self.make()
@@ -197,6 +199,56 @@ class Graph:
         if not any(end.node == OUT for end in fed):
             raise UserError("nothing is connected to 'out': add an edge '... -> out'")
 
+    def insert(self, node: Node, edge: str) -> Graph:
+        """A graph with a node put into an edge; the nodes are those of this one.
+
+        Parameters
+        ----------
+        node
+            Has one input that must be connected, and an output.
+        edge
+            ``"a.port -> b.port"``, one that is there.
+
+        Raises
+        ------
+        UserError
+            No such edge, or the node does not fit into it.
+        """
+        split = self._edge(edge)
+        if split not in self.edges:
+            there = ", ".join(f"'{each.source} -> {each.target}'" for each in self.edges)
+            raise UserError(f"no edge '{split.source} -> {split.target}' ({there})")
+        outputs = [port.name for port in node.engine.outputs]
+        if not outputs:
+            raise UserError(f"{node.name} has no output: it cannot be put into an edge")
+        main = node.engine.fallback if node.engine.fallback in outputs else outputs[0]
+        edges = [f"{each.source} -> {each.target}" for each in self.edges if each != split]
+        edges += [f"{split.source} -> {node.name}", f"{node.name}.{main} -> {split.target}"]
+        return Graph([*self.nodes.values(), node], edges)
+
+    def remove(self, name: str) -> Graph:
+        """A graph without a node: what fed its first input feeds what its outputs fed.
+
+        Of a node with several outputs, whose targets would then all hear its input, only those of the output
+        that its bypass plays are connected.
+
+        Raises
+        ------
+        UserError
+            No such node, or what is left is no graph.
+        """
+        if name not in self.nodes:
+            listed = ", ".join(self.nodes)
+            raise UserError(f"no node {name!r}{nearest(name, self.nodes)} ({listed})")
+        engine = self.nodes[name].engine
+        first = engine.inputs[0].name if engine.inputs else None
+        sources = [each.source for each in self.edges if each.target == End(name, str(first))]
+        targets = [each.target for each in self.edges if each.source == End(name, str(engine.fallback))]
+        kept = [each for each in self.edges if name not in (each.source.node, each.target.node)]
+        kept += [Edge(source, target) for source in sources for target in targets]
+        nodes = [node for node in self.nodes.values() if node.name != name]
+        return Graph(nodes, [f"{each.source} -> {each.target}" for each in dict.fromkeys(kept)])
+
     def order(self) -> list[str]:
         """Node names so that every node comes after those that feed it; `UserError` for a cycle."""
         sorter: TopologicalSorter[str] = TopologicalSorter(dict.fromkeys(self.nodes, ()))
@@ -213,6 +265,16 @@ class Graph:
         """Names of the graph's outputs, `MAIN` first if there is one."""
         names = {edge.target.port for edge in self.edges if edge.target.node == OUT}
         return sorted(names, key=lambda name: (name != MAIN, name))
+
+    def heard(self, channels: int) -> int:
+        """Channels of the main output, for a stream of ``channels``; 0 if it is not connected."""
+        for edge in self.edges:
+            if edge.target == End(OUT, MAIN):
+                if edge.source.node == IN:
+                    return channels
+                ports = self.nodes[edge.source.node].engine.outputs
+                return next(port.channels or channels for port in ports if port.name == edge.source.port)
+        return 0
 
     def audible(self) -> dict[str, bool]:
         """Which nodes are heard: not muted and, if any node is soloed, on a path through a soloed one."""

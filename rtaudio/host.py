@@ -1,8 +1,8 @@
-"""The host: a plan on a device, with a file as input, a recording of the output, and a watch over the nodes.
+"""The host: a plan on a device, with files, a watch over nodes, workers and the device, and live edits.
 
-Threads: the device's thread runs the compiled callback and nothing else. A reader thread fills the input ring
-from a file, a recorder thread empties the output ring into one; the caller's thread controls, and polls the
-watch.
+Threads: the device's thread runs the compiled callback and nothing else; worker threads run the parts of the
+graph that lane 1 has. A reader thread fills the input ring from a file, recorder threads empty the output
+rings; the caller's thread controls, and polls the watch.
 """
 
 from __future__ import annotations
@@ -11,20 +11,67 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from rtaudio.counters import EDITS, LOSSES, Counters, report
 from rtaudio.errors import FileError, UserError
-from rtaudio.executor import FILE, FILE_ENDED, FILE_UNDERFLOWS, OUT_CHANNELS, RECORD, RECORD_OVERFLOWS
+from rtaudio.executor import CONTEXT, run_block
 from rtaudio.files import AudioReader, AudioWriter
-from rtaudio.graph import MAIN
-from rtaudio.native import write_release
-from rtaudio.plan import Plan
+from rtaudio.graph import MAIN, Graph
+from rtaudio.kernel import channel, ring_read
+from rtaudio.lanes import await_slots, warm_up
+from rtaudio.native import (
+    compiled,
+    exchange,
+    int64_at,
+    load_acquire,
+    now_ns,
+    read_acquire,
+    sleep_until_ns,
+    store_release,
+    write_release,
+)
+from rtaudio.null import NullDevice
+from rtaudio.plan import IN, N_SEGMENTS, NOW, SEGMENTS, Plan
+from rtaudio.processor import Value
+from rtaudio.realtime import (
+    FIFO_PRIORITY,
+    demote,
+    forget_thread,
+    lift_limit,
+    limit_runaway,
+    lock_memory,
+    priority_of,
+    raise_priority,
+    register_thread,
+    runaways,
+    unlock_memory,
+)
 from rtaudio.ring import Ring
+from rtaudio.stream import (
+    BLOCK,
+    DONE,
+    FILE,
+    FILE_ENDED,
+    FLAGGED,
+    HISTORY_END,
+    LONGEST_CALL,
+    NEXT,
+    NEXT_AT,
+    NO_TURN,
+    OFFERED,
+    RECORD,
+    RECORD_INPUT,
+    TURN,
+    Stream,
+)
 
 RING_SECONDS = 4.0
-"""Length of the rings between file threads and callback: what a busy interpreter or disk may stall."""
+"""Length of the ring from a file to the callback: what a busy interpreter may stall."""
+RECORD_SECONDS = 20.0
+"""Length of the rings from the callback to a recording: what a busy disk may stall."""
 CHUNK = 4096
 """Samples that a file thread moves at a time."""
 IDLE = 0.02
@@ -32,25 +79,63 @@ IDLE = 0.02
 RETRY_FIRST, RETRY_LONGEST = 1.0, 60.0
 """Seconds until a failed node is tried again; they double while it fails, and start over once it ran for the
 longest of them."""
+HANG = 1.0
+"""Seconds without a block done after which a worker that has work counts as hanging."""
+RUNAWAY = 0.5
+"""Seconds of computing without a pause after which real-time threads lose their priority."""
+RETURN = 1.0
+"""Seconds between two looks whether a lost device is back."""
+EDIT_LIMIT = 10.0
+"""Seconds after which an edit is given up: the new graph cannot catch up with the sound."""
+PRE_ROLL = 0.75
+"""Share of the kept input that an edit plays to the new graph before it is heard."""
+TAKE_OVER_WAIT = 50_000
+"""Nanoseconds between two looks whether the callback has taken a plan over."""
+
+
+_kept: list[Plan | Stream] = []
+"""What a thread that hangs still uses: it stays until the process ends."""
 
 
 class Device(Protocol):
-    """What calls the compiled callback: see `rtaudio.null`."""
+    """What calls the compiled callback: see `rtaudio.null` and `rtaudio.soundcard`."""
 
+    name: str
+    rate: int
     latency: int
+    realtime: bool
 
-    def start(self, plan: Plan, end: int = -1) -> None:
-        """Start calling; stop by itself after ``end`` samples (-1: never)."""
+    @property
+    def period(self) -> int | None:
+        """Samples per call; 0: it varies, None: the plan's block."""
 
-    def stop(self) -> None:
-        """Stop; returns when no call can come any more."""
+    def start(self, stream: Stream, end: int = -1) -> None:
+        """Start calling; a device without a clock stops by itself after ``end`` samples (-1: never)."""
+
+    def stop(self) -> bool:
+        """Stop; no call comes after that. False if one does not return: what it uses has to stay."""
 
     @property
     def running(self) -> bool:
         """Whether calls come."""
 
     def statistics(self) -> dict[str, Any]:
-        """Misses and what else the device counts."""
+        """What the counters do not say."""
+
+
+@runtime_checkable
+class Losable(Device, Protocol):
+    """A device that can go away and come back."""
+
+    @property
+    def lost(self) -> bool:
+        """Whether it has gone away."""
+
+    def abandon(self) -> bool:
+        """Give the dead device up; whether no call can come through any more."""
+
+    def reopen(self) -> bool:
+        """Look for it and open it; whether it is back, to be started."""
 
 
 @dataclass
@@ -60,6 +145,38 @@ class _Watch:
     delay: float = 0.0
     due: float = 0.0
     waiting: bool = False
+
+
+@compiled
+def _pre_roll(stream: Any, plan: Any, history: Any, limit: int) -> bool:
+    """Play past input to a plan until it has caught up with the sound, and offer it to the callback.
+
+    Returns True when the callback has taken it over; False where that is not possible within ``limit`` ns.
+    """
+    n, deadline = stream[BLOCK], now_ns() + limit
+    segments = int64_at(plan[SEGMENTS], plan[N_SEGMENTS])
+    at = int64_at(plan[CONTEXT], 1)[0]
+    while now_ns() < deadline:
+        if not await_slots(segments, at, deadline):
+            return False
+        end = load_acquire(stream, HISTORY_END)
+        if at < end:
+            for c in range(history.shape[0]):
+                ring_read(history[c], at, channel(plan[IN], c, n), n)
+            if load_acquire(stream, HISTORY_END) + n - at > history.shape[1]:
+                return False
+            run_block(plan, n)
+            at += n
+            continue
+        stream[NEXT_AT] = at
+        store_release(stream, TURN, OFFERED)
+        while load_acquire(stream, HISTORY_END) == at and load_acquire(stream, TURN) == OFFERED:
+            if now_ns() > deadline:
+                break
+            sleep_until_ns(now_ns() + TAKE_OVER_WAIT)
+        if not exchange(stream, TURN, OFFERED, NO_TURN):
+            return True
+    return False
 
 
 class Host:
@@ -80,6 +197,12 @@ class Host:
     seconds
         Stop by itself after this time, whether the file is shorter (silence follows it) or longer. Without
         it, stop when a file that does not loop has come out at the other end.
+    record_input
+        Where what the device gives goes too, as it came.
+    inputs, outputs
+        Channel maps, see `Stream`.
+    counters
+        Where the run is counted; closed with the host.
 
     Raises
     ------
@@ -90,50 +213,100 @@ class Host:
     def __init__(
         self,
         plan: Plan,
-        device: Device,
+        device: Device | Losable,
         file: AudioReader | None = None,
         loop: bool = False,
         record: AudioWriter | None = None,
         seconds: float | None = None,
+        record_input: AudioWriter | None = None,
+        inputs: list[int] | None = None,
+        outputs: list[int] | None = None,
+        counters: Counters | None = None,
     ) -> None:
-        if MAIN not in plan.outputs:
-            others = ", ".join(f"out.{name}" for name in plan.outputs)
-            raise UserError(
-                f"nothing to hear: only {others} is connected; add an edge '... -> out', or render"
-            )
+        check_heard(plan)
         if file is not None and (file.rate, file.channels) != (plan.rate, plan.channels):
             raise ValueError(f"the file is at {file.rate} Hz with {file.channels} channels, the plan is not")
-        if record is not None and (record.rate, record.channels) != (plan.rate, len(plan.heard)):
-            raise ValueError(f"the recording is at {record.rate} Hz with {record.channels}, the plan is not")
+        for recording, channels in ((record, len(plan.heard)), (record_input, plan.channels)):
+            if recording is not None and (recording.rate, recording.channels) != (plan.rate, channels):
+                raise ValueError(
+                    f"the recording is at {recording.rate} Hz with {recording.channels} channels"
+                )
         self.plan, self.device = plan, device
+        self.counters = counters or Counters()
+        self.stream = Stream(plan, device.period, inputs, outputs, self.counters)
+        plan.count_in(self.counters)
         self.problems: list[str] = []
         """What went wrong without stopping the sound, in words."""
-        self._file, self._loop, self._record = file, loop, record
-        self._end = -1
-        if seconds is not None:
-            self._end = max(1, round(seconds * plan.rate))
-        elif file is not None and not loop:
-            self._end = file.samples + plan.latency
+        self.notes: list[str] = []
+        """What is worth knowing, in words."""
+        self._file, self._loop = file, loop
+        recordings = (RECORD, record), (RECORD_INPUT, record_input)
+        self._recordings = [(word, recording) for word, recording in recordings if recording]
+        self._seconds = seconds
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
         self._watches: dict[str, _Watch] = {}
-        self._closed = False
+        self._progress: dict[int, tuple[int, float]] = {}
+        self._abandoned: set[int] = set()
+        self._locked: dict[Plan | Stream, list[Any]] = {}
+        self._standby: NullDevice | None = None
+        self._period = device.period
+        self._next_look = 0.0
+        self._runaways, self._ran_away = runaways(), False
+        self._calls, self._looked, self._silent = 0, 0.0, 0.0
+        self._closed = self._hanging = self._editing = False
+        self.memory = 0, 0
+        """Bytes of the plan that are locked in memory, and that should be."""
+
+    @property
+    def _end(self) -> int:
+        """Position at which the run ends; -1: never."""
+        if self._seconds is not None:
+            return max(1, round(self._seconds * self.plan.rate))
+        if self._file is not None and not self._loop:
+            return self._file.samples + self.plan.latency + self.stream.latency
+        return -1
 
     def start(self) -> None:
-        """Fill the input ring, then let the device call."""
-        stream = self.plan.stream
+        """Fill the input ring, start the workers, then let the device call."""
+        words, channels = self.stream.words, self.plan.channels
         samples = max(round(RING_SECONDS * self.plan.rate), 2 * (self.plan.block + CHUNK))
         if self._file is not None:
-            self._input = Ring(samples * self.plan.channels)
-            stream[FILE] = self._input.address
+            self._input = Ring(samples * channels)
+            words[FILE] = self._input.address
             ready = threading.Event()
             self._spawn(self._read, self._file, ready)
             ready.wait()
-        if self._record is not None:
-            self._output = Ring(samples * int(stream[OUT_CHANNELS]))
-            stream[RECORD] = self._output.address
-            self._spawn(self._write, self._record)
-        self.device.start(self.plan, self._end)
+        for word, recording in self._recordings:
+            ring = Ring(round(RECORD_SECONDS * self.plan.rate) * recording.channels)
+            words[word] = ring.address
+            self._spawn(self._write, recording, ring)
+        freewheel = getattr(self.device, "freewheel", False)
+        if not freewheel:
+            limit_runaway(RUNAWAY)
+            self._lock(self.stream)
+            self._lock(self.plan)
+        self.plan.start(0)
+        self.stream.begin(fade=isinstance(self.device, Losable))
+        self.device.start(self.stream, self._end)
+        if not freewheel:
+            self._raise_workers(self.plan)
+
+    def _lock(self, owner: Plan | Stream) -> None:
+        """Lock all memory of a plan or stream."""
+        self._locked[owner] = owner.arrays()
+        self.memory = lock_memory(self._locked[owner])
+
+    def _raise_workers(self, plan: Plan) -> None:
+        """Give workers a priority just below the device thread's."""
+        kind, priority = priority_of(self.stream.thread) if self.stream.thread else ("", 0)
+        below = priority - 1 if kind in ("fifo", "rr") and priority > 1 else FIFO_PRIORITY - 1
+        for segment in plan.segments:
+            while segment.thread == 0:
+                time.sleep(0.001)
+            if not raise_priority(segment.thread, below) and "worker" not in " ".join(self.notes):
+                self.notes.append("workers have no real-time priority: see 'rtaudio doctor'")
+            register_thread(segment.thread)
 
     def _spawn(self, target: Any, *arguments: Any) -> None:
         thread = threading.Thread(
@@ -160,34 +333,141 @@ class Host:
         except FileError as error:
             self.problems.append(f"{error}; silence follows")
         finally:
-            write_release(self.plan.stream, FILE_ENDED, 1)
+            write_release(self.stream.words, FILE_ENDED, 1)
             ready.set()
 
-    def _write(self, record: AudioWriter) -> None:
-        """Empty the output ring into the recording until the host closes; after an error, into nothing."""
-        width = int(self.plan.stream[OUT_CHANNELS])
-        failed = False
+    def _write(self, recording: AudioWriter, ring: Ring) -> None:
+        """Empty a ring into a recording until the host closes; after an error, into nothing."""
+        width, failed = recording.channels, False
         while True:
             stopping = self._stop.is_set()
-            taken = self._output.pop(CHUNK * width)
+            taken = ring.pop(CHUNK * width)
             if not taken.size:
                 if stopping:
                     break
                 self._stop.wait(IDLE)
             elif not failed:
                 try:
-                    record.write(np.ascontiguousarray(taken.reshape(-1, width).T))
+                    recording.write(np.ascontiguousarray(taken.reshape(-1, width).T))
                 except FileError as error:
                     failed = True
                     self.problems.append(f"the recording ended: {error}")
 
+    # ------------------------------------------------------------------------------------------ control
+
+    def set(self, path: str, value: Value, at: int = NOW) -> None:
+        """`Plan.set` of the plan that is heard."""
+        self.plan.set(path, value, at)
+
+    def bypass(self, name: str, on: bool = True) -> None:
+        """`Plan.bypass` of the plan that is heard."""
+        self.plan.bypass(name, on)
+
+    def mute(self, name: str, on: bool = True) -> None:
+        """`Plan.mute` of the plan that is heard."""
+        self.plan.mute(name, on)
+
+    def solo(self, name: str, on: bool = True) -> None:
+        """`Plan.solo` of the plan that is heard."""
+        self.plan.solo(name, on)
+
+    def edit(self, graph: Graph, burst: int | None = None) -> None:
+        """Let another graph be heard from now on, with a crossfade.
+
+        The new graph is prepared here, hears the last seconds of the input, and takes over at the start of a
+        block, so that nothing starts from silence; what a node remembers from before (a notch that `howl` has
+        held for long, an echo) and changes that wait for their position are lost. Returns when the fade is
+        over and the old graph released.
+        `Graph.insert` and `Graph.remove` make the new graph; nodes that both have keep their settings.
+        ``burst`` is that of `Plan`; None: as it is.
+
+        Raises
+        ------
+        UserError
+            The graph has no main output, or another number of channels, or cannot catch up with the sound, or
+            no sound runs. What is heard stays as it is.
+        """
+        if not self.running:
+            raise UserError("no sound runs: there is nothing to edit")
+        self._editing = True
+        try:
+            self._edit(graph, burst or self.plan.burst)
+        finally:
+            self._editing = False
+        if isinstance(self.device, NullDevice):
+            self.device.until(self._end)
+
+    def _edit(self, graph: Graph, burst: int) -> None:
+        old, words = self.plan, self.stream.words
+        new = Plan(graph, old.rate, old.block, old.channels, lane=old.lane, burst=burst)
+        try:
+            check_heard(new)
+            if len(new.heard) != len(old.heard):
+                has = f"{len(new.heard)} channels come out, not {len(old.heard)}"
+                raise UserError(f"{has}: a live edit keeps their number")
+            for path, setting in old.inside.items():
+                with suppress(UserError):  # what it was set in is gone
+                    new.set(path, setting)
+            if old in self._locked:
+                self._lock(new)
+            warm_up()
+            _pre_roll(words, new.words, self.stream.history, 0)  # Compiles, and returns at once.
+            end, block = int(read_acquire(words, HISTORY_END)), old.block
+            blocks = int(PRE_ROLL * self.stream.history.shape[1]) // block
+            new.start(max(0, end - blocks * block))
+            self._raise_workers(new)
+            words[NEXT] = new.words.ctypes.data
+            if not _pre_roll(words, new.words, self.stream.history, round(EDIT_LIMIT * 1e9)):
+                raise UserError(
+                    "the new graph cannot catch up with the sound: it is too heavy for this machine"
+                )
+        except UserError:
+            self._release(new)
+            raise
+        deadline = time.monotonic() + EDIT_LIMIT
+        while read_acquire(words, TURN) != DONE:
+            self._watch_device()
+            if not self.running or time.monotonic() > deadline:
+                _kept.append(new)  # The callback may be in it.
+                raise UserError("the sound ended before the edit was heard")
+            time.sleep(0.001)
+        self.plan = self.stream.plan = new
+        write_release(words, TURN, NO_TURN)
+        self._release(old)
+        for name in set(old.sections()) - set(new.sections()):
+            self.counters.drop(name)
+        new.count_in(self.counters)
+        self.counters.words[EDITS] += 1
+
+    def _release(self, plan: Plan) -> None:
+        """Close a plan that nothing calls any more."""
+        arrays = self._locked.pop(plan, [])
+        if plan.close():
+            unlock_memory(arrays)
+            for segment in plan.segments:
+                forget_thread(segment.thread)
+                self._progress.pop(segment.thread, None)
+        else:
+            _kept.append(plan)
+
     @property
     def running(self) -> bool:
         """Whether sound runs."""
-        return self.device.running
+        if self._end >= 0 and self.plan.position >= self._end:
+            return False
+        if self._hanging:
+            return False
+        gone = isinstance(self.device, Losable) and self.device.lost
+        return self._standby is not None or self.device.running or gone
 
     def poll(self) -> None:
-        """Watch over the nodes: one that fails is given a new state and tried again after a while."""
+        """Watch over nodes, workers and the device: call this several times a second."""
+        self._watch_nodes()
+        self._watch_workers()
+        self._watch_device()
+
+    def _watch_nodes(self) -> None:
+        """Give a node that failed a new state, and try it again after a while."""
         now = time.monotonic()
         for name in self.plan.failed():
             watch = self._watches.setdefault(name, _Watch())
@@ -201,42 +481,159 @@ class Host:
                     self.plan.rearm(name)
                     watch.waiting = False
 
+    def _watch_workers(self) -> None:
+        """Take a worker that hangs off its priority; what it should make stays bypassed."""
+        now = time.monotonic()
+        for segment in self.plan.segments:
+            published, done = segment.progress
+            before, since = self._progress.get(segment.thread, (-1, now))
+            if done != before or done == published:
+                self._progress[segment.thread] = done, now
+                if segment.thread in self._abandoned:
+                    self._abandoned.remove(segment.thread)
+                    self.problems.append(f"the worker of {', '.join(sorted(segment.names))} goes on")
+            elif now - since > HANG and segment.thread not in self._abandoned:
+                self._abandoned.add(segment.thread)
+                demote(segment.thread)
+                names = ", ".join(sorted(segment.names))
+                self.problems.append(f"the worker of {names} hangs: bypassed, its priority taken")
+        if runaways() > self._runaways and not self._ran_away:
+            self._ran_away = True
+            self.problems.append("a real-time thread ran away: all have lost their priority")
+
+    def _watch_device(self) -> None:
+        """Keep the graph running on the null device while the sound card is gone, and go back to it."""
+        paced = self._standby or self.device
+        if isinstance(paced, NullDevice) and not paced.freewheel and self._is_silent():
+            self._hangs()
+        if self._hanging:
+            return
+        if isinstance(self.device, Losable) and self._standby is None and self.device.lost:
+            self._lose(self.device)
+        if self._editing:
+            return  # What follows may take an edit: after the one under way.
+        if isinstance(self.device, Losable) and self._standby is not None:
+            if time.monotonic() >= self._next_look:
+                self._look_for(self.device, self._standby)
+                self._next_look = time.monotonic() + RETURN
+        elif self.stream.words[FLAGGED] or self.device.period != self._period:
+            self._adapt()
+            self.stream.words[FLAGGED] = 0
+
+    def _lose(self, device: Losable) -> None:
+        """Give up the sound card, and let the null device call."""
+        if not device.abandon():
+            self._hangs()
+            return
+        self._standby = NullDevice()
+        self.stream.begin(fade=False)
+        self._standby.start(self.stream)
+        self._next_look = time.monotonic() + RETURN
+        self.counters.words[LOSSES] += 1
+        self.problems.append("the device is gone; the graph runs on without it until it is back")
+
+    def _is_silent(self) -> bool:
+        """Whether no call has come back for `HANG` seconds; the time between two looks counts in part."""
+        now, calls = time.monotonic(), self.stream.callbacks
+        self._silent = 0.0 if calls != self._calls else self._silent + min(now - self._looked, HANG / 2)
+        self._calls, self._looked = calls, now
+        period = self.plan.block / self.plan.rate
+        return self._silent > HANG + 2 * period and (self._standby or self.device).running
+
+    def _hangs(self) -> None:
+        """The callback does not return: no other may call, and what it uses is never freed."""
+        if self._hanging:
+            return
+        self._hanging = True
+        demote(self.stream.thread)
+        _kept.extend((self.plan, self.stream))
+        self.problems.append("a node in the callback does not return: the sound has ended")
+
+    def _look_for(self, device: Losable, standby: NullDevice) -> None:
+        """Go back to the sound card if it is there; only one device calls at a time."""
+        try:
+            if not device.reopen():
+                return
+            self._adapt()
+            standby.stop()
+            self.stream.begin(fade=True)
+            device.start(self.stream)
+            self._standby = None
+            self.notes.append("the device is back")
+        except UserError as error:
+            if not standby.running:
+                self.stream.begin(fade=False)
+                standby.start(self.stream)
+            if str(error) not in " ".join(self.problems):
+                self.problems.append(f"the device is back, but {error}")
+
+    def _adapt(self) -> None:
+        """Prepare re-blocking, and the workers, for the length in which the device calls now."""
+        period, before = self.device.period, self.stream.latency + self.plan.latency
+        self._period = period
+        self.stream.adapt(period)
+        burst = burst_of(period, self.plan.block, int(self.stream.words[LONGEST_CALL]))
+        if self.plan.segments and burst != self.plan.burst:
+            self.edit(self.plan.graph, burst)
+        total = self.stream.latency + self.plan.latency
+        if total != before:
+            now = f"of {period} samples" if period else "of any length"
+            self.problems.append(f"the device now calls in blocks {now}: latency is {total} samples")
+
     def statistics(self) -> dict[str, Any]:
-        """`Plan.statistics`, the device's, the load (share of real time in callbacks), file overruns."""
-        report = self.plan.statistics() | self.device.statistics()
-        report["latency"]["device"] = self.device.latency
-        report["latency"]["total"] += self.device.latency
-        report["load"] = round(self.plan.mean_callback_us() * self.plan.rate / self.plan.block / 1e6, 5)
-        report["seconds"] = round(self.plan.position / self.plan.rate, 3)
-        report["file_underflows"] = int(self.plan.stream[FILE_UNDERFLOWS])
-        report["record_overflows"] = int(self.plan.stream[RECORD_OVERFLOWS])
-        report["problems"] = list(self.problems)
-        return report
+        """`rtaudio.counters.report`, and what the device adds to it."""
+        found = report(self.counters.words) | self.device.statistics()
+        found["placement"] = self.plan.placement()
+        found["locked_bytes"], found["lockable_bytes"] = self.memory
+        found["problems"] = list(self.problems)
+        return found
 
     def close(self) -> None:
-        """Stop the device, then the file threads; commit the recording; release the plan.
+        """Stop the device, the workers, then the file threads; commit recordings; release the plan.
 
         Closing again does nothing.
         """
         if self._closed:
             return
         self._closed = True
-        self.device.stop()
+        if not (self._standby or self.device).stop():
+            self._hangs()
         self._stop.set()
         for thread in self._threads:
             thread.join()
         if self._file is not None:
             self._file.close()
-        if self._record is not None:
+        for _, recording in self._recordings:
             try:
-                self._record.close()
+                recording.close()
             except FileError as error:
                 if not any(str(error) in problem for problem in self.problems):
                     self.problems.append(str(error))
-        self.plan.close()
+        if not self._hanging:
+            self._release(self.plan)
+            unlock_memory(self._locked.pop(self.stream, []))
+        lift_limit()
+        self.counters.close()
 
     def __enter__(self) -> Host:
         return self
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+def burst_of(period: int | None, block: int, longest: int = 0) -> int:
+    """Blocks that a device which calls in ``period`` samples may ask for at once.
+
+    Where it varies (0), after a call of ``longest`` samples; two to begin with.
+    """
+    if period is None:
+        return 1
+    return -(-period // block) or max(2, -(-(longest + block - 1) // block))
+
+
+def check_heard(plan: Plan) -> None:
+    """Refuse a plan without a main output."""
+    if MAIN not in plan.outputs:
+        others = ", ".join(f"out.{name}" for name in plan.outputs)
+        raise UserError(f"nothing to hear: only {others} is connected; add an edge '... -> out', or render")

@@ -13,7 +13,7 @@ It returns 0; any other status bypasses the node. It may not allocate, raise, or
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
@@ -21,6 +21,7 @@ from typing import Any
 import numba
 import numpy as np
 from numba.core import event
+from numpy.typing import NDArray
 
 from rtaudio.native import (
     KERNEL,
@@ -51,8 +52,9 @@ __all__ = [
 CONTEXT_WORDS = 3
 """int64 words of the context: position, rate, offline."""
 
-RAMP_WORDS = 4
-"""float64 words of one parameter: from, to, start (absolute position), length (samples)."""
+FROM, TO, START, LENGTH, SLOPE, CURVATURE, LOWEST, HIGHEST, RAMP_WORDS = range(9)
+"""float64 words of one parameter's ramp: values, absolute position and length in samples, slope (per length)
+and curvature (per length squared) with which it begins, bounds."""
 
 
 class Kernel:
@@ -142,22 +144,59 @@ def smoothstep(u: float) -> float:
 def value(params: int, index: int, at: int) -> float:
     """Value of a parameter at an absolute position, in the kernel's unit (`Parameter.to_kernel`)."""
     ramp = float64_at(params + 8 * RAMP_WORDS * index, RAMP_WORDS)
-    elapsed = at - ramp[2]
-    if elapsed >= ramp[3]:
-        end: float = ramp[1]
+    elapsed = at - ramp[START]
+    if elapsed >= ramp[LENGTH]:
+        end: float = ramp[TO]
         return end
     if elapsed <= 0.0:
-        start: float = ramp[0]
+        start: float = ramp[FROM]
         return start
-    between: float = ramp[0] + (ramp[1] - ramp[0]) * smoothstep(elapsed / ramp[3])
-    return between
+    u = elapsed / ramp[LENGTH]
+    # The quintic from the value, slope and curvature at which the last ramp was left to rest at the target.
+    carried = ramp[SLOPE] * u * (1.0 + u * u * (u * (8.0 - 3.0 * u) - 6.0))
+    carried += ramp[CURVATURE] * u * u * (0.5 + u * (u * (1.5 - 0.5 * u) - 1.5))
+    between = ramp[FROM] + (ramp[TO] - ramp[FROM]) * smoothstep(u) + carried
+    bounded: float = min(max(between, ramp[LOWEST]), ramp[HIGHEST])
+    return bounded
+
+
+@compiled
+def turn(params: int, index: int, at: int, target: float, wait: int, length: float) -> None:
+    """Start a ramp to a target from where the last one has come to, without a step in slope or curvature.
+
+    A fader that moves on every few milliseconds then stays as smooth as a single change. It may swing past
+    the value it turns at by a few per cent; `LOWEST` and `HIGHEST` bound that where a kernel needs it.
+    """
+    ramp = float64_at(params + 8 * RAMP_WORDS * index, RAMP_WORDS)
+    now, slope, curvature = value(params, index, at), 0.0, 0.0
+    elapsed = at - ramp[START]
+    if wait == 0 and 0.0 <= elapsed < ramp[LENGTH] and ramp[LOWEST] < now < ramp[HIGHEST]:
+        u, step = elapsed / ramp[LENGTH], ramp[TO] - ramp[FROM]
+        slope = step * 30.0 * u * u * (1.0 - u) * (1.0 - u)
+        slope += ramp[SLOPE] * (1.0 + u * u * (u * (32.0 - 15.0 * u) - 18.0))
+        slope += ramp[CURVATURE] * u * (1.0 + u * (u * (6.0 - 2.5 * u) - 4.5))
+        curvature = step * 60.0 * u * (1.0 - u) * (1.0 - 2.0 * u)
+        curvature += ramp[SLOPE] * u * (u * (96.0 - 60.0 * u) - 36.0)
+        curvature += ramp[CURVATURE] * (1.0 + u * (u * (18.0 - 10.0 * u) - 9.0))
+        slope *= length / ramp[LENGTH]
+        curvature *= (length / ramp[LENGTH]) ** 2
+    ramp[FROM], ramp[TO], ramp[START], ramp[LENGTH] = now, target, at + wait, length
+    ramp[SLOPE], ramp[CURVATURE] = slope, curvature
 
 
 @compiled
 def settled(params: int, index: int, at: int) -> bool:
     """Whether a parameter has reached its target at an absolute position, and stays until the next event."""
     ramp = float64_at(params + 8 * RAMP_WORDS * index, RAMP_WORDS)
-    return at - ramp[2] >= ramp[3]
+    return at - ramp[START] >= ramp[LENGTH]
+
+
+def resting(values: Sequence[float]) -> NDArray[np.float64]:
+    """Ramps that rest at the given values, without bounds: float64[len(values), RAMP_WORDS]."""
+    ramps = np.zeros((len(values), RAMP_WORDS))
+    ramps[:, FROM] = ramps[:, TO] = values
+    ramps[:, LOWEST], ramps[:, HIGHEST] = -np.inf, np.inf
+    return ramps
 
 
 @compiled

@@ -86,6 +86,9 @@ def _make_view(context, builder, array_type, address, dimensions):
     """A C-contiguous array over foreign memory, without a reference count."""
     from numba.np import arrayobj
 
+    # An address is a sum, and LLVM may take either part for the pointer when it emits code. Numba inlines
+    # what was emitted so, and where that part is the constant 0, all that is read there is "undefined".
+    set.add(builder.function.attributes, "null_pointer_is_valid")  # llvmlite does not know it
     item = context.get_constant(types.intp, array_type.dtype.bitwidth // 8)
     strides = [item]
     for dimension in reversed(dimensions[1:]):
@@ -136,7 +139,7 @@ def _state_array(dtype: types.Type, dimensions: int) -> Any:
 
 
 int64_at, float32_at, float64_at = _at(types.int64), _at(types.float32), _at(types.float64)
-int32_at = _at(types.int32)
+int32_at, uint8_at = _at(types.int32), _at(types.uint8)
 i64_vector = _state_array(types.int64, 1)
 f64_vector, f64_matrix = _state_array(types.float64, 1), _state_array(types.float64, 2)
 f32_vector, f32_matrix = _state_array(types.float32, 1), _state_array(types.float32, 2)
@@ -174,6 +177,29 @@ def store_release(typing_context, array, index, value):
         return context.get_dummy_value()
 
     return types.void(array, types.int64, types.int64), generate
+
+
+@intrinsic
+def exchange(typing_context, array, index, expected, value):
+    """Put ``value`` into ``array[index]`` if it is ``expected``, in one step; returns whether it was."""
+
+    def generate(context, builder, signature, arguments):
+        place = _element(context, builder, signature.args[0], arguments[0], arguments[1])
+        pair = builder.cmpxchg(place, arguments[2], arguments[3], "acq_rel", "acquire")
+        return builder.extract_value(pair, 1)
+
+    return types.boolean(array, types.int64, types.int64, types.int64), generate
+
+
+@intrinsic
+def fence(typing_context):
+    """No load or store moves across, in either direction."""
+
+    def generate(context, builder, signature, arguments):
+        builder.fence("seq_cst")
+        return context.get_dummy_value()
+
+    return types.void(), generate
 
 
 @compiled
@@ -222,6 +248,30 @@ _clock_nanosleep = types.ExternalFunction(
 )
 _CLOCK_MONOTONIC = 1
 _TIMER_ABSTIME = 1
+
+
+_sem_post = types.ExternalFunction("sem_post", types.int32(types.intp))
+_sem_wait = types.ExternalFunction("sem_wait", types.int32(types.intp))
+_gettid = types.ExternalFunction("gettid", types.int32())
+
+
+@compiled
+def post(semaphore: int) -> None:
+    """Count a POSIX semaphore (``sem_t`` at an address) up and wake who waits for it."""
+    _sem_post(semaphore)
+
+
+@compiled
+def wait(semaphore: int) -> None:
+    """Wait until a POSIX semaphore is above zero, and count it down. A signal may end it early."""
+    _sem_wait(semaphore)
+
+
+@compiled
+def thread_id() -> int:
+    """Number of this thread, as the kernel knows it."""
+    number: int = _gettid()
+    return number
 
 
 @intrinsic

@@ -117,7 +117,8 @@ class Parameter:
             return " | ".join(self.choices)
         unit = f" {self.unit}" if self.unit else ""
         lowest = "-inf, or " if self.silence else ""
-        return f"{lowest}{self.minimum:g} to {self.maximum:g}{unit}"
+        form = ".0f" if self.scale == "integer" else "g"
+        return f"{lowest}{self.minimum:{form}} to {self.maximum:{form}}{unit}"
 
     def to_kernel(self, value: Value) -> float:
         """What the kernel reads: linear amplitude for dB, the number of a choice, else the value itself."""
@@ -160,6 +161,8 @@ class Processor:
     """Largest difference from the independent reference of the tests; 0 is bit for bit."""
     KERNEL: ClassVar[Kernel]
 
+    connected: frozenset[str] = frozenset()
+    """Inputs that something is connected to; the host says it before `prepare`."""
     hop: int | None = None
     """Block rule: None takes any size; a number, exactly that many samples a call (the host re-blocks)."""
 
@@ -173,7 +176,7 @@ class Processor:
         self._state: tuple[NDArray[Any], ...] = ()
         self._fresh: tuple[NDArray[Any], ...] = ()
         self._table = np.zeros((0, 4), np.int64)
-        self._ramps = np.zeros((0, 4))
+        self._ramps = np.zeros((0, 0))
         self._context = np.zeros(3, np.int64)
 
     def defaults(self, values: Mapping[str, Value]) -> Mapping[str, Value]:
@@ -207,15 +210,24 @@ class Processor:
         self._state = tuple(self.allocate())
         self._fresh = tuple(array.copy() for array in self._state)
         self._table = state_table(self._state)
-        self._ramps = np.array(
-            [[target, target, 0.0, 0.0] for target in self.targets().values()], np.float64
-        ).reshape(-1, 4)
+        self._ramps = self.ramps()
         self._context = np.array([0, rate, 0], np.int64)
         self.KERNEL.address  # noqa: B018 - compiles
 
     def targets(self) -> dict[str, float]:
         """Every parameter's value as the kernel reads it."""
         return {parameter.id: parameter.to_kernel(self.values[parameter.id]) for parameter in self.parameters}
+
+    def ramps(self) -> NDArray[np.float64]:
+        """Ramps of the parameters, at rest: float64[parameters, RAMP_WORDS]."""
+        from rtaudio.kernel import HIGHEST, LOWEST, resting
+
+        ramps = resting(list(self.targets().values()))
+        for ramp, parameter in zip(ramps, self.parameters, strict=True):
+            if parameter.scale == "log" or (parameter.scale == "dB" and not parameter.silence):
+                ramp[LOWEST] = parameter.to_kernel(parameter.minimum)
+                ramp[HIGHEST] = parameter.to_kernel(parameter.maximum)
+        return ramps
 
     def kernel(self) -> tuple[int, NDArray[np.int64]]:
         """Address of the kernel, and the table of its state arrays (kept alive by this object)."""
@@ -270,6 +282,17 @@ class Processor:
         for array, fresh in zip(self._state, self._fresh, strict=True):
             array[...] = fresh
         self._context[0] = 0
+
+    def memory(self) -> list[NDArray[Any]]:
+        """The state arrays: what `realtime.lock_memory` locks."""
+        return list(self._state)
+
+    def copies(self) -> list[tuple[int, int, int]]:
+        """What `reset` copies, for compiled code: address of a state array, of its first content, bytes."""
+        pairs = zip(self._state, self._fresh, strict=True)
+        return [
+            (array.ctypes.data, fresh.ctypes.data, array.nbytes) for array, fresh in pairs if array.nbytes
+        ]
 
     def release(self) -> None:
         """Free the state. Only when nothing can run the kernel any more."""

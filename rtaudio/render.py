@@ -19,7 +19,8 @@ import numpy as np
 from rtaudio.errors import FileError, UserError
 from rtaudio.files import AudioReader, AudioWriter
 from rtaudio.graph import Graph
-from rtaudio.plan import Plan, graph_rate
+from rtaudio.parts import graph_rate
+from rtaudio.plan import Plan
 
 BLOCK = 1024
 """Samples per block offline; live blocks of any other size give the same samples."""

@@ -224,6 +224,14 @@ class Reblock(Processor):
         super().reset()
         self.inner.reset()
 
+    def memory(self) -> list[NDArray[Any]]:
+        """The state arrays, the inner processor's too."""
+        return super().memory() + self.inner.memory()
+
+    def copies(self) -> list[tuple[int, int, int]]:
+        """What `reset` copies, the inner processor's state too."""
+        return super().copies() + self.inner.copies()
+
     def release(self) -> None:
         """Free the state, the inner processor's too."""
         super().release()

@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 
 from rtaudio.errors import UserError
 from rtaudio.graph import Composite, Engine, Graph, Node, parameters_of
-from rtaudio.kernel import RAMP_WORDS, addresses, channel, kernel
+from rtaudio.kernel import addresses, channel, kernel, turn
 from rtaudio.native import call_kernel, compiled, f64_vector, flush_denormals, i64_vector, restore_float_mode
 from rtaudio.plan import Plan
 from rtaudio.processor import MAXIMUM_CHANNELS, RATES, Block, Parameter, Port, Processor, Value
@@ -373,10 +373,7 @@ def walk(
 
 def ramps_of(processor: Processor) -> NDArray[np.float64]:
     """Ramps that stay at the processor's settings."""
-    ramps = np.zeros((len(processor.parameters), RAMP_WORDS))
-    for ramp, target in zip(ramps, processor.targets().values(), strict=True):
-        ramp[:2] = target
-    return ramps
+    return processor.ramps()
 
 
 def by_process(processor: Processor, signal: Block, sizes: NDArray[np.int64]) -> Block:
@@ -417,6 +414,7 @@ def any_size(case: Case) -> Processor:
 def prepared(case: Case, channels: int, block: int, fixed: bool = False) -> Processor:
     """`any_size`, prepared."""
     made = any_size(case)
+    made.connected = frozenset(port.name for port in made.inputs)
     made.prepare(case.rate, block, fixed, channels)
     return made
 
@@ -427,6 +425,7 @@ def bare(case: Case, channels: int, n: int) -> tuple[Processor, NDArray[np.int64
     made = case.make()
     assert isinstance(made, Processor)
     hop = made.hop
+    made.connected = frozenset(port.name for port in made.inputs)
     made.prepare(case.rate, n if hop is None else hop, True, channels)
     return made, np.array([n] if hop is None else [hop] * -(-n // hop), np.int64)
 
@@ -540,15 +539,6 @@ def random_events(case: Case, n: int, count: int = 24) -> list[Event]:
     ]
 
 
-def _at(ramp: NDArray[np.float64], position: int) -> float:
-    """Value of a ramp: a quintic with no slope and curvature at its ends."""
-    start, end, begin, length = (float(word) for word in ramp)
-    if position - begin >= length:
-        return end
-    u = max(0.0, (position - begin) / length)
-    return start + (end - start) * (u * u * u * (u * (u * 6.0 - 15.0) + 10.0)) if u > 0.0 else start
-
-
 def with_events(case: Case, channels: int, signal: Block, events: Sequence[Event]) -> tuple[Block, int]:
     """Output and latency of a processor whose parameters move, without the host: its kernel runs from event
     to event (to hops, rounded up), and the ramps are set between."""
@@ -565,13 +555,8 @@ def with_events(case: Case, channels: int, signal: Block, events: Sequence[Event
     for begin, end in pairwise(borders):
         for at, parameter, value in due:
             if at == begin:
-                ramp = ramps[ids.index(parameter.id)]
-                ramp[:] = (
-                    _at(ramp, begin),
-                    parameter.to_kernel(value),
-                    begin,
-                    round(parameter.smoothing * case.rate),
-                )
+                length, target = round(parameter.smoothing * case.rate), parameter.to_kernel(value)
+                turn(ramps.ctypes.data, ids.index(parameter.id), begin, target, 0, float(length))
         blocks = uniform(end - begin, hop if processor.hop else end - begin)
         pieces.append(walk(processor, rows[:, begin:end], blocks, begin, ramps=ramps))
     return np.concatenate(pieces, axis=1)[:, :n], processor.latency

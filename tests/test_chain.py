@@ -163,6 +163,16 @@ def test_switches():
     assert graph.nodes["b"] == Node("b", Trim, {}, mute=True)
 
 
+def test_a_lane_is_kept_and_written_again():
+    graph = parse_chain("tune(lane=1) | trim(lane=0) | b: trim", find)
+    assert [node.lane for node in graph.nodes.values()] == [1, 0, None]
+    again = parse_rack(dump_rack(graph), find)
+    assert [node.lane for node in again.nodes.values()] == [1, 0, None]
+    for wrong in ("2", "-1", "0.5", "true", "worker"):
+        with pytest.raises(UserError, match="neither 0"):
+            parse_chain(f"trim(lane={wrong})", find)
+
+
 def test_a_source_may_stand_first():
     assert edges(parse_chain("noise|trim", find)) == ["noise.out -> trim.in", "trim.out -> out.main"]
     assert edges(parse_chain("noise", find)) == ["noise.out -> out.main"]
@@ -220,10 +230,10 @@ def test_the_pipe_feeds_the_first_input():
         (
             "tune(byapss=true)",
             "tune: no parameter 'byapss', did you mean 'bypass'? "
-            "(frequency, kind, order, bypass, mute, solo)",
+            "(frequency, kind, order, bypass, mute, solo, lane)",
         ),
         ("tune(bypass=1)", "tune: bypass=1 is neither true nor false"),
-        ("tune(self=1)", "tune: no parameter 'self' (frequency, kind, order, bypass, mute, solo)"),
+        ("tune(self=1)", "tune: no parameter 'self' (frequency, kind, order, bypass, mute, solo, lane)"),
         ("a: trim(gain=30)", "a: trim: gain=30 is out of range (-inf, or -100 to 24 dB)"),
     ],
 )
@@ -336,7 +346,7 @@ def test_edges_may_be_left_out_for_one_node():
         ),
         (
             "nodes.a = {engine = 'trim', gian = 1}",
-            "a: no parameter 'gian', did you mean 'gain'? (gain, mute, bypass, host_mute, solo)",
+            "a: no parameter 'gian', did you mean 'gain'? (gain, mute, bypass, host_mute, solo, lane)",
         ),
         ("nodes.a = {engine = 'trim', solo = 1}", "a: solo=1 is neither true nor false"),
         (

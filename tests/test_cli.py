@@ -31,7 +31,20 @@ def tree(folder):
 # Help
 
 
-@pytest.mark.parametrize("command", [[], ["live"], ["render"], ["separate"], ["engines"], ["doctor"]])
+@pytest.mark.parametrize(
+    "command",
+    [
+        [],
+        ["live"],
+        ["render"],
+        ["separate"],
+        ["devices"],
+        ["measure", "latency"],
+        ["status"],
+        ["engines"],
+        ["doctor"],
+    ],
+)
 def test_help_imports_nothing_heavy(command):
     code = """
         import sys
@@ -52,7 +65,7 @@ def test_help_imports_nothing_heavy(command):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("usage: rtaudio")
-    for name in ("live", "render", "engines", "doctor", "separate"):
+    for name in ("live", "render", "devices", "measure", "status", "engines", "doctor", "separate"):
         assert name in done.stdout or command
 
 
@@ -146,8 +159,37 @@ WRONG_LIVE = [
     ("live --seconds 1 --loop", "--loop needs a file"),
     ("live --freewheel", "give --seconds"),
     ("live --freewheel --loop --file @/good.wav", "give --seconds"),
-    ("live --api jack --seconds 1", "invalid choice: 'jack'"),
+    ("live --api jak --seconds 1", "invalid choice: 'jak'"),
     ("live --free --seconds 1", "unrecognized arguments: --free"),
+    *(
+        (f"live --seconds 1 --map {text}", f"{text!r} is no map: say in=N,...")
+        for text in (
+            "3",
+            "in",
+            "in=",
+            "in=0",
+            "in=x",
+            "in=1,",
+            "in=257",
+            "in=-1",
+            "in=1/in=2",
+            "off=1",
+            "in=1/",
+            "IN=1",
+        )
+    ),
+    ("live --seconds 1 --map in=1 --api null", "--map needs a sound card: the null device has no channels"),
+    ("live --seconds 1 --input x --api null", "--input needs a sound card"),
+    ("live --seconds 1 --output x --api null", "--output needs a sound card"),
+    ("live --seconds 1 --map in=1,2 --channels 3 --api alsa", "--map names 2 inputs for 3 channels"),
+    ("live --seconds 1 --map out=1,2,3 --api alsa", "--map names 3 outputs for 2 channels"),
+    ("live --seconds 1 --freewheel --map in=1", "--map needs a sound card or a JACK server: give --api"),
+    ("live --seconds 1 --freewheel --api alsa", "--freewheel needs --api null: alsa has a clock of its own"),
+    ("live --seconds 1 --stress disk", "invalid choice: 'disk'"),
+    ("live --seconds 1 --lane 2", "invalid choice: '2'"),
+    ("live --seconds 1 --record @/r.wav --record-input @/r.wav", "is named twice: record the input"),
+    ("live --file @/good.wav --record-input @/good.wav", "is the input: record to another file"),
+    ("live --seconds 1 --api null --record-input @/no/r.wav", "there is no folder"),
 ]
 WRONG_RENDER = [
     ("render '' -o @/o", "an empty name is no file"),
@@ -189,6 +231,12 @@ WRONG_OTHERS = [
     ("rendr x", "invalid choice: 'rendr'"),
     ("", "the following arguments are required: COMMAND"),
     ("doctor now", "unrecognized arguments: now"),
+    ("devices --api null", "invalid choice: 'null'"),
+    ("devices --json /proc/j", "cannot write /proc/j"),
+    ("measure", "the following arguments are required: WHAT"),
+    ("measure latency --api null", "invalid choice: 'null'"),
+    ("measure latency --chain gian", "did you mean 'gain'?"),
+    ("measure latency --json /proc/j", "cannot write /proc/j"),
     (f"render {'x' * 300} -o y", "too long"),
 ]
 
@@ -215,6 +263,117 @@ def test_a_mistake_is_one_line_and_changes_nothing(place, capsys, monkeypatch, l
     assert said in told[0].replace(str(place), "")
     left_over = [path for path in tree(place) if path not in before]
     assert left_over in ([], ["o"])  # an empty folder at most
+
+
+MAPS = [
+    ("in=3", ([2], None)),
+    ("in=1,1", ([0, 0], None)),
+    ("out=3,4", (None, [2, 3])),
+    ("in=3/out=1,2", ([2], [0, 1])),
+    ("out=256/in=1", ([0], [255])),
+]
+
+
+@pytest.mark.parametrize(("text", "places"), MAPS)
+def test_maps_are_read_from_1(text, places):
+    assert cli._channel_map(text) == places
+
+
+@pytest.mark.parametrize(
+    ("options", "heard", "channels", "inputs", "outputs"),
+    [
+        ("", 2, 2, None, [0, 1]),
+        ("", 1, 2, None, [0, 0]),  # one channel is heard on both sides
+        ("--api null", 1, 2, None, [0]),
+        ("--map in=3", 1, 1, [2], [0, 0]),
+        ("--map in=3 --channels 2", 2, 2, [2, 2], [0, 1]),
+        ("--map in=2,1", 2, 2, [1, 0], [0, 1]),
+        ("--map out=3,4", 2, 2, None, [-1, -1, 0, 1]),
+        ("--map out=2,1", 2, 2, None, [1, 0]),
+        ("--map out=4,2", 1, 2, None, [-1, 0, -1, 0]),
+    ],
+)
+def test_maps_say_what_each_side_of_the_device_plays(monkeypatch, options, heard, channels, inputs, outputs):
+    seen = []
+    monkeypatch.setattr(cli, "run_live", lambda options: seen.append(options) or 0)
+    assert main(["live", *options.split()]) == 0
+    assert cli._inputs(seen[0], None) == (channels, inputs)
+    assert cli._outputs(seen[0], heard) == outputs
+
+
+@pytest.fixture
+def nothing_connected(monkeypatch):
+    """Neither JACK nor a card, whatever this machine has."""
+    from rtaudio import soundcard
+    from rtaudio.errors import UserError
+
+    def devices(api=None):
+        if api == "jack":
+            raise UserError("no JACK server is running: start one")
+        if api == "alsa":
+            return []
+        raise UserError("no sound card and no JACK server")
+
+    monkeypatch.setattr(soundcard, "devices", devices)
+
+
+@pytest.mark.usefixtures("nothing_connected")
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("measure latency", "no sound card and no JACK server: there is no latency to measure"),
+        ("measure latency --api jack", "no JACK server is running"),
+        ("measure latency --api alsa", ""),
+        ("live --api alsa --seconds 1", ""),
+        ("live --api jack --seconds 1", "no JACK server is running"),
+        ("live --map in=1 --seconds 1", "--map needs a sound card or a JACK server: give --api"),
+        ("devices --api jack", "no JACK server is running"),
+        ("devices", "no sound card and no JACK server"),
+    ],
+)
+def test_without_a_card_and_without_jack_it_is_one_line(capsys, line, said):
+    assert main(line.split()) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert err.startswith("rtaudio: ")
+    assert said in err
+
+
+@pytest.mark.usefixtures("nothing_connected")
+def test_without_a_card_live_runs_on_the_null_device(capsys):
+    assert main(["live", "--seconds", "0.01"]) == 0
+    assert "READY null device, 48000 Hz, 2 channels, block 128, latency 0 samples" in capsys.readouterr().err
+
+
+def test_a_howl_guard_stands_before_what_is_heard(tmp_path):
+    rack = """
+        version = 1
+        edges = ["in -> a", "in -> b", "a -> out", "b -> out", "a -> out.aside"]
+        [nodes.a]
+        engine = "gain"
+        [nodes.b]
+        engine = "gain"
+    """
+    (tmp_path / "rack.toml").write_text(textwrap.dedent(rack))
+    guarded = cli._guarded(cli.read_chain(str(tmp_path / "rack.toml")))
+    assert set(guarded.nodes) == {"a", "b", "howl-guard"}
+    assert guarded.nodes["howl-guard"].engine.id == "howl"
+    assert {f"{edge.source} -> {edge.target}" for edge in guarded.edges} == {
+        *("in.main -> a.in", "in.main -> b.in", "a.out -> out.aside"),
+        *("a.out -> howl-guard.in", "b.out -> howl-guard.in", "howl-guard.out -> out.main"),
+    }
+    plain = cli._guarded(cli.read_chain(""))
+    assert {f"{edge.source} -> {edge.target}" for edge in plain.edges} == {
+        "in.main -> howl-guard.in",
+        "howl-guard.out -> out.main",
+    }
+
+
+def test_live_with_a_howl_guard(place, capsys):
+    arguments = ["--file", str(place / "good.wav"), "--freewheel", "--howl-guard", "--json", "-"]
+    assert main(["live", *arguments]) == 0
+    assert "howl-guard" in json.loads(capsys.readouterr().out)["nodes"]
 
 
 def test_the_line_has_no_line_breaks_and_steers_no_terminal(place, capsys):
@@ -399,7 +558,8 @@ def test_doctor_says_what_works_and_the_remedy(monkeypatch, capsys):
     ):
         assert name in found
     assert all(line[:2] in (doctor.GOOD, doctor.POOR, doctor.BAD) for line in lines)
-    assert all(" -> " in line for line in lines if line[:2] != doctor.GOOD)
+    poor = [line for line in lines if line[:2] != doctor.GOOD]
+    assert all(" -> " in line or ": start one" in line for line in poor)
 
 
 def test_doctor_sees_what_is_broken(monkeypatch, capsys):

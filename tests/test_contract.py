@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from contract import Case, cases, graph_of, load, sound, supports
 
-from rtaudio import executor
+from rtaudio import stream
 from rtaudio.graph import Composite, Graph, Node, parameters_of
 from rtaudio.kernel import channel, kernel, position, power_of_two, ring_read, ring_write
 from rtaudio.native import f32_matrix, i64_vector
@@ -118,7 +118,7 @@ def test_compiled_code_of_the_host_is_fit_for_the_callback(made):
 
 
 def test_the_callback_itself_is_fit_for_the_callback():
-    text = contract.llvm_without_cache(lambda: executor._Compiled().callback)
+    text = contract.llvm_without_cache(lambda: stream._Compiled().callback)
     assert contract.llvm_problems(text) == []
 
 

@@ -289,8 +289,8 @@ class PreparesOnce(Sound):
 
     def allocate(self):
         found = super().allocate()
-        self.memory = getattr(self, "memory", found[1])
-        return found[0], self.memory, found[2]
+        self.first = getattr(self, "first", found[1])
+        return found[0], self.first, found[2]
 
 
 class EarlierThanDeclared(Sound):

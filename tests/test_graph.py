@@ -252,6 +252,172 @@ def test_a_node_is_heard_if_a_path_through_it_holds_a_soloed_one(drawn):
     assert graph.audible() == {name: name in heard and not graph.nodes[name].mute for name in graph.nodes}
 
 
+# ------------------------------------------------------------------------------------------- edits
+
+
+def links(graph):
+    """Nodes, and edges in no order."""
+    return set(graph.nodes), {f"{edge.source} -> {edge.target}" for edge in graph.edges}
+
+
+def many():
+    """Every kind of node, edge and output."""
+    nodes = [
+        Node("split", Split),
+        *amps("a", "b"),
+        Node("duck", Duck),
+        Node("tone", Tone),
+        Node("pair", Pair),
+    ]
+    edges = ["in -> split", "split.low -> a", "split.low -> b", "split.high -> duck.key", "a -> duck"]
+    edges += ["tone -> duck", "duck -> pair", "pair -> out", "b -> out", "b -> out.aside", "in -> out.aside"]
+    return Graph(nodes, edges)
+
+
+@pytest.mark.parametrize("edge", [str(edge.source) + " -> " + str(edge.target) for edge in many().edges])
+@pytest.mark.parametrize(("engine", "port"), [(Amp, "out"), (Duck, "out"), (Pair, "out"), (Split, "low")])
+def test_a_node_goes_into_any_edge_and_comes_out_again(edge, engine, port):
+    before = many()
+    node = Node("new", engine)
+    after = before.insert(node, edge)
+    source, target = edge.split(" -> ")
+    meant = links(before)[1] - {edge} | {f"{source} -> new.in", f"new.{port} -> {target}"}
+    assert links(after) == (set(before.nodes) | {"new"}, meant)
+    assert all(after.nodes[name] is node for name, node in before.nodes.items())
+    assert after.nodes["new"] is node
+    assert links(before) == links(many())
+    if engine is not Split:  # its bypass plays 'out', which it does not have
+        assert links(after.remove("new")) == links(before)
+
+
+def test_an_edge_may_be_named_as_short_as_elsewhere():
+    graph = Graph(amps("a"), ["in -> a", "a -> out"]).insert(Node("b", Amp), "a->out.main")
+    assert links(graph)[1] == {"in.main -> a.in", "a.out -> b.in", "b.out -> out.main"}
+
+
+def test_of_several_outputs_the_one_that_its_bypass_plays_goes_on():
+    class Parts(Split):
+        fallback = "high"
+
+    graph = Graph([], ["in -> out"]).insert(Node("parts", Parts), "in -> out")
+    assert links(graph)[1] == {"in.main -> parts.in", "parts.high -> out.main"}
+    both = Graph(
+        [Node("parts", Parts), *amps("a", "b")],
+        ["in -> parts", "parts.high -> a", "parts.low -> b", "in -> b", "a -> out", "b -> out"],
+    )
+    assert links(both.remove("parts"))[1] == {
+        "in.main -> a.in",
+        "in.main -> b.in",
+        "a.out -> out.main",
+        "b.out -> out.main",
+    }
+
+
+@pytest.mark.parametrize(
+    ("node", "edge", "message"),
+    [
+        (Node("b", Amp), "a -> b", "edge 'a -> b': no node 'b' (a, out)"),
+        (
+            Node("b", Amp),
+            "in -> out",
+            "no edge 'in.main -> out.main' ('in.main -> a.in', 'a.out -> out.main')",
+        ),
+        (Node("b", Amp), "a to out", "edge 'a to out' is not of the form 'a.port -> b.port'"),
+        (Node("a", Amp), "a -> out", "node 'a' is defined twice: give one another name"),
+        (Node("b", Sink), "a -> out", "b has no output: it cannot be put into an edge"),
+        (Node("b", Tone), "a -> out", "edge 'a.out -> b': b has no input"),
+        (Node("b", Cross), "a -> out", "edge 'a.out -> b': b has 2 inputs: say which (left, right)"),
+        (
+            Node("b c", Amp),
+            "a -> out",
+            "node name 'b c' is not usable: letters, digits, - and _, not 'in' or 'out'",
+        ),
+    ],
+)
+def test_a_node_that_does_not_fit_into_an_edge_is_refused(node, edge, message):
+    graph = Graph(amps("a"), ["in -> a", "a -> out"])
+    with pytest.raises(UserError) as caught:
+        graph.insert(node, edge)
+    assert str(caught.value) == message
+    assert links(graph)[1] == {"in.main -> a.in", "a.out -> out.main"}
+
+
+def test_what_fed_a_node_that_is_removed_feeds_what_it_fed():
+    graph = Graph(
+        amps("a", "b", "mid", "c", "d"),
+        [
+            "in -> a",
+            "in -> b",
+            "a -> mid",
+            "b -> mid",
+            "mid -> c",
+            "mid -> d",
+            "mid -> out.aside",
+            "c -> out",
+            "d -> out",
+        ],
+    )
+    meant = {f"{source}.out -> {target}" for source in "ab" for target in ("c.in", "d.in", "out.aside")}
+    rest = {"in.main -> a.in", "in.main -> b.in", "c.out -> out.main", "d.out -> out.main"}
+    assert links(graph.remove("mid")) == ({"a", "b", "c", "d"}, meant | rest)
+
+
+def test_an_edge_that_is_there_beside_a_removed_node_stays_one():
+    graph = Graph(amps("a"), ["in -> a", "a -> out", "in -> out"])
+    assert links(graph.remove("a")) == (set(), {"in.main -> out.main"})
+
+
+def test_a_side_chain_does_not_go_on_where_its_node_is_removed():
+    graph = Graph([Node("duck", Duck), *amps("a")], ["in -> duck", "in -> a", "a -> duck.key", "duck -> out"])
+    assert links(graph.remove("duck"))[1] == {"in.main -> a.in", "in.main -> out.main"}
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("x", "no node 'x' (tone, cross)"),
+        ("crss", "no node 'crss', did you mean 'cross'? (tone, cross)"),
+        ("tone", "input cross.right is not connected: add an edge '... -> cross.right'"),
+    ],
+)
+def test_a_node_that_cannot_be_removed_is_refused(name, message):
+    nodes = [Node("tone", Tone), Node("cross", Cross)]
+    graph = Graph(nodes, ["in -> cross.left", "tone -> cross.right", "cross -> out"])
+    with pytest.raises(UserError) as caught:
+        graph.remove(name)
+    assert str(caught.value) == message
+    assert links(graph)[0] == {"tone", "cross"}
+
+
+def test_removing_the_only_source_leaves_nothing_to_hear():
+    with pytest.raises(UserError, match="nothing is connected to 'out'"):
+        Graph([Node("tone", Tone)], ["tone -> out"]).remove("tone")
+
+
+@settings(max_examples=100, deadline=None)
+@given(graphs(), st.data())
+def test_inserting_and_removing_gives_the_graph_back(drawn, data):
+    graph, _ = drawn
+    edge = data.draw(st.sampled_from(graph.edges))
+    put = graph.insert(Node("new", Amp), f"{edge.source} -> {edge.target}")
+    assert links(put.remove("new")) == links(graph)
+    assert put.order().index("new") >= 0
+
+
+def test_channels_that_are_heard():
+    class Mono(Amp):
+        outputs = (Port("out", 1), Port("both"))
+
+    def one(edge):
+        return Graph([Node("mono", Mono)], ["in -> mono", edge])
+
+    assert Graph([], ["in -> out"]).heard(6) == 6
+    assert one("mono.out -> out").heard(6) == 1
+    assert one("mono.both -> out").heard(6) == 6
+    assert one("mono.out -> out.aside").heard(6) == 0
+    assert Graph([Node("pair", Pair)], ["in -> pair", "pair -> out"]).heard(2) == 2
+
+
 def test_a_graph_without_nodes_is_a_wire():
     graph = Graph([], ["in -> out"])
     assert graph.order() == []

@@ -72,10 +72,11 @@ def test_balance_passes_by_what_is_not_stereo():
 
 def test_strips_in_a_graph_move_with_their_ramps():
     """in1 is the stream, in3 the stream 6 dB down; in2 and in4 are open."""
-    graph = Graph(
-        [Node("half", Gain, {"gain": -6.0}), Node("m", Mix)],
-        ["in -> m.in1", "in -> half", "half -> m.in3", "m -> out"],
-    )
+
+    def graph():  # A plan writes what is set into its graph.
+        nodes = [Node("half", Gain, {"gain": -6.0}), Node("m", Mix)]
+        return Graph(nodes, ["in -> m.in1", "in -> half", "half -> m.in3", "m -> out"])
+
     x = noise(4000)
     events = [("m.gain1", -20.0, 500), ("m.pan3", 1.0, 777), ("m.mute3", 1.0, 2500)]
     n = np.arange(4000)
@@ -83,10 +84,10 @@ def test_strips_in_a_graph_move_with_their_ramps():
     s1, s2, s3 = (6 * u**5 - 15 * u**4 + 10 * u**3 for u in (u1, u2, u3))
     first = 1 - 0.9 * s1
     third = 10**-0.3 * np.stack([1 - s2, np.ones(4000)]) * (1 - s3)
-    got = played(graph, x, 128, events)
+    got = played(graph(), x, 128, events)
     assert np.abs(got - x * (first + third)).max() <= 1e-6
     for block in BLOCKS:
-        assert np.array_equal(played(graph, x, block, events), got), block
+        assert np.array_equal(played(graph(), x, block, events), got), block
 
 
 def test_unity_is_the_first_input():

@@ -1,0 +1,384 @@
+"""Lane 1: a part of a graph that a worker thread runs, some blocks ahead of when it is heard.
+
+The callback's walk writes block k into an input slot, wakes the worker and plays what the worker made of
+block k - AHEAD. Slots carry the number of their block, published with release and read with acquire, so the
+latency can never drift: a block that is not there in time is a miss, for which the fallback plays, and the
+worker processes it all the same, so that its state stays right. A worker that falls behind by all slots
+(lapped) is reset and goes on with the newest block.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtaudio.counters import (
+    NODE_LAPSES,
+    NODE_LONGEST,
+    NODE_MISSES,
+    NODE_TIMES,
+    NODE_WORDS,
+    count_time,
+)
+from rtaudio.executor import CONTEXT, MISSING, WALK_WORDS, run_block
+from rtaudio.kernel import channel, kernel, position, power_of_two
+from rtaudio.native import (
+    compiled,
+    f32_cube,
+    fence,
+    float32_at,
+    i64_vector,
+    int64_at,
+    load_acquire,
+    now_ns,
+    post,
+    sleep_until_ns,
+    store_release,
+    thread_id,
+    uint8_at,
+    wait,
+    write_release,
+)
+from rtaudio.processor import Port, Processor
+
+LINE = 8
+"""int64 words of a cache line: what two threads write lies on lines of its own."""
+
+# Words of a segment: those of a walk, then these.
+(
+    BLOCK,
+    AHEAD,  # blocks between what goes in and what comes out
+    SLOTS,  # a power of two
+    IN,  # addresses of the channels that the segment's walk reads
+    IN_CHANNELS,
+    OUT,  # addresses of the channels that it writes
+    OUT_CHANNELS,
+    SLOT_INPUTS,  # float32[SLOTS, IN_CHANNELS, BLOCK]
+    SLOT_OUTPUTS,  # float32[SLOTS, OUT_CHANNELS, BLOCK]
+    IN_NUMBERS,  # int64[SLOTS]: number of the block in a slot, plus 1; 0 while it is written
+    OUT_NUMBERS,
+    SEMAPHORE,
+    FIRST,  # number of the first block
+    RESETS,  # int64[N_RESETS, 3]: address of a state array, of its content at the start (0: zeros), bytes
+    N_RESETS,
+    SETTLING,  # blocks after a reset until the segment's latency has passed
+    COUNTERS,  # address of the worker's section, see rtaudio.counters
+    WAKES,  # address of the section of its wake-up
+    THREAD,  # number of the worker's thread; 0 before it runs
+) = range(WALK_WORDS, WALK_WORDS + 19)
+STOP = 4 * LINE
+HEAD = 5 * LINE  # blocks published; written by the callback
+POSTED = 5 * LINE + 1  # when the newest was, ns
+READY = 5 * LINE + 2  # whether the block to be heard is there; the callback's own
+DONE = 6 * LINE  # blocks processed; written by the worker
+SEGMENT_WORDS = 7 * LINE
+
+SEMAPHORE_BYTES = 64
+SMALLEST_SLOTS = 8
+FOR_EVER = 2**63 - 1
+"""A deadline that does not come."""
+FREEWHEEL_WAIT = 20_000
+"""Nanoseconds between two looks at slots that are not ready, where nothing is real-time."""
+
+
+@kernel
+def send_kernel(state: int, inputs: int, outputs: int, n: int, params: int, context: int) -> int:
+    """The kernel of `Send`."""
+    words, slots = i64_vector(state, 0), f32_cube(state, 1)
+    numbers = i64_vector(state, 2)
+    k = position(context) // n
+    slot = k & (words[SLOTS] - 1)
+    store_release(numbers, slot, 0)
+    fence()
+    for c in range(slots.shape[1]):
+        x, kept = channel(inputs, c, n), slots[slot, c]
+        for i in range(n):
+            kept[i] = x[i]
+    store_release(numbers, slot, k + 1)
+    words[POSTED] = now_ns()
+    store_release(words, HEAD, k + 1)
+    post(words[SEMAPHORE])
+    wanted = k - words[AHEAD]
+    if wanted >= words[FIRST]:
+        made = int64_at(words[OUT_NUMBERS], words[SLOTS])
+        words[READY] = 1 if load_acquire(made, wanted & (words[SLOTS] - 1)) == wanted + 1 else 0
+        if words[READY] == 0:
+            int64_at(words[COUNTERS], NODE_WORDS)[NODE_MISSES] += 1
+    return 0
+
+
+@kernel
+def receive_kernel(state: int, inputs: int, outputs: int, n: int, params: int, context: int) -> int:
+    """The kernel of `Receive`."""
+    words, slots = i64_vector(state, 0), f32_cube(state, 1)
+    which = i64_vector(state, 2)
+    if words[READY] == 0:
+        return MISSING
+    # The own time of what was made begins AHEAD blocks late, so this is the number of the block to be heard.
+    slot = (position(context) // n) & (words[SLOTS] - 1)
+    for c in range(which[1]):
+        y, made = channel(outputs, c, n), slots[slot, which[0] + c]
+        for i in range(n):
+            y[i] = made[i]
+    return 0
+
+
+class Send(Processor):
+    """Hands a block to the worker, and looks whether the one to be heard has come back."""
+
+    id = "send"
+    outputs = ()
+    fallback = None
+    KERNEL = send_kernel
+
+    def __init__(self, segment: Segment) -> None:
+        super().__init__()
+        self.inputs = (Port("in", segment.slot_inputs.shape[1]),)  # type: ignore[misc]
+        self._segment = segment
+
+    def allocate(self) -> Sequence[NDArray[Any]]:
+        """State: the segment's words, input slots and their numbers."""
+        return self._segment.words, self._segment.slot_inputs, self._segment.in_numbers
+
+
+class Receive(Processor):
+    """Plays what the worker made: ``width`` of the segment's output channels, from the ``first``."""
+
+    id = "receive"
+    inputs = ()
+    KERNEL = receive_kernel
+
+    def __init__(self, segment: Segment, first: int, width: int) -> None:
+        super().__init__()
+        self.outputs = (Port("out", width),)  # type: ignore[misc]
+        self._segment, self._first = segment, first
+
+    def allocate(self) -> Sequence[NDArray[Any]]:
+        """State: the segment's words and output slots; its first channel, and how many."""
+        which = np.array([self._first, self.ports(self.outputs)], np.int64)
+        return self._segment.words, self._segment.slot_outputs, which
+
+
+@compiled
+def _take(words: Any, k: int) -> bool:
+    """Copy block k from its slot to where the walk reads; whether the callback left it alone meanwhile."""
+    n, channels = words[BLOCK], words[IN_CHANNELS]
+    slot = k & (words[SLOTS] - 1)
+    numbers = int64_at(words[IN_NUMBERS], words[SLOTS])
+    if load_acquire(numbers, slot) != k + 1:
+        return False
+    begin = words[SLOT_INPUTS] + 4 * n * channels * slot
+    targets = int64_at(words[IN], channels)
+    for c in range(channels):
+        kept, x = float32_at(begin + 4 * n * c, n), float32_at(targets[c], n)
+        for i in range(n):
+            x[i] = kept[i]
+    fence()
+    return load_acquire(numbers, slot) == k + 1  # type: ignore[no-any-return]
+
+
+@compiled
+def _give(words: Any, k: int, publish: bool) -> None:
+    """Copy what the walk wrote into the slot of block k, and publish it."""
+    n, channels = words[BLOCK], words[OUT_CHANNELS]
+    slot = k & (words[SLOTS] - 1)
+    numbers = int64_at(words[OUT_NUMBERS], words[SLOTS])
+    begin = words[SLOT_OUTPUTS] + 4 * n * channels * slot
+    sources = int64_at(words[OUT], channels)
+    for c in range(channels):
+        made, y = float32_at(begin + 4 * n * c, n), float32_at(sources[c], n)
+        for i in range(n):
+            made[i] = y[i]
+    if publish:
+        store_release(numbers, slot, k + 1)
+
+
+@compiled
+def _reset(words: Any) -> None:
+    """Make the state of every step of the segment what it was at the start, delayed paths too."""
+    for number in range(words[N_RESETS]):
+        reset = int64_at(words[RESETS] + 24 * number, 3)
+        state, fresh = uint8_at(reset[0], reset[2]), uint8_at(reset[1], reset[2])
+        for i in range(reset[2]):
+            state[i] = fresh[i] if reset[1] != 0 else np.uint8(0)
+
+
+@compiled
+def work(words: Any) -> None:
+    """The worker's life, in one call without the GIL: every block in turn, until it is told to stop."""
+    words[THREAD] = thread_id()
+    context = int64_at(words[CONTEXT], 3)
+    n = words[BLOCK]
+    k, settling = words[FIRST], 0
+    while load_acquire(words, STOP) == 0:
+        head = load_acquire(words, HEAD)
+        if k >= head:
+            wait(words[SEMAPHORE])
+            if load_acquire(words, HEAD) == k + 1:
+                count_time(words[WAKES], NODE_TIMES, NODE_LONGEST, now_ns() - words[POSTED])
+            continue
+        started = now_ns()
+        if not _take(words, k):
+            int64_at(words[COUNTERS], NODE_WORDS)[NODE_LAPSES] += 1
+            _reset(words)
+            k, settling = head - 1, words[SETTLING]
+            context[0] = k * n
+            continue
+        run_block(words, n)
+        _give(words, k, settling == 0)
+        settling = max(0, settling - 1)
+        k += 1
+        count_time(words[COUNTERS], NODE_TIMES, NODE_LONGEST, now_ns() - started)
+        store_release(words, DONE, k)
+
+
+@compiled
+def slots_ready(segments: Any, position: int) -> bool:
+    """Whether no worker's block is missing that a callback at a position plays."""
+    for number in range(segments.shape[0]):
+        words = int64_at(segments[number], SEGMENT_WORDS)
+        k = position // words[BLOCK] - words[AHEAD]
+        if k >= words[FIRST] and load_acquire(words, DONE) <= k:
+            return False
+    return True
+
+
+@compiled
+def await_slots(segments: Any, position: int, deadline: int) -> bool:
+    """Wait until `slots_ready`, where nothing is real-time; False if that is not by ``deadline`` (ns)."""
+    while not slots_ready(segments, position):
+        if now_ns() > deadline:
+            return False
+        sleep_until_ns(now_ns() + FREEWHEEL_WAIT)
+    return True
+
+
+class Segment:
+    """The slots between the callback's walk and a worker's, and the worker.
+
+    Parameters
+    ----------
+    walk
+        Words of the walk that the worker runs, `executor.WALK_WORDS` of them.
+    context
+        The walk's context.
+    names
+        Of the parts that it runs.
+    block
+        Samples per block.
+    ahead
+        Blocks between what goes in and what comes out.
+    inputs, outputs
+        Addresses of the channels that the walk reads and writes.
+    copies
+        What is copied when the worker was lapped: address of a state array, of its first content or 0 for
+        zeros, bytes.
+    settling
+        Samples from a reset until the walk's output is right again.
+    """
+
+    def __init__(
+        self,
+        walk: NDArray[np.int64],
+        context: NDArray[np.int64],
+        names: set[str],
+        block: int,
+        ahead: int,
+        inputs: NDArray[np.int64],
+        outputs: NDArray[np.int64],
+        copies: Sequence[tuple[int, int, int]],
+        settling: int,
+    ) -> None:
+        slots = max(SMALLEST_SLOTS, power_of_two(2 * ahead))
+        self.ahead, self.names, self._context = ahead, names, context
+        self.words = _aligned(SEGMENT_WORDS)
+        self.slot_inputs = np.zeros((slots, len(inputs), block), np.float32)
+        self.slot_outputs = np.zeros((slots, len(outputs), block), np.float32)
+        self.in_numbers, self.out_numbers = np.zeros(slots, np.int64), np.zeros(slots, np.int64)
+        self._semaphore = _aligned(SEMAPHORE_BYTES // 8)
+        if ctypes.CDLL(None).sem_init(ctypes.c_void_p(self._semaphore.ctypes.data), 0, 0) != 0:
+            raise OSError("no semaphore")
+        self._resets = np.array([copy for copy in copies if copy[2]], np.int64).reshape(-1, 3)
+        self._keep = walk, inputs, outputs
+        words = self.words
+        words[:WALK_WORDS] = walk
+        words[BLOCK], words[AHEAD], words[SLOTS] = block, ahead, slots
+        words[IN], words[IN_CHANNELS] = inputs.ctypes.data, len(inputs)
+        words[OUT], words[OUT_CHANNELS] = outputs.ctypes.data, len(outputs)
+        words[SLOT_INPUTS], words[SLOT_OUTPUTS] = self.slot_inputs.ctypes.data, self.slot_outputs.ctypes.data
+        words[IN_NUMBERS], words[OUT_NUMBERS] = self.in_numbers.ctypes.data, self.out_numbers.ctypes.data
+        words[SEMAPHORE] = self._semaphore.ctypes.data
+        words[RESETS], words[N_RESETS] = self._resets.ctypes.data, len(self._resets)
+        words[SETTLING] = -(-settling // block)
+        self._thread: threading.Thread | None = None
+
+    def count_in(self, worker: NDArray[np.int64], wake: NDArray[np.int64]) -> None:
+        """Count in these sections from now on."""
+        self._sections = worker, wake
+        self.words[WAKES], self.words[COUNTERS] = wake.ctypes.data, worker.ctypes.data
+
+    def start(self, position: int, keep: object = None) -> None:
+        """Start the worker, at the block that begins at a position; ``keep`` lives as long as it does."""
+        first = position // int(self.words[BLOCK])
+        for word in (FIRST, HEAD, DONE):
+            self.words[word] = first
+        self._context[0] = position
+        self.words[STOP] = 0
+        warm_up()
+        self._thread = threading.Thread(
+            target=_run, args=(self.words, (self, keep)), name="rtaudio-worker", daemon=True
+        )
+        self._thread.start()
+
+    @property
+    def thread(self) -> int:
+        """Number of the worker's thread; 0 before it runs."""
+        return int(self.words[THREAD])
+
+    @property
+    def progress(self) -> tuple[int, int]:
+        """Blocks published and blocks processed."""
+        return int(self.words[HEAD]), int(self.words[DONE])
+
+    def stop(self, patience: float) -> bool:
+        """Stop the worker; whether it did within ``patience`` seconds. What it uses must stay, if not."""
+        if self._thread is None:
+            return True
+        write_release(self.words, STOP, 1)
+        wake(int(self.words[SEMAPHORE]))
+        self._thread.join(patience)
+        return not self._thread.is_alive()
+
+
+def _run(words: NDArray[np.int64], keep: object) -> None:
+    """A worker's thread. It refers to all that it uses: nothing of that goes before it ends."""
+    work(words)
+
+
+@compiled
+def wake(semaphore: int) -> None:
+    """`post`, for callers in Python."""
+    post(semaphore)
+
+
+def _aligned(words: int) -> NDArray[np.int64]:
+    """Zeros that begin on a cache line."""
+    raw = np.zeros(words + LINE, np.int64)
+    skip = -(raw.ctypes.data // 8) % LINE
+    return raw[skip : skip + words]
+
+
+@lru_cache
+def warm_up() -> None:
+    """Compile, or load from the cache, the worker, by letting one stop at once."""
+    words, context = np.zeros(SEGMENT_WORDS, np.int64), np.zeros(3, np.int64)
+    section = np.zeros(NODE_WORDS, np.int64)
+    words[CONTEXT], words[COUNTERS], words[STOP] = context.ctypes.data, section.ctypes.data, 1
+    work(words)
+    await_slots(np.zeros(0, np.int64), 0, 0)
