@@ -41,7 +41,7 @@ def main() -> None:
         for _ in range(ROUNDS):
             start = time.thread_time_ns()
             for _ in range(REPEATS):
-                run_block(plan.stream, BLOCK)
+                run_block(plan.words, BLOCK)
             walk.append(time.thread_time_ns() - start)
             start = time.thread_time_ns()
             for _ in range(REPEATS // 10):

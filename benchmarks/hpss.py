@@ -21,11 +21,11 @@ from stalls import watch
 from threadpoolctl import threadpool_limits
 
 from engines.hpss import PRESETS, Hpss
-from rtaudio.executor import IN, run_block
+from rtaudio.executor import run_block
 from rtaudio.graph import Graph, Node
 from rtaudio.kernel import channel
 from rtaudio.native import compiled
-from rtaudio.plan import Plan
+from rtaudio.plan import IN, Plan
 
 RATE = 44_100
 PARTS = ("harmonic", "percussive")
@@ -37,14 +37,14 @@ Audio = NDArray[np.float32]
 
 
 @compiled
-def play(stream: Any, x: Any, first: Any, second: Any, parts: Any, block: int) -> None:
+def play(words: Any, x: Any, first: Any, second: Any, parts: Any, block: int) -> None:
     """Run a plan over a signal, two of its outputs into ``parts`` (2, channels, samples)."""
     for begin in range(0, x.shape[1] - block + 1, block):
         for c in range(x.shape[0]):
-            entry, fresh = channel(stream[IN], c, block), x[c, begin : begin + block]
+            entry, fresh = channel(words[IN], c, block), x[c, begin : begin + block]
             for i in range(block):
                 entry[i] = fresh[i]
-        run_block(stream, block)
+        run_block(words, block)
         for c in range(x.shape[0]):
             one, two = parts[0, c, begin : begin + block], parts[1, c, begin : begin + block]
             for i in range(block):
@@ -67,7 +67,7 @@ class Engine:
     def __call__(self) -> None:
         """Process the signal, from where the state is."""
         first, second = (self.plan.outputs[part] for part in PARTS)
-        play(self.plan.stream, self.x, first, second, self.parts, self.block)
+        play(self.plan.words, self.x, first, second, self.parts, self.block)
 
 
 def with_librosa(x: Audio) -> list[Audio]:
