@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from rtaudio import __version__, cli, doctor, registry
+from rtaudio import __version__, cli, doctor, live, registry
 from rtaudio.cli import main, one_line
 from rtaudio.graph import parameters_of
 from rtaudio.registry import engine_names, load_engine
@@ -276,7 +276,7 @@ MAPS = [
 
 @pytest.mark.parametrize(("text", "places"), MAPS)
 def test_maps_are_read_from_1(text, places):
-    assert cli._channel_map(text) == places
+    assert live._channel_map(text) == places
 
 
 @pytest.mark.parametrize(
@@ -295,10 +295,10 @@ def test_maps_are_read_from_1(text, places):
 )
 def test_maps_say_what_each_side_of_the_device_plays(monkeypatch, options, heard, channels, inputs, outputs):
     seen = []
-    monkeypatch.setattr(cli, "run_live", lambda options: seen.append(options) or 0)
+    monkeypatch.setattr(live, "run_live", lambda options: seen.append(options) or 0)
     assert main(["live", *options.split()]) == 0
-    assert cli._inputs(seen[0], None) == (channels, inputs)
-    assert cli._outputs(seen[0], heard) == outputs
+    assert live._inputs(seen[0], None) == (channels, inputs)
+    assert live._outputs(seen[0], heard) == outputs
 
 
 @pytest.fixture
@@ -356,14 +356,14 @@ def test_a_howl_guard_stands_before_what_is_heard(tmp_path):
         engine = "gain"
     """
     (tmp_path / "rack.toml").write_text(textwrap.dedent(rack))
-    guarded = cli._guarded(cli.read_chain(str(tmp_path / "rack.toml")))
+    guarded = live._guarded(cli.read_chain(str(tmp_path / "rack.toml")))
     assert set(guarded.nodes) == {"a", "b", "howl-guard"}
     assert guarded.nodes["howl-guard"].engine.id == "howl"
     assert {f"{edge.source} -> {edge.target}" for edge in guarded.edges} == {
         *("in.main -> a.in", "in.main -> b.in", "a.out -> out.aside"),
         *("a.out -> howl-guard.in", "b.out -> howl-guard.in", "howl-guard.out -> out.main"),
     }
-    plain = cli._guarded(cli.read_chain(""))
+    plain = live._guarded(cli.read_chain(""))
     assert {f"{edge.source} -> {edge.target}" for edge in plain.edges} == {
         "in.main -> howl-guard.in",
         "howl-guard.out -> out.main",
