@@ -10,6 +10,7 @@ from __future__ import annotations
 import mmap
 import os
 import struct
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -206,8 +207,9 @@ def running() -> list[int]:
     found = []
     for path in FOLDER.glob(f"{PREFIX}*"):
         number = path.name.removeprefix(PREFIX)
-        if number.isdigit() and path.stat().st_uid == os.getuid() and Path(f"/proc/{number}").exists():
-            found.append(int(number))
+        with suppress(OSError):  # It has just ended.
+            if number.isdigit() and path.stat().st_uid == os.getuid() and Path(f"/proc/{number}").exists():
+                found.append(int(number))
     return sorted(found)
 
 
