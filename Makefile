@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
-PACKAGES := python3-venv ffmpeg libportaudio2 jackd2 jack-example-tools xvfb xdotool openbox espeak-ng libegl1 libgl1 libxkbcommon0 \
+PACKAGES := python3-venv ffmpeg libportaudio2 jackd2 xvfb xdotool openbox espeak-ng libegl1 libgl1 libxkbcommon0 \
 	libdbus-1-3 libfontconfig1 libxcb-cursor0 libxcb-icccm4 libxcb-keysyms1 libxcb-shape0 libxcb-xkb1 \
 	libxkbcommon-x11-0
 
@@ -33,6 +33,7 @@ clean:
 	rm -rf $(VENV) out .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # Debian's packages: installed as root or with sudo; otherwise they are named, and work goes on with what there is.
+# Newer releases have JACK's tools in a package of their own.
 $(VENV)/.system: Makefile
 	@mkdir -p $(VENV)
 	@missing=""; \
@@ -48,6 +49,9 @@ $(VENV)/.system: Makefile
 	  $$root apt-get update -qq && \
 	  $$root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null \
 	    && missing=""; \
+	fi; \
+	if ! command -v jack_lsp >/dev/null && command -v apt-get >/dev/null; then \
+	  $${root:+$$root -n} apt-get install -y -qq jack-example-tools >/dev/null 2>&1 || true; \
 	fi; \
 	if [ -n "$$missing" ]; then echo "not installed, some checks will be skipped; as root: apt-get install$$missing"; \
 	else touch $@; fi
