@@ -140,7 +140,7 @@ def _state_array(dtype: types.Type, dimensions: int) -> Any:
 
 int64_at, float32_at, float64_at = _at(types.int64), _at(types.float32), _at(types.float64)
 int32_at, uint8_at = _at(types.int32), _at(types.uint8)
-i64_vector = _state_array(types.int64, 1)
+i64_vector, i64_matrix = _state_array(types.int64, 1), _state_array(types.int64, 2)
 f64_vector, f64_matrix = _state_array(types.float64, 1), _state_array(types.float64, 2)
 f32_vector, f32_matrix = _state_array(types.float32, 1), _state_array(types.float32, 2)
 f32_cube = _state_array(types.float32, 3)

@@ -37,8 +37,13 @@ class Part:
             yield self.dry
 
 
-def open_graph(graph: Graph, prefix: str = "", entry: End = ENTRY, lane: int | None = None) -> list[Part]:
-    """The graph's parts in running order, composites replaced by their subgraphs between two ends."""
+def open_graph(
+    graph: Graph, rate: int | None = None, prefix: str = "", entry: End = ENTRY, lane: int | None = None
+) -> list[Part]:
+    """The graph's parts in running order, composites replaced by their subgraphs between two ends.
+
+    Processors are fitted to the rate (Hz), if it is known.
+    """
 
     def place(end: End) -> End:
         return entry if end.node == IN else End(prefix + end.node, end.port)
@@ -55,7 +60,7 @@ def open_graph(graph: Graph, prefix: str = "", entry: End = ENTRY, lane: int | N
         if isinstance(made, Composite):
             inside = End(f"{full}/in", "in")
             parts.append(Part(inside.node, Through(made.inputs), sources, staged=False, lane=wanted))
-            parts += open_graph(made.graph, f"{full}/", inside, wanted)
+            parts += open_graph(made.graph, rate, f"{full}/", inside, wanted)
             ends: dict[str, list[End]] = {}
             for edge in made.graph.edges:
                 if edge.target.node == OUT:
@@ -66,6 +71,8 @@ def open_graph(graph: Graph, prefix: str = "", entry: End = ENTRY, lane: int | N
             parts.append(Part(full, exit_, ends, dry=inside, lane=wanted))
         else:
             made.connected = frozenset(sources)
+            if rate is not None:
+                made.fit(rate)
             processor = Reblock(made) if made.hop is not None else made
             parts.append(Part(full, processor, sources, lane=wanted))
     return parts

@@ -212,7 +212,7 @@ class Plan:
     # ------------------------------------------------------------------------------------------ building
 
     def _build(self, lane: int | None) -> None:
-        self._parts = {part.name: part for part in open_graph(self.graph)}
+        self._parts = {part.name: part for part in open_graph(self.graph, self.rate)}
         period_ns = self.block / self.rate * 1e9
         offline = bool(self._main.context[2])
         self._prepare(list(self._parts.values()), measured=lane != 0 and not offline)

@@ -2,6 +2,7 @@
 
 | call | thread | may allocate or compile | when |
 | --- | --- | --- | --- |
+| fit(rate) | control | no | before `prepare`, if the host knows the rate |
 | prepare(rate, block, fixed, channels) | control | yes | stopped |
 | kernel() -> (address, state table) | control | yes | prepared |
 | process(block, out), the same kernel from Python | any one thread | no | prepared |
@@ -68,7 +69,8 @@ class Parameter:
     unit
         "dB", "Hz", "s", "ms", "" ...
     scale
-        "linear", "integer", "log", "dB" or "choice". Kernels see dB as an amplitude, a choice as its number.
+        "linear", "integer", "log", "dB", "choice" or "text". Kernels see dB as an amplitude, a choice as its
+        number; text is read by `Processor.allocate`, a kernel sees 0, and it is never automatable.
     smoothing
         Seconds that a change takes; the host ramps it.
     automatable
@@ -99,6 +101,10 @@ class Parameter:
                 meant = nearest(text, self.choices)
                 raise UserError(f"{owner}: {self.id}={text!r} is not one of {', '.join(self.choices)}{meant}")
             return text
+        if self.scale == "text":
+            if not isinstance(value, str):
+                raise UserError(f"{owner}: {self.id}={value!r} is not text: write {self.id}='...'")
+            return value
         if isinstance(value, str) or (isinstance(value, bool) and (self.minimum, self.maximum) != (0.0, 1.0)):
             raise UserError(f"{owner}: {self.id}={value!r} is not a number ({self.range})")
         number = float(value)
@@ -115,6 +121,8 @@ class Parameter:
         """The accepted values, in words."""
         if self.scale == "choice":
             return " | ".join(self.choices)
+        if self.scale == "text":
+            return "text"
         unit = f" {self.unit}" if self.unit else ""
         lowest = "-inf, or " if self.silence else ""
         form = ".0f" if self.scale == "integer" else "g"
@@ -124,6 +132,8 @@ class Parameter:
         """What the kernel reads: linear amplitude for dB, the number of a choice, else the value itself."""
         if self.scale == "choice":
             return float(self.choices.index(str(value)))
+        if self.scale == "text":
+            return 0.0
         number = float(value)
         if self.scale == "dB":
             return 0.0 if self.silence and number <= self.minimum else float(10.0 ** (number / 20.0))
@@ -182,6 +192,9 @@ class Processor:
     def defaults(self, values: Mapping[str, Value]) -> Mapping[str, Value]:
         """Defaults that depend on other values, such as those of a preset."""
         return {}
+
+    def fit(self, rate: int) -> None:
+        """Settle what depends on the rate (Hz) and has to be known before `prepare`, such as ``hop``."""
 
     def allocate(self) -> Sequence[NDArray[Any]]:
         """State arrays (at most three dimensions, C-contiguous) for ``rate``, ``block`` and ``channels``.

@@ -45,10 +45,12 @@ FEW_BLOCKS = (17, 441, 512, 8193)
 SPAN = 2 * max(BLOCKS) + 777
 """Samples that are compared, beyond the latency: two of the largest blocks and a part."""
 LONGEST_TAIL = 32_000
+MOST_LATENCY, MOST_STATE = RATE, 20_000
+"""Of settings at random: samples, and bytes for every sample of a hop."""
 SILENT_TAIL = 1e-5
 """-100 dBFS."""
 GROUP = "rtaudio.engines"
-SCALES = ("linear", "integer", "log", "dB", "choice")
+SCALES = ("linear", "integer", "log", "dB", "choice", "text")
 STEADY_CALLS = 2000
 
 # ------------------------------------------------------------------------------------------ engines, settings
@@ -142,6 +144,8 @@ def random_value(rng: np.random.Generator, parameter: Parameter) -> Value:
     low, high = parameter.minimum, parameter.maximum
     if parameter.scale == "choice":
         return str(rng.choice(parameter.choices))
+    if parameter.scale == "text":
+        return parameter.default
     if rng.random() < 0.2:
         return float(rng.choice([low, high]))
     if parameter.scale == "integer":
@@ -149,6 +153,16 @@ def random_value(rng: np.random.Generator, parameter: Parameter) -> Value:
     if parameter.scale == "log":
         return min(max(float(np.exp(rng.uniform(math.log(low), math.log(high)))), low), high)
     return float(rng.uniform(low, high))
+
+
+def light(made: Processor | Composite) -> bool:
+    """Whether a setting is checked in seconds: it is not late by more than a second, and has no more state
+    than is soon gone through in every hop."""
+    if isinstance(made, Composite):
+        return all(light(node.make()) for node in made.graph.nodes.values())
+    made.rate, made.block, made.fixed, made.channels = RATE, made.hop or max(BLOCKS), made.hop is not None, 2
+    state = sum(array.nbytes for array in made.allocate())
+    return made.latency <= MOST_LATENCY and state <= MOST_STATE * (made.hop or max(BLOCKS))
 
 
 def random_case(
@@ -160,7 +174,7 @@ def random_case(
     for attempt in range(1000):
         share = 1.0 - attempt / 1000
         values = {p.id: random_value(rng, p) for p in parameters if rng.random() < share} | dict(fixed)
-        if valid(engine, values):
+        if valid(engine, values) and light(engine(**values)):
             return Case(engine, values, label)
     return None
 
@@ -1081,6 +1095,10 @@ def _check_parameter(parameter: Parameter) -> None:
     checked = parameter.checked(parameter.default, "")
     assert parameter.checked(checked, "") == checked
     assert math.isfinite(parameter.to_kernel(checked))
+    if parameter.scale == "text":
+        assert not parameter.automatable, f"{what}: text cannot be ramped"
+        assert not taken(1.0), what
+        return
     assert not taken("no such value"), what
     if parameter.scale == "choice":
         assert parameter.choices, f"{what}: no choices"
