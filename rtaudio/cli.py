@@ -319,7 +319,7 @@ def _description(engine: Engine) -> str:
 
 
 def _shown(value: float | str | bool) -> str:
-    return value if isinstance(value, str) else f"{value:g}"
+    return value or "''" if isinstance(value, str) else f"{value:g}"
 
 
 def _entry(label: str, width: int, text: str) -> str:

@@ -7,6 +7,7 @@ order of WAV (left, right, centre, LFE, ...) in every format.
 from __future__ import annotations
 
 import errno
+import math
 import os
 import secrets
 from collections.abc import Iterable, Mapping
@@ -93,6 +94,7 @@ _ID3_FRAMES = {
 
 _CHUNK = 16384  # samples given to libsndfile at once: its Vorbis encoder overflows the stack on millions
 _RIFF_LIMIT = 2**32 - 2**16  # bytes of audio that 32-bit sizes allow, less some for headers and tags
+_LEAD_IN = 8192  # samples read and dropped before a place, for decoders and resamplers to settle
 _HEAD = 4096  # bytes at the start of a file, where MP3 has its length
 
 
@@ -251,6 +253,39 @@ class AudioReader:
         if self._resampler is not None:
             self._resampler.clear()
         self._start()
+
+    def seek(self, sample: int) -> None:
+        """Go to any sample: `read` then gives the same as if all before had been read.
+
+        Samples of lossy formats, and resampled ones, may differ in the last bit of a float. Opus, and files
+        that do not tell their length, are read from their start.
+
+        Parameters
+        ----------
+        sample : int
+            At `rate`, from 0 to `samples`.
+
+        Raises
+        ------
+        FileError
+            If the file is damaged, or has to be opened again and cannot be.
+        """
+        common = math.gcd(self.rate, self.info.rate)
+        step, source_step = self.rate // common, self.info.rate // common
+        lead_in = _LEAD_IN * max(1, self.rate // self.info.rate)
+        grid = max(0, sample - lead_in) // step if self._seeks else 0
+        try:
+            self.rewind()
+            if grid:
+                self._stream.seek(grid * source_step)
+        except sf.LibsndfileError:  # it is confused by damage: open the file again
+            self._seeks, grid = False, 0
+            self.rewind()
+        if grid:
+            self._file_left = self.info.samples - grid * source_step
+            self._left = self.samples - grid * step
+        for begin in range(grid * step, sample, _CHUNK):
+            self.read(min(_CHUNK, sample - begin))
 
     def close(self) -> None:
         """Close the file. Closing again does nothing."""

@@ -30,6 +30,9 @@ class Mapped:
 class Composite:
     """Base of the engines that are declared as a subgraph. It has one input, ``in``.
 
+    Its parameters are those of its own, which `build` reads and which are fixed while sound runs, and those
+    that set parameters of inner nodes.
+
     Parameters
     ----------
     **values
@@ -44,6 +47,8 @@ class Composite:
     fallback: ClassVar[str | None] = "out"
     unity: ClassVar[Mapping[str, Value] | None] = {}
     tolerance: ClassVar[float] = 0.0
+    parameters: ClassVar[tuple[Parameter, ...]] = ()
+    """Those of its own; `parameters_of` gives all."""
     nodes: ClassVar[Mapping[str, Engine]] = {}
     edges: ClassVar[Sequence[str]] = ()
     """Edges of the subgraph; ``out.PORT`` is the composite's output of that name, and ``out`` its ``out``."""
@@ -55,19 +60,25 @@ class Composite:
         for target in self.mapped:
             if target.id in values or target.default is not None:
                 inner[target.node][target.parameter] = self.values[target.id]
-        self.graph = Graph(
-            [Node(name, engine, inner[name]) for name, engine in self.nodes.items()], self.edges
-        )
+        self.graph = self.build([Node(name, engine, inner[name]) for name, engine in self.nodes.items()])
+
+    def build(self, nodes: list[Node]) -> Graph:
+        """The subgraph of the declared nodes, which have their values.
+
+        By default they are connected by ``edges``. A composite in which other nodes are depending on
+        ``values`` overrides this; `UserError` if they do not fit.
+        """
+        return Graph(nodes, self.edges)
 
 
 Engine: TypeAlias = "type[Processor] | type[Composite]"
 
 
 def parameters_of(engine: Engine) -> tuple[Parameter, ...]:
-    """Declared parameters; a composite's are those of its inner nodes under its own names and defaults."""
+    """Declared parameters; a composite's are its own and, by its names and defaults, its inner nodes'."""
     if not issubclass(engine, Composite):
         return engine.parameters
-    found = []
+    found = list(engine.parameters)
     for target in engine.mapped:
         parameter = next(p for p in parameters_of(engine.nodes[target.node]) if p.id == target.parameter)
         default = parameter.default if target.default is None else target.default
@@ -115,8 +126,8 @@ class Node:
         try:
             return self.engine(**self.values)
         except UserError as error:
-            prefix = "" if self.name == self.engine.id else f"{self.name}: "
-            raise UserError(f"{prefix}{error}") from None
+            prefix = f"{self.name}: "
+            raise UserError(str(error) if str(error).startswith(prefix) else f"{prefix}{error}") from None
 
 
 class Graph:

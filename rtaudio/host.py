@@ -1,8 +1,8 @@
 """The host: a plan on a device, with files, a watch over nodes, workers and the device, and live edits.
 
 Threads: the device's thread runs the compiled callback and nothing else; worker threads run the parts of the
-graph that lane 1 has. A reader thread fills the input ring from a file, recorder threads empty the output
-rings; the caller's thread controls, and polls the watch.
+graph that lane 1 has. A reader thread keeps the deck's tape full, recorder threads empty the output rings;
+the caller's thread controls, and polls the watch.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from rtaudio.counters import EDITS, LOSSES, Counters, report
+from rtaudio.deck import CHUNK, IDLE, Deck
 from rtaudio.errors import FileError, UserError
 from rtaudio.executor import CONTEXT, run_block
 from rtaudio.files import AudioReader, AudioWriter
@@ -68,14 +69,8 @@ from rtaudio.stream import (
     Stream,
 )
 
-RING_SECONDS = 4.0
-"""Length of the ring from a file to the callback: what a busy interpreter may stall."""
 RECORD_SECONDS = 20.0
 """Length of the rings from the callback to a recording: what a busy disk may stall."""
-CHUNK = 4096
-"""Samples that a file thread moves at a time."""
-IDLE = 0.02
-"""Seconds that a file thread waits when there is nothing to move."""
 RETRY_FIRST, RETRY_LONGEST = 1.0, 60.0
 """Seconds until a failed node is tried again; they double while it fails, and start over once it ran for the
 longest of them."""
@@ -93,7 +88,7 @@ TAKE_OVER_WAIT = 50_000
 """Nanoseconds between two looks whether the callback has taken a plan over."""
 
 
-_kept: list[Plan | Stream] = []
+_kept: list[Plan | Stream | Deck | None] = []
 """What a thread that hangs still uses: it stays until the process ends."""
 
 
@@ -189,9 +184,10 @@ class Host:
     device
         What calls it.
     file
-        Input instead of the device's; at the plan's rate and channel count. Closed with the host.
+        Input instead of the device's, see `deck`; at the plan's rate and channel count. Closed with the host.
     loop
-        Start the file again, without a gap, when it ends.
+        Start the file again, without a gap, when it ends; or begin and end, in seconds, of a part that
+        repeats.
     record
         Where the output goes too; committed when the host closes. A full disk ends it, not the sound.
     seconds
@@ -203,11 +199,18 @@ class Host:
         Channel maps, see `Stream`.
     counters
         Where the run is counted; closed with the host.
+    start
+        Where in the file to start, in seconds.
+
+    Attributes
+    ----------
+    deck : Deck or None
+        Seek, cue, loop, play and pause of the file.
 
     Raises
     ------
     UserError
-        The graph has no main output.
+        The graph has no main output, or the file no such start or loop.
     """
 
     def __init__(
@@ -215,13 +218,14 @@ class Host:
         plan: Plan,
         device: Device | Losable,
         file: AudioReader | None = None,
-        loop: bool = False,
+        loop: bool | tuple[float, float] = False,
         record: AudioWriter | None = None,
         seconds: float | None = None,
         record_input: AudioWriter | None = None,
         inputs: list[int] | None = None,
         outputs: list[int] | None = None,
         counters: Counters | None = None,
+        start: float = 0.0,
     ) -> None:
         check_heard(plan)
         if file is not None and (file.rate, file.channels) != (plan.rate, plan.channels):
@@ -239,7 +243,13 @@ class Host:
         """What went wrong without stopping the sound, in words."""
         self.notes: list[str] = []
         """What is worth knowing, in words."""
-        self._file, self._loop = file, loop
+        self._file = file
+        self.deck = None
+        if file is not None:
+            words, ramp, _ = self.stream.deck
+            self.deck = Deck(file, words, ramp, plan.block, start, loop)
+            self.deck.problems, self.deck.changed = self.problems, self._set_end
+        self._file_over: int | None = None
         recordings = (RECORD, record), (RECORD_INPUT, record_input)
         self._recordings = [(word, recording) for word, recording in recordings if recording]
         self._seconds = seconds
@@ -263,20 +273,19 @@ class Host:
         """Position at which the run ends; -1: never."""
         if self._seconds is not None:
             return max(1, round(self._seconds * self.plan.rate))
-        if self._file is not None and not self._loop:
-            return self._file.samples + self.plan.latency + self.stream.latency
+        if self.deck is not None:
+            over = self._file_over if self.deck.length is None else self.deck.length
+            if over is not None:
+                return over + self.plan.latency + self.stream.latency
         return -1
 
     def start(self) -> None:
-        """Fill the input ring, start the workers, then let the device call."""
-        words, channels = self.stream.words, self.plan.channels
-        samples = max(round(RING_SECONDS * self.plan.rate), 2 * (self.plan.block + CHUNK))
-        if self._file is not None:
-            self._input = Ring(samples * channels)
-            words[FILE] = self._input.address
-            ready = threading.Event()
-            self._spawn(self._read, self._file, ready)
-            ready.wait()
+        """Fill the deck's tape, start the workers, then let the device call."""
+        words = self.stream.words
+        if self.deck is not None:
+            words[FILE] = self.deck.address
+            self.deck.fill()
+            self._spawn(self._read, self.deck)
         for word, recording in self._recordings:
             ring = Ring(round(RECORD_SECONDS * self.plan.rate) * recording.channels)
             words[word] = ring.address
@@ -315,26 +324,12 @@ class Host:
         thread.start()
         self._threads.append(thread)
 
-    def _read(self, file: AudioReader, ready: threading.Event) -> None:
-        """Keep the input ring full; ``ready`` is set when it first is, or the file has ended."""
+    def _read(self, deck: Deck) -> None:
+        """Keep the deck's tape full until the host closes."""
         try:
-            while not self._stop.is_set():
-                if self._input.writable < CHUNK * self.plan.channels:
-                    ready.set()
-                    self._stop.wait(IDLE)
-                    continue
-                block = file.read(CHUNK)
-                if block.shape[1]:
-                    self._input.push(np.ascontiguousarray(block.T).ravel())
-                elif self._loop:
-                    file.rewind()
-                else:
-                    break
-        except FileError as error:
-            self.problems.append(f"{error}; silence follows")
+            deck.run(self._stop)
         finally:
             write_release(self.stream.words, FILE_ENDED, 1)
-            ready.set()
 
     def _write(self, recording: AudioWriter, ring: Ring) -> None:
         """Empty a ring into a recording until the host closes; after an error, into nothing."""
@@ -394,6 +389,10 @@ class Host:
             self._edit(graph, burst or self.plan.burst)
         finally:
             self._editing = False
+        self._set_end()
+
+    def _set_end(self) -> None:
+        """Tell a device without a clock when the run ends: after an edit, or a change on the deck."""
         if isinstance(self.device, NullDevice):
             self.device.until(self._end)
 
@@ -464,7 +463,18 @@ class Host:
         """Watch over nodes, workers and the device: call this several times a second."""
         self._watch_nodes()
         self._watch_workers()
+        self._watch_deck()
         self._watch_device()
+
+    def _watch_deck(self) -> None:
+        """End the run after the file where its length is not known beforehand."""
+        if (
+            self.deck is not None
+            and self.deck.length is None
+            and self.deck.ended != (self._file_over is not None)
+        ):
+            self._file_over = self.plan.position if self._file_over is None else None
+            self._set_end()
 
     def _watch_nodes(self) -> None:
         """Give a node that failed a new state, and try it again after a while."""
@@ -546,7 +556,7 @@ class Host:
             return
         self._hanging = True
         demote(self.stream.thread)
-        _kept.extend((self.plan, self.stream))
+        _kept.extend((self.plan, self.stream, self.deck))
         self.problems.append("a node in the callback does not return: the sound has ended")
 
     def _look_for(self, device: Losable, standby: NullDevice) -> None:

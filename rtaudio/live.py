@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import select
 import signal
 import sys
 import time
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 MAXIMUM_PLACE = 256
 """Highest channel of a device."""
+LOOK = 0.05
+"""Seconds between two looks at the host."""
+SAVE_CURSOR, RESTORE_CURSOR, UP = "\x1b7", "\x1b8", "\x1b[A"
 
 
 def add_commands(commands: Any) -> None:
@@ -35,13 +39,28 @@ def _add_live(commands: Any) -> None:
     live = commands.add_parser(
         "live",
         help="run a chain live",
-        description="Run a chain live. Ctrl-C ends it with a summary.",
+        description="Run a chain live. Ctrl-C ends it with a summary. On a terminal, or with --control, "
+        "lines on standard input steer it: 'seek 1:30', 'loop 8 16', 'set remix.crossfade 0.5', 'help' ...",
         epilog=cli.CHAIN_HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     _add_device_options(live, ["auto", "jack", "alsa", "null"])
     live.add_argument("--file", type=cli.file_path, metavar="F", help="a file as input")
-    live.add_argument("--loop", action="store_true", help="start the file again when it ends")
+    live.add_argument(
+        "--start", type=_time, default=0.0, metavar="T", help="where in the file, in seconds or m:ss"
+    )
+    live.add_argument(
+        "--loop",
+        type=_loop,
+        nargs="?",
+        const=True,
+        default=False,
+        metavar="A:B",
+        help="start the file again when it ends; with 8.0:16.0 (seconds) or 1:30-2:00, repeat that part",
+    )
+    live.add_argument(
+        "--control", action="store_true", help="take commands from standard input, terminal or not"
+    )
     live.add_argument(
         "--channels", type=cli.whole, metavar="N", help="(default: those of the map or the file, else 2)"
     )
@@ -111,6 +130,7 @@ def run_live(options: argparse.Namespace) -> int:
     """``rtaudio live``."""
     graph = cli.read_chain(options.chain)
     from rtaudio.counters import Counters
+    from rtaudio.deck import check_places
     from rtaudio.files import AudioReader, AudioWriter, same_file
     from rtaudio.host import Host, burst_of
     from rtaudio.null import can_pace
@@ -131,11 +151,13 @@ def run_live(options: argparse.Namespace) -> int:
     if len(records) == 2 and os.path.realpath(records[0]) == os.path.realpath(records[1]):
         raise UserError(f"{options.record} is named twice: record the input to another file")
     cli.check_report(options.json, filter(None, [options.file, *records]))
+    lines = _lines(options.control)
     stopping: list[int] = []
     with ExitStack() as stack:
         file = record = record_input = None
         if options.file is not None:
             file = stack.enter_context(AudioReader(options.file, options.rate))
+            check_places(file, options.start, options.loop)
         channels, inputs = _inputs(options, file)
         outputs = _outputs(options, graph.heard(channels))
         device, inputs = _device(options, file, channels, inputs, outputs)
@@ -170,6 +192,7 @@ def run_live(options: argparse.Namespace) -> int:
                 inputs,
                 outputs,
                 counters,
+                options.start,
             )
             stack.enter_context(host)
             stack.enter_context(stress(options.stress))
@@ -177,7 +200,7 @@ def run_live(options: argparse.Namespace) -> int:
         cli.say(_ready(host))
         if not (options.freewheel or device.realtime):
             cli.say(f"warning: {PRIORITY_WARNING}")
-        shown = _watch(host, stopping)
+        shown = _watch(host, stopping, lines)
     for problem in host.problems[shown:]:
         cli.say(f"warning: {problem}")
     report = host.statistics()
@@ -190,8 +213,9 @@ def _check_live(options: argparse.Namespace) -> None:
     """Refuse options that do not go together."""
     from rtaudio.processor import RATES
 
-    if options.loop and options.file is None:
-        raise UserError("--loop needs a file: give --file")
+    for option in ("loop", "start"):
+        if getattr(options, option) and options.file is None:
+            raise UserError(f"--{option} needs a file: give --file")
     fed = options.file is not None and options.record_input is None
     if fed and (options.input is not None or (options.map and options.map[0] is not None)):
         raise UserError("--file is heard instead of the device: leave the input out, or give --record-input")
@@ -320,32 +344,108 @@ def _ready(host: Host) -> str:
     return ", ".join(words)
 
 
-def _watch(host: Host, stopping: list[int]) -> int:
-    """Redraw the status line until the sound ends or a signal comes; returns how many problems were told."""
+class _Lines:
+    """Lines on standard input, taken as they come.
+
+    A process in the background leaves its terminal alone: to read it would stop the process.
+    """
+
+    def __init__(self, file: int) -> None:
+        self.terminal = os.isatty(file)
+        self._file: int | None = file
+        self._begun = b""
+
+    def take(self, seconds: float) -> list[str]:
+        """The lines that are complete, after waiting for more at most this long."""
+        if self._file is None or not self._in_foreground(self._file):
+            time.sleep(seconds)
+            return []
+        try:
+            if not select.select([self._file], [], [], seconds)[0]:
+                return []
+            got = os.read(self._file, 4096)
+        except OSError:  # the terminal is gone
+            got = b""
+        *whole, self._begun = (self._begun + got).split(b"\n")
+        if not got:
+            self._file = None
+            whole.append(self._begun)
+        return [line.decode(errors="replace") for line in whole]
+
+    def _in_foreground(self, file: int) -> bool:
+        try:
+            return not self.terminal or os.tcgetpgrp(file) == os.getpgrp()
+        except OSError:  # not the terminal of this session, whose jobs it does not stop
+            return True
+
+
+def _lines(wanted: bool) -> _Lines | None:
+    """Standard input, if it is a terminal or is wanted."""
+    try:
+        file = sys.stdin.fileno()
+    except (AttributeError, OSError, ValueError):
+        if wanted:
+            raise UserError("--control needs standard input: it is closed") from None
+        return None
+    return _Lines(file) if wanted or os.isatty(file) else None
+
+
+def _watch(host: Host, stopping: list[int], lines: _Lines | None) -> int:
+    """Redraw the status line, and do what lines say, until the sound ends, a signal comes or a line quits.
+
+    Returns how many problems were told. Where lines are typed below it, the status line is the one above.
+    """
+    from rtaudio import control
+
     shown = 0
     drawn = cli.on_terminal()
+    typed = drawn and lines is not None and lines.terminal
+
+    def tell(text: str) -> None:
+        cli.say(f"{cli.CLEAR * drawn}{text}", end="\n\n" if typed else "\n")
+
+    if typed:
+        cli.say("type 'help' for what can be done meanwhile\n")
     while host.running and not stopping:
         host.poll()
         for problem in host.problems[shown:]:
-            cli.say(f"{cli.CLEAR * drawn}warning: {problem}")
+            tell(f"warning: {problem}")
             shown += 1
         for note in host.notes:
-            cli.say(f"{cli.CLEAR * drawn}{note}")
+            tell(note)
         host.notes.clear()
         if drawn:
-            report = host.statistics()
-            line = (
-                f"{report['seconds']:7.1f} s   load {100 * report['load']:5.1f} %   "
-                f"xruns {report['xruns']}   misses {report['misses']}   "
-                f"over 0 dBFS {report['over_full_scale']}   Ctrl-C ends"
-            )
-            with suppress(OSError):  # the terminal is gone
-                width = os.get_terminal_size(sys.stderr.fileno()).columns or 80
-                cli.say(cli.CLEAR + line[: width - 1], end="")
-        time.sleep(0.05)
+            _draw_status(host, typed)
+        if lines is None:
+            time.sleep(LOOK)
+            continue
+        for line in lines.take(LOOK):
+            try:
+                answer = control.apply(host, line)
+            except UserError as error:
+                answer = cli.one_line(str(error))
+            if answer is None:
+                stopping.append(0)
+                break
+            if answer or typed:
+                tell(answer)
     if drawn:
         cli.say(cli.CLEAR, end="")
     return shown
+
+
+def _draw_status(host: Host, above: bool) -> None:
+    """Draw the status line, where the cursor is or in the line above."""
+    report = host.statistics()
+    line = (
+        f"{report['seconds']:7.1f} s   load {100 * report['load']:5.1f} %   "
+        f"xruns {report['xruns']}   misses {report['misses']}   "
+        f"over 0 dBFS {report['over_full_scale']}   Ctrl-C ends"
+    )
+    with suppress(OSError):  # the terminal is gone
+        width = os.get_terminal_size(sys.stderr.fileno()).columns or 80
+        line = cli.CLEAR + line[: width - 1]
+        cli.say(f"{SAVE_CURSOR}{UP}{line}{RESTORE_CURSOR}" if above else line, end="")
 
 
 def _summary(report: dict[str, Any]) -> None:
@@ -499,6 +599,27 @@ def run_measure_latency(options: argparse.Namespace) -> int:
     if added != whole.declared:
         cli.say(f"warning: measured and declared differ by {added - whole.declared} samples")
     return int(added != whole.declared)
+
+
+def _time(text: str) -> float:
+    """``90.5`` or ``1:30.5``, in seconds."""
+    from rtaudio.control import parse_time
+
+    try:
+        return parse_time(text)
+    except UserError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _loop(text: str) -> tuple[float, float]:
+    """``8.0:16.0`` or ``1:30-2:00``: two times, in seconds."""
+    try:
+        begin, end = map(_time, text.split("-" if "-" in text else ":"))
+        return begin, end
+    except (argparse.ArgumentTypeError, ValueError):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no loop: write begin and end as 8.0:16.0 (seconds) or 1:30-2:00"
+        ) from None
 
 
 def _channel_map(text: str) -> tuple[list[int] | None, list[int] | None]:

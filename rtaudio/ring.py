@@ -61,6 +61,20 @@ def ring_pop(ring: int, elements: Any, n: int) -> int:
     return n
 
 
+@compiled
+def ring_taken(ring: int) -> int:
+    """Elements ever read."""
+    return load_acquire(int64_at(ring, RING_WORDS), TAIL)  # type: ignore[no-any-return]
+
+
+@compiled
+def ring_skip(ring: int, n: int) -> None:
+    """Pass over the next ``n`` elements, or all that there are; for the reader."""
+    control = int64_at(ring, RING_WORDS)
+    tail = control[TAIL]
+    store_release(control, TAIL, tail + min(n, load_acquire(control, HEAD) - tail))
+
+
 class Ring:
     """One-writer, one-reader ring of float32 or float64 elements.
 
@@ -95,6 +109,11 @@ class Ring:
     def writable(self) -> int:
         """Elements that can be written now."""
         return self.capacity - self.readable
+
+    @property
+    def taken(self) -> int:
+        """Elements ever read."""
+        return int(ring_taken(self.address))
 
     def push(self, elements: NDArray[Any]) -> bool:
         """Write a 1-D contiguous array of the ring's dtype, all or nothing; False when there is no room."""

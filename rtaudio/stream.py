@@ -39,6 +39,7 @@ from rtaudio.counters import (
     Counters,
     count_time,
 )
+from rtaudio.deck import current_tape, deck_arrays, read_tape
 from rtaudio.executor import CONTEXT, enter, run_block
 from rtaudio.kernel import channel, power_of_two, ring_read, ring_write, smoothstep
 from rtaudio.native import (
@@ -55,7 +56,7 @@ from rtaudio.native import (
 )
 from rtaudio.plan import CROSSFADE, DECLICK, IN, OUT_CHANNELS, PLAN_WORDS, Plan
 from rtaudio.processor import state_table
-from rtaudio.ring import ring_pop, ring_push
+from rtaudio.ring import ring_push
 
 # Words of a stream.
 (
@@ -77,6 +78,7 @@ from rtaudio.ring import ring_pop, ring_push
     MEMORY,  # table of the arrays, see below
     FILE,  # input from a file: ring of interleaved samples, or 0
     FILE_ENDED,  # 1: the ring holds all that is left
+    DECK,  # table of the arrays of `rtaudio.deck`, which may put another ring in its place
     RECORD,  # ring of the interleaved output, or 0
     RECORD_INPUT,  # ring of the device's interleaved input, as mapped, or 0
     FADE_AT,  # device position from which input and output fade in
@@ -92,7 +94,7 @@ from rtaudio.ring import ring_pop, ring_push
     COUNTERS,
     HISTORY_END,  # position after the newest sample of the history
     STREAM_WORDS,
-) = range(33)
+) = range(34)
 
 RAGGED, LONGER = 1, 2
 """Its length is no multiple of what re-blocking allows for; it asks for more than workers allow for."""
@@ -121,11 +123,9 @@ def _play_blocks(words: Any, stream: Any, memory: int, counters: Any) -> None:
     at = int64_at(words[CONTEXT], 1)[0]
     if stream[FILE] != 0:
         ended = load_acquire(stream, FILE_ENDED)
-        got = ring_pop(stream[FILE], room, n * inputs)
-        for i in range(got, n * inputs):
-            room[i] = np.float32(0)
-        if got < n * inputs and ended == 0:
-            counters[FILE_UNDERFLOWS] += (n * inputs - got) // inputs
+        stream[FILE] = current_tape(stream[DECK], stream[FILE], at)
+        missing = read_tape(stream[DECK], stream[FILE], at, room, f32_matrix(memory, ROOM)[1], n, inputs)
+        counters[FILE_UNDERFLOWS] += missing if ended == 0 else 0
     if stream[RECORD_INPUT] != 0:
         heard = f32_matrix(memory, ROOM)[1]
         for c in range(inputs):
@@ -329,6 +329,9 @@ class Stream:
             np.zeros((1, plan.channels), np.float32),
         )
         self._table = state_table(self._memory)
+        self.deck = deck_arrays(plan.channels)
+        """Arrays of `rtaudio.deck`, whose `Deck` writes them."""
+        self._deck_table = state_table(self.deck)
         self.words = words = np.zeros(STREAM_WORDS, np.int64)
         self.plan = plan
         words[PLAN], words[BLOCK], words[RATE] = plan.words.ctypes.data, plan.block, plan.rate
@@ -336,7 +339,7 @@ class Stream:
         words[INPUTS], words[OUTPUTS] = self.inputs, self.outputs
         words[INPUT_MAP], words[OUTPUT_MAP] = self._input_map.ctypes.data, self._output_map.ctypes.data
         words[MEMORY] = self._table.ctypes.data
-        words[COUNTERS] = self.counters.address
+        words[COUNTERS], words[DECK] = self.counters.address, self._deck_table.ctypes.data
         words[FADE], words[DECLICK_AFTER] = (max(1, round(s * plan.rate)) for s in (CROSSFADE, DECLICK))
         words[FADE_AT] = -words[FADE]
         words[GONE] = words[DECLICK_AFTER]
@@ -386,4 +389,4 @@ class Stream:
 
     def arrays(self) -> list[NDArray[Any]]:
         """All memory that calls touch, for `realtime.lock_memory`."""
-        return [*self._memory, self.words]
+        return [*self._memory, *self.deck, self.words]

@@ -528,7 +528,7 @@ def test_engines_fits_the_width(monkeypatch, capsys, columns):
         assert "latency" in joined
         for parameter in parameters_of(engine):
             default = parameter.default if isinstance(parameter.default, str) else f"{parameter.default:g}"
-            assert f"{parameter.id} = {default} " in joined
+            assert f"{parameter.id} = {default or repr('')} " in joined
             assert f"{parameter.range}" in joined
             assert parameter.unit in joined
             assert " ".join(parameter.doc.split()) in joined

@@ -59,6 +59,22 @@ class Nest(Composite):
     mapped = (Mapped("trim", "pair", "trim", default=0.25), Mapped("mode", "amp", "mode"))
 
 
+class Rack(Composite):
+    """As many nodes as its own parameter says, then one that is declared."""
+
+    id = "rack"
+    parameters = (Parameter("count", 1, 0, 5, scale="integer", automatable=False),)
+    nodes: ClassVar = {"last": Amp}
+    mapped = (Mapped("level", "last", "level"),)
+
+    def build(self, nodes):
+        more = [Node(f"amp{number}", Amp) for number in range(int(self.values["count"]))]
+        if len(more) == 5:
+            raise UserError("no room")
+        names = ["in", *(node.name for node in [*more, *nodes]), "out"]
+        return Graph([*more, *nodes], [f"{a} -> {b}" for a, b in itertools.pairwise(names)])
+
+
 def amps(*names):
     return [Node(name, Amp) for name in names]
 
@@ -201,6 +217,25 @@ def test_a_composite_refuses_what_it_does_not_have():
         Nest(trm=1.0)
     with pytest.raises(UserError, match=r"nest: trim=5 is out of range \(0 to 4\)"):
         Nest(trim=5.0)
+
+
+def test_a_composite_is_built_from_its_values():
+    assert [(p.id, p.default, p.automatable) for p in parameters_of(Rack)] == [
+        ("count", 1, False),
+        ("level", 1.0, True),
+    ]
+    made = Rack(count=2, level=0.5)
+    assert made.graph.order() == ["amp0", "amp1", "last"]
+    assert made.graph.nodes["last"].values == {"level": 0.5}
+    assert Rack(count=0).graph.order() == ["last"]
+    with pytest.raises(UserError, match=r"^rack: count=6 is out of range"):
+        Rack(count=6)
+
+
+@pytest.mark.parametrize("name", ["rack", "dj"])
+def test_what_a_composite_cannot_build_is_said_with_its_name(name):
+    with pytest.raises(UserError, match=rf"^{name}: no room$"):
+        Node(name, Rack, {"count": 5})
 
 
 # ------------------------------------------------------------------------------------------- random graphs

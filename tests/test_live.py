@@ -25,6 +25,7 @@ from rtaudio import host as host_module
 from rtaudio import registry
 from rtaudio.chain import dump_rack, load_chain
 from rtaudio.cli import main
+from rtaudio.deck import Deck
 from rtaudio.errors import FileError, UserError
 from rtaudio.files import AudioReader, AudioWriter
 from rtaudio.graph import Graph, Node
@@ -209,19 +210,19 @@ def test_files_that_do_not_fit_the_plan_are_refused(tmp_path):
 
 def test_samples_that_were_not_there_in_time_are_told_and_the_exit_status(tmp_path, monkeypatch, capsys):
     """A file that is read only after ten blocks were played."""
-    read_file, start_device, go = Host._read, NullDevice.start, threading.Event()
+    keep_full, start_device, go = Deck.run, NullDevice.start, threading.Event()
 
-    def read_late(self, file, ready):
-        ready.set()
+    def read_late(self, stop):
         assert go.wait(DEADLINE)
-        read_file(self, file, ready)
+        keep_full(self, stop)
 
     def start_and_go(self, stream, end):
         start_device(self, stream, end)
         wait_for(lambda: stream.plan.position >= 1280)
         go.set()
 
-    monkeypatch.setattr(Host, "_read", read_late)
+    monkeypatch.setattr(Deck, "fill", lambda self: None)
+    monkeypatch.setattr(Deck, "run", read_late)
     monkeypatch.setattr(NullDevice, "start", start_and_go)
     source = write(tmp_path / "in.wav", sound(4800))
     arguments = ["--file", str(source), "--seconds", "0.5", "--json", str(tmp_path / "j")]
@@ -574,6 +575,7 @@ FULL_DISK = """
 import resource, sys
 from rtaudio import counters
 from rtaudio.cli import main
+from rtaudio.deck import Deck
 
 arguments = ["live", "--freewheel", "--file", sys.argv[1], "--json", sys.argv[3], "--record"]
 assert main([*arguments, sys.argv[2] + "/first.wav"]) == 0  # compiles what is not yet
@@ -897,7 +899,7 @@ def test_a_signal_that_is_ignored_stays_so(tmp_path, start_live):
 def test_the_status_line_on_a_terminal(start_live, columns):
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    process, _ = start_live(stderr=theirs)
+    process, _ = start_live(stdin=subprocess.DEVNULL, stderr=theirs)
     os.close(theirs)
     process.send_signal(signal.SIGINT)
     shown = b""
