@@ -1,10 +1,11 @@
-"""Sliding medians over time and over frequency, vectorised across bins."""
+"""Medians over time, over frequency and over any set of neighbours, vectorised across bins."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rtaudio.native import compiled
 
@@ -190,7 +191,57 @@ def median_over_frequency(values: Any, out: Any, size: int, padded: Any, rows: A
         _median_by_insertion(padded, out, rows[0], size, bins)
 
 
+def median_network(size: int) -> NDArray[np.int64]:
+    """Compare-exchanges (pairs, 2) that bring the middle of ``size`` values to its place, for `sort_partly`.
+
+    Batcher's odd-even merge sort (1968), without what the middle, or both middles, do not need.
+    """
+    pairs: list[tuple[int, int]] = []
+    step, rounded = 1, 1 << (size - 1).bit_length()
+    while step < rounded:
+        merge = step
+        while merge >= 1:
+            for begin in range(merge % step, rounded - merge, 2 * merge):
+                pairs += [
+                    (i, i + merge)
+                    for i in range(begin, begin + merge)
+                    if i // (2 * step) == (i + merge) // (2 * step)
+                ]
+            merge //= 2
+        step *= 2
+    needed, kept = {(size - 1) // 2, size // 2}, []
+    for low, high in reversed([pair for pair in pairs if pair[1] < size]):
+        if low in needed or high in needed:
+            needed |= {low, high}
+            kept.append((low, high))
+    return np.array(kept[::-1], np.int64).reshape(-1, 2)
+
+
+@compiled
+def sort_partly(rows: Any, network: Any, bins: int) -> None:
+    """Compare and exchange rows (at least (size, bins) float32) in the order of a `median_network`."""
+    for pair in range(network.shape[0]):
+        low, high = rows[network[pair, 0]], rows[network[pair, 1]]
+        for f in range(bins):
+            x, y = low[f], high[f]
+            low[f] = x if x < y else y
+            high[f] = x if x > y else y
+
+
+@compiled
+def shift(values: Any, bins: int, offset: int, out: Any) -> None:
+    """``out[f] = values[f + offset]`` for (bins,) float32, the ends mirrored; ``abs(offset) < bins``."""
+    begin, end = max(0, -offset), min(bins, bins - offset)
+    inner, source = out[begin:end], values[begin + offset : end + offset]
+    for i in range(end - begin):
+        inner[i] = source[i]
+    for f in range(begin):
+        out[f] = values[-1 - f - offset]
+    for f in range(end, bins):
+        out[f] = values[2 * bins - 1 - f - offset]
+
+
 def scratch(bins: int, size: int) -> tuple[np.ndarray[Any, np.dtype[np.float32]], ...]:
-    """``padded`` and ``rows`` for `median_over_frequency`."""
+    """``padded`` and ``rows`` for `median_over_frequency` and `sort_partly` of up to ``size`` values."""
     padded = np.zeros(bins + max(size, NETWORK_SIZE), np.float32)
-    return padded, np.zeros((NETWORK_ROWS, bins + 32), np.float32)
+    return padded, np.zeros((max(size, NETWORK_ROWS), bins + 32), np.float32)

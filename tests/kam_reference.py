@@ -1,9 +1,9 @@
-"""Harmonic/percussive separation as the paper writes it: offline, float64, nothing but numpy.
+"""Kernel additive modelling as the paper writes it: offline, float64, nothing but numpy.
 
 D. FitzGerald, A. Liutkus, Z. Rafii, B. Pardo, L. Daudet, "Harmonic/percussive separation using kernel
-additive modelling", ISSC 2014. Equation numbers and the steps of Algorithm 1 are the paper's; N = 1 and
-R_j(f) = I. Tensors are N_f x N_t x I, as there. What streaming adds is said where it is added: frames before
-the first are silent, and the time median looks ahead as far as it is told to.
+additive modelling", ISSC 2014. Equation numbers and the steps of Algorithm 1 are the paper's. Tensors are
+N_f x N_t x I, as there. What streaming adds is said where it is added: frames before the first are silent,
+the medians look ahead as far as they are told to, and the spatial covariances are means so far.
 """
 
 import numpy as np
@@ -11,6 +11,9 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 SILENT = 1e-37
 """Spectrograms whose sum is below are nobody's."""
+DIFFUSE, FLOOR = 0.05, 1e-6
+"""Regularisation: share of the identity in what is inverted; energy of it that every bin has, relative to the
+loudest bin of the frame."""
 
 
 def hann(n, shift=0.0):
@@ -53,81 +56,173 @@ def istft(X, back, hop):
     return out[:, n_fft - hop :]
 
 
-def median_over_time(z, size, lookahead):
-    """Equation 10 over I_H, equation 12: {(f, t + p) | p = -k ... k}, size = 2k + 1, for z (N_f, N_t).
+# ------------------------------------------------------------------------------------------ proximity kernels
+
+
+def frequencies(size):
+    """I_P, equation 11: {(f + p, t) | p = -l ... l}, size = 2l + 1, as offsets (bins, frames)."""
+    return [(p, 0) for p in range(-(size // 2), size // 2 + 1)]
+
+
+def times(size, lookahead):
+    """I_H, equation 12: {(f, t + p) | p = -k ... k}, size = 2k + 1, as offsets (bins, frames).
 
     With a look-ahead of less than k frames the kernel is p = lookahead - 2k ... lookahead.
     """
-    padded = np.pad(z, ((0, 0), (size - 1 - lookahead, lookahead)))
-    return np.median(sliding_window_view(padded, size, axis=1), axis=-1)
+    last = min(size // 2, lookahead)
+    return [(0, p) for p in range(last - size + 1, last + 1)]
 
 
-def median_over_frequency(z, size):
-    """Equation 10 over I_P, equation 11: {(f + p, t) | p = -l ... l}, size = 2l + 1, for z (N_f, N_t).
+def median(z, offsets):
+    """Equation 10: the median of z (N_f, N_t) over a proximity kernel. The spectrum is mirrored at its ends,
+    frames before the first and after the last are silent."""
+    high, early = max(abs(df) for df, _ in offsets), max(abs(dt) for _, dt in offsets)
+    padded = np.pad(np.pad(z, ((high, high), (0, 0)), mode="symmetric"), ((0, 0), (early, early)))
+    f, t = z.shape
+    neighbours = [padded[high + df : high + df + f, early + dt : early + dt + t] for df, dt in offsets]
+    return np.median(neighbours, axis=0)
 
-    The spectrum is mirrored at its ends.
+
+def spectrogram(z, kernel):
+    """Step 4d for a kernel, a set of offsets; or, for (kernels, weight), which is not the paper's, the
+    geometric mean of the medians over several, nowhere more than z itself, times the weight."""
+    if isinstance(kernel, list):
+        return median(z, kernel)
+    kernels, weight = kernel
+    mean = np.prod([median(z, each) ** (1 / len(kernels)) for each in kernels], axis=0)
+    return weight * np.minimum(mean, z)
+
+
+# ------------------------------------------------------------------------------------------ equation 7
+
+
+def share(s, j, power=2.0, margin=1.0, hard=False, silent=1.0):
+    """s_j and the other sources' spectrograms (J, N_f, N_t) as equation 7 weighs them for source j.
+
+    With power 2 and margin 1 that is s itself. As in `librosa.util.softmask`, power and margin are those of
+    magnitudes (s are energies) and the margin multiplies the others. Hard is the limit of large powers. Where
+    all are silent source j has the weight ``silent`` and the others 1.
     """
-    padded = np.pad(z, ((size // 2, size // 2), (0, 0)), mode="symmetric")
-    return np.median(sliding_window_view(padded, size, axis=0), axis=-1)
-
-
-def wiener(own, other, power, margin, split):
-    """Equation 7 with R_j = I, s_j / sum of s_j', as `librosa.util.softmask` generalises it.
-
-    On magnitudes, as there: the spectrograms are energies, so the power is halved and the margin squared.
-    Where both are silent the mask is ``split``.
-    """
-    weighted = other * margin**2
-    silent = own + weighted < SILENT
-    a, b = own ** (power / 2), weighted ** (power / 2)
-    return np.where(silent, split, a / np.where(silent, 1.0, a + b))
-
-
-def masks(z, harmonic_kernel, percussive_kernel, lookahead, power=2.0, margins=(1.0, 1.0), hard=False):
-    """Masks of the harmonic and the percussive source from the spectrogram z (N_f, N_t)."""
-    # Step 4d
-    s_h = median_over_time(z, harmonic_kernel, lookahead)
-    s_p = median_over_frequency(z, percussive_kernel)
-    shared = max(margins) == 1
+    largest = s.max(axis=0)
     if hard:
-        # The limit of large powers. Without margins all is shared out, and what is equal is percussive: both
-        # medians can be the same bin.
-        harmonic = s_h > s_p * margins[0] ** 2
-        percussive = ~harmonic if shared else s_p > s_h * margins[1] ** 2
-        return harmonic.astype(float), percussive.astype(float)
-    split = 0.5 if shared else 0.0
-    return wiener(s_h, s_p, power, margins[0], split), wiener(s_p, s_h, power, margins[1], split)
+        wins = s[j] > margin**2 * np.delete(s, j, axis=0).max(axis=0)
+        weights = np.where(np.arange(len(s))[:, None, None] == j, wins, ~wins).astype(float)
+    else:
+        weights = (s / np.where(largest > SILENT, largest, 1.0)) ** (power / 2)
+        weights *= np.where(np.arange(len(s)) == j, 1.0, margin**power)[:, None, None]
+    own = np.where(np.arange(len(s)) == j, silent, 1.0)[:, None, None]
+    return np.where(largest > SILENT, weights, own)
 
 
-def kam(X, **how):
-    """Algorithm 1 with N = 1 for the STFT X (N_f, N_t, I) of the mixture: STFTs of the sources.
+def filtered(X, weights, R, j):
+    """Equation 7: s_j R_j [sum of s_j' R_j']^-1 x for X (N_f, N_t, I), R (J, N_f, N_t, I, I)."""
+    if R is None:
+        return (weights[j] / weights.sum(axis=0))[:, :, None] * X
+    eye = np.eye(X.shape[2])
+    R = (1 - DIFFUSE) * R + DIFFUSE * eye
+    model = weights[..., None, None] * R
+    mixture = model.sum(axis=0)
+    trace = np.trace(mixture, axis1=2, axis2=3).real[..., None, None]
+    nothing = trace <= SILENT
+    inverse = np.linalg.inv(np.where(nothing, eye, mixture))
+    return np.where(nothing[..., 0], 0.0, (model[j] @ inverse @ X[..., None])[..., 0])
 
-    ``how`` as for `masks`.
+
+# ------------------------------------------------------------------------------------------ Algorithm 1
+
+
+def spatial_covariance(s, model, keep):
+    """Steps 4a and 4b: C = s s* and R, (N_f, N_t, I, I), the mean of I C / tr(C), in which a frame has the
+    weight 1 (model "uniform", as printed) or of its energy ("weighted").
+
+    ``keep`` None is the paper's mean over all frames, the same R for all t. A number up to 1 makes it the
+    mean of the frames up to t that are not silent, in which every frame multiplies the weights of those
+    before it with ``keep``. The uniform mean begins with the identity as its first frame. A little of the
+    identity is in every C.
     """
-    channels, sources = X.shape[2], 2
-    # Step 2, R_j(f) = I: every source's spectrogram is x* x / (I J); step 3, equation 7, gives all the same.
-    s = X / sources
-    # Step 4a: C = s s*. 4b is left out, R_j stays I. 4c: z = tr(R^-1 C) / I.
-    z = np.sum(np.abs(s) ** 2, axis=2) / channels
-    # Steps 4d and 6, equation 7.
-    return [mask[:, :, None] * X for mask in masks(z, **how)]
+    N_f, N_t, channels = s.shape
+    eye = np.eye(channels)
+    C = s[..., :, None] * s[..., None, :].conj()
+    trace = np.trace(C, axis1=2, axis2=3).real
+    loudest = trace.max(axis=0)
+    floor = FLOOR * np.where(loudest > SILENT, loudest, 1.0)
+    each = channels * (C + (floor / channels)[:, None, None] * eye) / (trace + floor)[..., None, None]
+    weights = trace + floor if model == "weighted" else np.ones_like(trace)
+    R = np.zeros((N_f, N_t, channels, channels), complex)
+    seen, mean = np.full(N_f, 0.0 if model == "weighted" else 1.0), np.broadcast_to(eye, R[:, 0].shape)
+    for t in range(N_t):
+        if loudest[t] > SILENT:
+            seen = seen * (keep or 1.0) + weights[:, t]
+            mean = mean + (weights[:, t] / seen)[:, None, None] * (each[:, t] - mean)
+        R[:, t] = mean
+    if keep is None:
+        R[:] = mean[:, None]
+    return C, R
 
 
-def separate(x, n_fft, hop, synthesis, linked=True, **how):
-    """Harmonic, percussive and residual part (I, samples) of the mixture x, equation 4.
+def observe(s, spatial, keep):
+    """Steps 4a to 4c: z = tr(R^-1 C) / I for the estimate s (N_f, N_t, I) of a source; and R."""
+    if spatial == "none":
+        return np.sum(np.abs(s) ** 2, axis=2) / s.shape[2], None
+    C, R = spatial_covariance(s, spatial, keep)
+    regular = (1 - DIFFUSE) * R + DIFFUSE * np.eye(s.shape[2])
+    return np.trace(np.linalg.inv(regular) @ C, axis1=2, axis2=3).real / s.shape[2], R
 
-    ``how`` as for `masks`.
+
+def kam(X, kernels, iterations, spatial="none", keep=None, lookahead=0):
+    """Algorithm 1 for the STFT X (N_f, N_t, I) of the mixture and proximity kernels I_j, sets of offsets.
+
+    Yields per iteration the sources' spectrograms s (J, N_f, N_t) and spatial covariances R
+    (J, N_f, N_t, I, I), or None for R_j = I. In a stream equation 7 knows R as of ``lookahead`` frames later.
     """
+    J = len(kernels)
+    # Step 2: s_j = x* x / (I J), R_j = I; so step 3, equation 7, gives every source the same.
+    estimates = [X / J] * J
+    for _ in range(iterations):
+        z, R = zip(*(observe(estimate, spatial, keep) for estimate in estimates), strict=True)
+        s = np.array([spectrogram(z_j, kernel) for z_j, kernel in zip(z, kernels, strict=True)])  # step 4d
+        R = np.array([later(R_j, lookahead) for R_j in R]) if spatial != "none" else None
+        yield s, R
+        estimates = [filtered(X, share(s, j), R, j) for j in range(J)]  # step 3
+
+
+def later(R, lookahead):
+    """R as of ``lookahead`` frames later; what comes after the last frame is silent and changes nothing."""
+    return np.concatenate([R[:, lookahead:], np.repeat(R[:, -1:], lookahead, axis=1)], axis=1)
+
+
+def separate(x, n_fft, hop, synthesis, iterations, linked=True, **how):
+    """Sources (J, I, samples) of the mixture x (I, samples), equation 4, and the residual.
+
+    ``iterations`` says after how many each source is heard; ``how`` as for `filtered_sources`. Not linked,
+    every channel is a mixture of its own, I = 1.
+    """
+    if not linked:
+        each = [separate(channel[None], n_fft, hop, synthesis, iterations, **how) for channel in x]
+        return np.concatenate(each, axis=1)
     samples = x.shape[1]
-    frames = -(-(samples + n_fft) // hop) + how["lookahead"]
+    frames = -(-(samples + n_fft) // hop) + how["lookahead"] * max(iterations)
     padded = np.pad(x.astype(np.float64), ((0, 0), (0, frames * hop - samples)))
     analysis, back = windows(n_fft, hop, synthesis)
     X = stft(padded, analysis, hop)
-    if linked:
-        sources = kam(X, **how)
-    else:
-        # Every channel a mixture of its own, I = 1.
-        each = [kam(X[:, :, c : c + 1], **how) for c in range(X.shape[2])]
-        sources = [np.concatenate(channels, axis=2) for channels in zip(*each, strict=True)]
-    harmonic, percussive = (istft(source, back, hop)[:, :samples] for source in sources)
-    return harmonic, percussive, x - harmonic - percussive
+    sources = [istft(s, back, hop)[:, :samples] for s in filtered_sources(X, iterations, **how)]
+    if max(how["margins"]) == 1 and len(set(iterations)) == 1:
+        # All is shared out: what rounding leaves goes to the last.
+        sources[-1] = x - sum(sources[:-1])
+    return np.array([*sources, x - sum(sources)])
+
+
+def filtered_sources(X, iterations, kernels, margins, lookahead, spatial, keep, power=2.0, hard=False):
+    """STFTs of the sources, each filtered with the spectrograms of its own iteration.
+
+    Margins above 1, or iterations that differ, leave something to the residual, silent bins too.
+    """
+    shared = max(margins) == 1 and len(set(iterations)) == 1
+    found = [None] * len(kernels)
+    passes = kam(X, kernels, max(iterations), spatial if X.shape[2] > 1 else "none", keep, lookahead)
+    for n, (s, R) in enumerate(passes, start=1):
+        for j in range(len(kernels)):
+            if iterations[j] == n:
+                weights = share(s, j, power, margins[j], hard, 1.0 if shared else 0.0)
+                found[j] = filtered(X, weights, R, j)
+    return found

@@ -6,14 +6,17 @@ from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 
+import fusion_reference
 import kam_reference
 import librosa
 import numpy as np
 import pytest
 import soundfile
+from scipy.signal import resample_poly
 
-from engines import hpss
-from engines.hpss import PRESETS, Hpss, make_mask
+from engines import backfitting, fusion
+from engines.backfitting import make_mask
+from engines.hpss import PRESETS, Hpss
 from engines.medians import median_over_frequency, scratch, slide_sorted_columns
 from rtaudio.errors import UserError
 
@@ -62,21 +65,32 @@ def run(made, x):
 
 def how(made):
     """What the reference has to be told."""
-    values = made.values
+    values, ahead = made.values, made.lookahead
+    assert values["estimate"] != "learned"
+    along, across = kam_reference.times(made.sizes[0], ahead), kam_reference.frequencies(made.sizes[1])
+    if values["estimate"] == "scales":
+        along, across = ([kam_reference.times(size, ahead) for size in (5, 9, 17, 33)], 1.0), ([across], 0.7)
     return {
-        "harmonic_kernel": made.sizes[0],
-        "percussive_kernel": made.sizes[1],
+        "kernels": [along, across],
+        "iterations": [int(values[f"{name}_iterations"]) for name in ("harmonic", "percussive")],
         "lookahead": made.lookahead,
         "power": values["power"],
-        "margins": (values["harmonic_margin"], values["percussive_margin"]),
+        "margins": [values["harmonic_margin"], values["percussive_margin"]],
         "hard": values["mask"] == "hard",
+        "spatial": values["spatial"],
+        "keep": 1 - made.hop / (2.3 * RATE),
     }
+
+
+MEDIANS = {"estimate": "medians"}
 
 
 def reference(x, **values):
     made = Hpss(**values)
     linked = made.values["channels"] == "linked"
-    return np.array(kam_reference.separate(x, made.n_fft, made.hop, made.synthesis, linked, **how(made)))
+    return np.array(
+        kam_reference.separate(x, made.n_fft, made.hop, made.synthesis, linked=linked, **how(made))
+    )
 
 
 # ------------------------------------------------------------------------------------------ masks and librosa
@@ -142,12 +156,19 @@ def test_compiled_medians_and_masks_equal_librosa(values):
 def test_the_reference_equals_librosa(values):
     magnitudes = np.abs(spectrum().astype(np.complex128))
     told = how(Hpss(preset="quality", **values))
-    harmonic, percussive = kam_reference.masks(magnitudes**2, **told)
+    silent = 1.0 if max(told["margins"]) == 1 else 0.0
+    ((s, _),) = kam_reference.kam(magnitudes[:, :, None], told["kernels"], 1)
+    weights = [
+        kam_reference.share(s, j, told["power"], told["margins"][j], told["hard"], silent) for j in range(2)
+    ]
+    harmonic, percussive = (weights[j][j] / weights[j].sum(axis=0) for j in range(2))
     want = librosa_masks(magnitudes, values)
     assert np.max(np.abs(harmonic - want[0])[:, INNER]) <= 1e-5
     if told["hard"] and max(told["margins"]) == 1:
-        # librosa loses a bin whose two medians are equal, here it is percussive: the parts sum to the input.
-        want = want[0], np.where(want[0] == 0, 1, want[1])
+        # Of a bin whose two medians are equal neither has a share; it is percussive in the end, as the parts
+        # sum to the input.
+        assert np.array_equal(percussive == 1, s[1] > s[0])
+        return
     assert np.max(np.abs(percussive - want[1])[:, INNER]) <= 1e-5
 
 
@@ -161,8 +182,8 @@ def test_the_masks_of_the_running_engine_equal_librosa(values):
     out, energies, masks = np.empty((3, made.hop), np.float32), [], []
     for frame, begin in enumerate(range(0, x.shape[1] - made.hop, made.hop)):
         made.process(x[:, begin : begin + made.hop].copy(), out)
-        energies.append(made._state[hpss.ENERGY][frame % 17].copy())
-        masks.append(made._state[hpss.MASK].copy())
+        energies.append(made._state[backfitting.ENERGY][frame % 9].copy())
+        masks.append(made._state[backfitting.FILTERS][-1].copy())
     magnitudes, seen = np.sqrt(energies).T, np.array(masks[made.lookahead :]).T
     harmonic, percussive = librosa_masks(magnitudes, values)
     residual = max(how(made)["margins"]) > 1
@@ -197,6 +218,8 @@ ODD = {
     "power 0.5": {"power": 0.5},
     "power 8": {"preset": "balanced", "power": 8.0},
     "hard live": {"mask": "hard"},
+    "scales": {"estimate": "scales"},
+    "scales, quality": {"estimate": "scales", "preset": "quality", "power": 1.5, "harmonic_iterations": 2},
 }
 
 
@@ -205,7 +228,7 @@ ODD = {
 @pytest.mark.parametrize("preset", PRESETS)
 def test_presets_equal_the_reference(preset, link, channels):
     x = music(channels)
-    values = {"preset": preset, "channels": link}
+    values = {"preset": preset, "channels": link} | MEDIANS
     assert np.max(np.abs(streamed(x, **values) - reference(x, **values))) <= Hpss.tolerance
 
 
@@ -213,10 +236,51 @@ def test_presets_equal_the_reference(preset, link, channels):
 @pytest.mark.parametrize("values", ODD.values(), ids=ODD)
 def test_other_settings_equal_the_reference(values, link):
     x = music()
-    values = values | {"channels": link}
+    values = MEDIANS | values | {"channels": link}
     # A hard mask takes the one or the other side where the medians are equal but for rounding.
-    limit = 1e-5 if values.get("mask") == "hard" else Hpss.tolerance
+    limit = 1e-4 if values.get("mask") == "hard" else Hpss.tolerance
     assert np.max(np.abs(streamed(x, **values) - reference(x, **values))) <= limit
+
+
+def learned_reference(x, linked, margins, iterations):
+    """The learned mask and what it lacks to 1 as the spectrograms of the first iteration."""
+    model, tables, row = fusion.load(), {}, 0
+    for name, rows in fusion.SHAPES.items():
+        tables[name] = model.weights[row : row + rows].astype(np.float64)
+        row += rows
+    analysis, back = kam_reference.windows(4096, 256, 512)
+    samples = x.shape[1]
+    padded = np.pad(x.astype(np.float64), ((0, 0), (0, -samples % 256 + 5120)))
+    X = kam_reference.stft(padded, analysis, 256)
+    parts = []
+    for channels in [slice(None)] if linked else [slice(c, c + 1) for c in range(len(x))]:
+        mixture = X[:, :, channels]
+        masks = fusion_reference.masks(mixture.transpose(2, 1, 0), tables, model.position.astype(float))
+        harmonic = np.concatenate([masks[1:], masks[-1:]]).T
+        s = np.array([harmonic, 1 - harmonic])
+        if iterations == 2:
+            kernels = [kam_reference.times(17, 1), kam_reference.frequencies(17)]
+            estimates = [
+                kam_reference.filtered(mixture, kam_reference.share(s, j), None, j) for j in range(2)
+            ]
+            z = [kam_reference.observe(estimate, "none", None)[0] for estimate in estimates]
+            s = np.array([kam_reference.median(*pair) for pair in zip(z, kernels, strict=True)])
+        silent = 1.0 if max(margins) == 1 else 0.0
+        weights = [kam_reference.share(s, j, 2.0, margins[j], False, silent) for j in range(2)]
+        filtered = [kam_reference.filtered(mixture, weights[j], None, j) for j in range(2)]
+        parts.append([kam_reference.istft(each, back, 256)[:, :samples] for each in filtered])
+    return np.concatenate(parts, axis=1)
+
+
+@pytest.mark.parametrize("link", ["linked", "independent"])
+@pytest.mark.parametrize(("margins", "iterations"), [((1.0, 1.0), 1), ((2.0, 1.5), 1), ((1.0, 1.0), 2)])
+def test_the_learned_preset_equals_the_reference(margins, iterations, link):
+    x = music()
+    names = ("harmonic_margin", "percussive_margin", "harmonic_iterations", "percussive_iterations")
+    values = dict(zip(names, (*margins, iterations, iterations), strict=True)) | {"channels": link}
+    want = learned_reference(x, link == "linked", margins, iterations)
+    got = streamed(x, preset="live", **values)
+    assert np.max(np.abs(got[:2] - want)) <= Hpss.tolerance
 
 
 def test_one_channel_is_the_same_linked_and_independent():
@@ -232,6 +296,62 @@ def test_linked_channels_keep_their_places():
     assert np.max(np.abs(percussive[1] - percussive[0] / 2)) <= 1e-6
 
 
+PASSES = {"two": (2, 2), "harmonic sooner": (1, 3), "percussive sooner": (3, 2)}
+
+
+@pytest.mark.parametrize("spatial", ["none", "uniform", "weighted"])
+@pytest.mark.parametrize("iterations", PASSES.values(), ids=PASSES)
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"preset": "live"} | MEDIANS,
+        {"preset": "balanced", "harmonic_margin": 2.0},
+        {"preset": "quality"},
+        {"preset": "quality", "power": 1.0},
+        {"n_fft": "1024", "hop": "128", "mask": "hard", "percussive_margin": 1.5, "lookahead": 1},
+    ],
+    ids=str,
+)
+def test_iterations_equal_the_reference(values, iterations, spatial):
+    x = music()
+    names = ("harmonic_iterations", "percussive_iterations")
+    values = values | dict(zip(names, iterations, strict=True)) | {"spatial": spatial}
+    limit = 1e-4 if values.get("mask") == "hard" else Hpss.tolerance
+    assert np.max(np.abs(streamed(x, **values) - reference(x, **values))) <= limit
+
+
+@pytest.mark.parametrize("channels", [1, 3, 6])
+@pytest.mark.parametrize("iterations", [1, 2])
+def test_the_spatial_model_of_any_channels_equals_the_reference(channels, iterations):
+    x = music(channels)
+    values = {"n_fft": "1024", "hop": "256", "synthesis": "1024", "lookahead": 2, "spatial": "weighted"}
+    values |= {"harmonic_iterations": iterations, "percussive_iterations": iterations}
+    assert np.max(np.abs(streamed(x, **values) - reference(x, **values))) <= Hpss.tolerance
+
+
+def test_the_spatial_model_tells_sources_by_place():
+    """A harmonic tone and hits of noise, one on each side. Weighted, the covariances learn the sides. As step
+    4b is printed they cannot: C / tr C is the mixture's whatever the mask, so all sources have the same R."""
+    rng, t = np.random.default_rng(1), np.arange(4 * RATE) / RATE
+    tone = sum(np.sin(2 * np.pi * f * t + rng.uniform(0, 6)) for f in range(86, 16_000, 86))
+    hits = rng.standard_normal(len(t)) * np.exp(-(t % 0.25) / 0.03)
+    tone, hits = (0.05 * each / np.sqrt(np.mean(each**2)) for each in (tone, hits))
+    truth = np.array([[tone, 0.1 * tone], [0.1 * hits, hits]])
+    scores = {}
+    for spatial in ("none", "uniform", "weighted"):
+        values = {
+            "preset": "quality",
+            "harmonic_iterations": 2,
+            "percussive_iterations": 2,
+            "spatial": spatial,
+        }
+        parts = streamed(truth.sum(axis=0).astype(np.float32), **values)
+        scores[spatial] = np.array([sdr(parts[j], truth[j]) for j in range(2)])
+    # Measured: 10.3, 10.4 and 12.6 dB.
+    assert np.all(scores["weighted"] >= scores["none"] + 2)
+    assert np.all(abs(scores["uniform"] - scores["none"]) <= 0.3)
+
+
 # ------------------------------------------------------------------------------------------ what always holds
 
 
@@ -240,24 +360,55 @@ def test_the_parts_sum_to_the_input(values):
     x = music()
     parts = streamed(x, **values)
     assert np.max(np.abs(parts.astype(np.float64).sum(axis=0) - x)) <= 1e-6
-    if not {"harmonic_margin", "percussive_margin"} & set(values):
+    if not {"harmonic_margin", "percussive_margin", "harmonic_iterations"} & set(values):
         assert not parts[2].any()
 
 
 @pytest.mark.parametrize("values", [{"preset": name} for name in PRESETS], ids=str)
 def test_quiet_sound_is_separated_like_loud_sound(values):
-    x, quiet = music(), np.float32(2.0**-40)
+    x, quiet = music(), np.float32(2.0**-30)
     loud, soft = streamed(x, **values), streamed(x * quiet, **values)
     assert np.max(np.abs(soft / quiet - loud)) <= 1e-6
 
 
 @pytest.mark.parametrize(
-    ("preset", "latency"), [("live", 256), ("balanced", 2048 - 1024 + 4 * 1024), ("quality", 3072 + 8 * 1024)]
+    ("preset", "latency"),
+    [("live", 256 + 256), ("balanced", 2048 - 1024 + 4 * 1024), ("quality", 3072 + 8 * 1024)],
 )
 def test_latency(preset, latency):
     made = Hpss(preset=preset)
     made.prepare(RATE, made.hop)
     assert made.latency == latency
+
+
+LENGTHS_AT = {8_000: 1024, 16_000: 2048, 32_000: 4096, 48_000: 4096, 96_000: 8192, 192_000: 16384}
+
+
+@pytest.mark.parametrize(("rate", "n_fft"), LENGTHS_AT.items())
+def test_windows_last_about_as_long_at_any_rate(rate, n_fft):
+    made = Hpss(preset="quality")
+    made.fit(rate)
+    assert (made.n_fft, made.hop, made.synthesis) == (n_fft, n_fft // 4, n_fft)
+
+
+@pytest.mark.parametrize(("preset", "alike"), [("live", 25), ("balanced", 29), ("quality", 29)])
+@pytest.mark.parametrize("times", [(2, 1), (1, 2)], ids=["twice", "half"])
+def test_the_separation_is_the_same_at_any_rate(preset, alike, times):
+    """The clip at twice or half the rate is separated like the clip, where both have the frequencies."""
+    x = resample_poly(music(2, 2.0), 1, 2, axis=1).astype(np.float32)
+    x = resample_poly(x, 2, 1, axis=1).astype(np.float32)
+    up, down = times
+    other = resample_poly(x, up, down, axis=1).astype(np.float32)
+    parts = []
+    for sound, rate in ((x, RATE), (other, RATE * up // down)):
+        made = Hpss(preset=preset)
+        made.fit(rate)
+        made.prepare(rate, made.hop, True, 2)
+        parts.append(run(made, sound)[:, :, made.latency :])
+    back = resample_poly(parts[1], down, up, axis=2)
+    middle = slice(4096, -4096)
+    for j in range(2):
+        assert sdr(back[j, :, middle], parts[0][j, :, middle].astype(float)) >= alike
 
 
 def test_a_value_of_ones_own_overrides_the_preset():
@@ -367,7 +518,7 @@ def test_what_is_sudden_is_percussive(preset):
     """An impulse is in fewer than half of the frames of the time median: none of it is harmonic."""
     x = np.zeros((1, 40_000), np.float32)
     x[0, 20_000] = 1
-    values = {"preset": preset} if preset != "live" else {"preset": preset, "harmonic_kernel": 33}
+    values = {"preset": preset} | MEDIANS | ({"harmonic_kernel": 33} if preset == "live" else {})
     harmonic, percussive, _ = streamed(x, **values)
     assert not harmonic.any()
     assert np.array_equal(percussive, x)
