@@ -1,4 +1,4 @@
-"""What the harmonic/percussive separator costs, beside librosa and in every preset.
+"""What the harmonic/percussive separator costs, beside librosa and in every preset, and whether memory grows.
 
 ``python benchmarks/hpss.py [--seconds S] [--rounds N]`` prints tables in Markdown. All times are CPU time of
 one thread; the engine runs inside a plan, as it does live. Librosa and the engine take turns on the same
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import resource
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,18 +21,39 @@ from numpy.typing import NDArray
 from stalls import watch
 from threadpoolctl import threadpool_limits
 
-from engines.hpss import PRESETS, Hpss
+from engines.hpss import Hpss
 from rtaudio.executor import run_block
 from rtaudio.graph import Graph, Node
 from rtaudio.kernel import channel
 from rtaudio.native import compiled
 from rtaudio.plan import IN, Plan
+from rtaudio.processor import Value
 
 RATE = 44_100
 PARTS = ("harmonic", "percussive")
 OFFLINE, LIVE = 1024, 128
 """Samples per block: those of a render, and live."""
-GOAL_RATIO, GOAL_FRAME_US = 25, 100
+GOAL_RATIOS, GOAL_FRAME_US, GOAL_LIVE_PERCENT = (25, 12), 100, (2, 5)
+
+TWO: dict[str, Value] = {"harmonic_iterations": 2, "percussive_iterations": 2}
+SPATIAL: dict[str, Value] = {"spatial": "weighted"}
+ITERATIONS: dict[str, dict[str, Value]] = {
+    "one iteration": {},
+    "two iterations": TWO,
+    "two iterations, spatial model": TWO | SPATIAL,
+}
+LIVE_MEDIANS: dict[str, Value] = {"preset": "live", "estimate": "scales"}
+SETTINGS: dict[str, dict[str, Value]] = {
+    "live, medians alone": LIVE_MEDIANS,
+    "live, medians alone, independent channels": LIVE_MEDIANS | {"channels": "independent"},
+    "live, medians alone, spatial model": LIVE_MEDIANS | SPATIAL,
+    "live, one median each": {"preset": "live", "estimate": "medians"},
+    "live, learned fusion": {"preset": "live"},
+    "balanced": {"preset": "balanced"},
+    "quality": {"preset": "quality"},
+    "quality, two iterations": {"preset": "quality"} | TWO,
+    "quality, two iterations, spatial model": {"preset": "quality"} | TWO | SPATIAL,
+}
 
 Audio = NDArray[np.float32]
 
@@ -55,7 +77,7 @@ def play(words: Any, x: Any, first: Any, second: Any, parts: Any, block: int) ->
 class Engine:
     """The separator in a plan."""
 
-    def __init__(self, x: Audio, block: int, **values: str) -> None:
+    def __init__(self, x: Audio, block: int, **values: Value) -> None:
         edges = ["in -> hpss", *(f"hpss.{part} -> out.{part}" for part in PARTS)]
         self.plan = Plan(Graph([Node("hpss", Hpss, values)], edges), RATE, block, len(x))
         self.x, self.block = x, block
@@ -104,51 +126,71 @@ def spread(values: Sequence[float], form: str) -> str:
 
 
 def against_librosa(x: Audio, rounds: int) -> None:
-    """Take turns, print the ratio."""
-    engine = Engine(x, OFFLINE, preset="quality")
-    engine()
+    """Take turns, print the ratios."""
+    engines = {name: Engine(x, OFFLINE, preset="quality", **values) for name, values in ITERATIONS.items()}
+    for engine in engines.values():
+        engine()
     with_librosa(x[:, :RATE])
-    ours, theirs = [], []
+    times: dict[str, list[float]] = {name: [] for name in engines}
+    theirs = []
     with watch() as stalls:
         for _ in range(rounds):
-            ours.append(cpu_seconds(engine))
+            for name, engine in engines.items():
+                times[name].append(cpu_seconds(engine))
             theirs.append(cpu_seconds(lambda: with_librosa(x)))
-    ratios = [b / a for a, b in zip(ours, theirs, strict=True)]
-    seconds = x.shape[1] / RATE
+    seconds, frames = x.shape[1] / RATE, next(iter(engines.values())).frames
     print("Quality preset (4096/1024, kernels 17), stereo, both outputs,")
     print(f"{seconds:.1f} s of sound, {rounds} turns:\n")
-    print("| | us of CPU a frame | % of one core |\n| --- | --- | --- |")
-    for name, times in (("streaming engine", ours), (f"librosa {librosa.__version__}", theirs)):
-        frame = spread([1e6 * each / engine.frames for each in times], ".1f")
-        print(f"| {name} | {frame} | {spread([100 * each / seconds for each in times], '.2f')} |")
-    print(f"\nLibrosa takes {spread(ratios, '.1f')} times the CPU; goal: {GOAL_RATIO} times or more, and")
-    print(f"{GOAL_FRAME_US} us a frame or less. The machine meanwhile: {stalls}.\n")
+    print("| | us of CPU a frame | % of one core | librosa / this |")
+    print("| --- | --- | --- | --- |")
+    for name, each in (*times.items(), (f"librosa {librosa.__version__}, one iteration", theirs)):
+        frame, share = (spread([scale * t for t in each], form) for scale, form in _scales(frames, seconds))
+        ratio = "" if each is theirs else spread([b / a for a, b in zip(each, theirs, strict=True)], ".1f")
+        print(f"| {name} | {frame} | {share} | {ratio} |")
+    one, two = GOAL_RATIOS
+    print(
+        f"\nGoals: one iteration {one} times less than librosa or better, {GOAL_FRAME_US} us a frame or less;"
+    )
+    print(f"two {two} times less. The machine meanwhile: {stalls}.\n")
 
 
-def presets(x: Audio, rounds: int) -> None:
-    """Print every preset's cost in live blocks."""
-    engines = {
-        (preset, link): Engine(x, LIVE, preset=preset, channels=link)
-        for preset in PRESETS
-        for link in ("linked", "independent")
-    }
-    times: dict[tuple[str, str], list[float]] = {key: [] for key in engines}
+def _scales(frames: float, seconds: float) -> list[tuple[float, str]]:
+    """Factors and formats from CPU seconds to us a frame and % of a core."""
+    return [(1e6 / frames, ".1f"), (100 / seconds, ".2f")]
+
+
+def settings(x: Audio, rounds: int) -> None:
+    """Print what presets and their variants cost in live blocks, and whether memory grows."""
+    engines = {name: Engine(x, LIVE, **values) for name, values in SETTINGS.items()}
+    times: dict[str, list[float]] = {name: [] for name in engines}
     with watch() as stalls:
         for number in range(rounds + 1):
-            for key, engine in engines.items():
+            if number == 1:
+                before = peak_memory()
+            for name, engine in engines.items():
                 taken = cpu_seconds(engine)
                 if number:
-                    times[key].append(taken)
+                    times[name].append(taken)
+        grown = peak_memory() - before
     print(f"Live, stereo, blocks of {LIVE}; latency with re-blocking:\n")
-    print("| preset | channels | latency, ms | us a frame | us a block, mean | % of one core |")
+    print("| settings | latency, ms | us a frame | us a block, mean | % of one core | state, MiB |")
     print("| --- | --- | --- | --- | --- | --- |")
-    for (preset, link), engine in engines.items():
-        each = np.array(times[preset, link])
+    for name, engine in engines.items():
+        each = np.array(times[name])
         latency = 1e3 * engine.plan.latency / RATE
         frame, block = spread(1e6 * each / engine.frames, ".1f"), np.median(1e6 * each / engine.blocks)
         share = np.median(100 * each * RATE / x.shape[1])
-        print(f"| {preset} | {link} | {latency:.1f} | {frame} | {block:.1f} | {share:.2f} |")
-    print(f"\nThe machine meanwhile: {stalls}.")
+        state = sum(array.nbytes for array in engine.plan.arrays()) / 2**20
+        print(f"| {name} | {latency:.1f} | {frame} | {block:.1f} | {share:.2f} | {state:.1f} |")
+    alone, fused = GOAL_LIVE_PERCENT
+    heard = rounds * len(engines) * x.shape[1] / RATE
+    print(f"\nGoals: live {alone} % of a core or less with medians alone, {fused} % with fusion. Peak memory")
+    print(f"grew by {grown} KiB in {heard:.0f} s of sound; goal: 0. The machine meanwhile: {stalls}.")
+
+
+def peak_memory() -> int:
+    """Most memory that this process has had so far, in KiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def main() -> None:
@@ -160,7 +202,7 @@ def main() -> None:
     x = signal(options.seconds)
     with threadpool_limits(1):
         against_librosa(x, options.rounds)
-        presets(x, options.rounds)
+        settings(x, options.rounds)
 
 
 if __name__ == "__main__":
