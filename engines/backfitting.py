@@ -33,6 +33,7 @@ from engines.medians import (
 from rtaudio.errors import UserError
 from rtaudio.kernel import channel, kernel, position
 from rtaudio.native import (
+    call_kernel,
     compiled,
     f32_cube,
     f32_matrix,
@@ -89,7 +90,7 @@ HOPS = ("64", "128", "256", "512", "1024", "2048")
 ) = range(36)
 
 HOP, LOOKAHEAD, LATENCY, ITERATIONS, GROUPS, HARD, SHARED, SPATIAL, ESTIMATE, PORTS, SHAPE_WORDS = range(11)
-"""Words of SHAPE. SHARED: nothing is left to the residual."""
+"""Words of SHAPE. SHARED: nothing is left to the residual; ESTIMATE: address of `learned_kernel`, or 0."""
 FIRST, COUNT, BOUNDED, DEPTH, OBSERVED_AT, AFTER, FILTERS_AT, WAITING, SOURCE_WORDS = range(9)
 """Words of a source. FIRST, COUNT: its kernels; AFTER: iterations after which it is heard; WAITING: depth of
 its ring in FILTERS."""
@@ -108,6 +109,8 @@ SILENT = np.float32(1e-37)
 SPATIAL_MEMORY_S = 2.3
 """Of the mean of the spatial covariances: 100 frames at the paper's hop."""
 SPATIAL_CHANNELS = 8
+MOST_GIB = 1
+"""Of the frames that are kept for the kernels."""
 
 
 @compiled
@@ -124,7 +127,7 @@ def make_mask(own: Any, rival: Any, mask: Any, power: float, margin: float, spli
     power, margin
         Exponent, and what the rival is multiplied with.
     split
-        The mask where both spectrograms vanish.
+        The soft mask where both spectrograms vanish.
     hard
         All or nothing, to the larger.
     """
@@ -197,7 +200,7 @@ def _estimate(state: int, iteration: int, group: int, newest: int, parity: int) 
     bins = spectrograms.shape[1]
     centre = newest - shape[LOOKAHEAD]
     if iteration == 0 and shape[ESTIMATE]:
-        _estimate_learned(state, group, newest)
+        call_kernel(shape[ESTIMATE], state, group, 0, newest, 0, 0)
         return
     for j in range(sources.shape[0]):
         source, out = sources[j], spectrograms[j]
@@ -258,9 +261,13 @@ def _median(
             out[f] = np.float32(0.5) * (lower[f] + upper[f])
 
 
-@compiled
-def _estimate_learned(state: int, group: int, newest: int) -> None:
-    """The learned mask and what it lacks to 1, in place of the spectrograms of two sources."""
+@kernel
+def learned_kernel(state: int, group: int, _outputs: int, newest: int, _params: int, _context: int) -> int:
+    """The learned mask and what it lacks to 1, weighed, in place of the spectrograms of two sources.
+
+    A function of its own, called by its address: only who uses it compiles it, and it is not compiled once
+    more with every caller.
+    """
     shape, stft = i64_vector(state, SHAPE), f32_matrix(state, STFT)
     spectrograms, channels = f32_matrix(state, SPECTROGRAMS), f32_matrix(state, HISTORY).shape[0]
     kept = shape[LOOKAHEAD] * shape[ITERATIONS] + 1
@@ -291,7 +298,8 @@ def _estimate_learned(state: int, group: int, newest: int) -> None:
         for f in range(bins):
             mask[f] = learned[min(f, fusion.BINS - 1)]
     for f in range(bins):
-        rest[f] = np.float32(1) - mask[f]
+        rest[f] = fusion.PERCUSSIVE * (np.float32(1) - mask[f])
+    return 0
 
 
 @compiled
@@ -328,7 +336,8 @@ def _gather_rivals(state: int, j: int, power: float, hard: bool) -> int:
 @compiled
 def _weigh(state: int, j: int, power: float, margin: float, split: float, hard: bool) -> None:
     """Spectrograms as equation 7 weighs them for a source, relative to the largest: to the power, and the
-    others' with the margin. Where all are silent they are equal.
+    others' with the margin. Where all are silent they are equal, or the source has none: with a hard mask, or
+    if ``split`` is 0.
     """
     spectrograms, weighted = f32_matrix(state, SPECTROGRAMS), f32_matrix(state, WEIGHTED)
     sources, bins = weighted.shape[0], weighted.shape[1]
@@ -342,7 +351,7 @@ def _weigh(state: int, j: int, power: float, margin: float, split: float, hard: 
                 rival = max(rival, spectrograms[k, f])
         for k in range(sources):
             if largest <= SILENT:
-                weight = 1.0 if k != j or split > 0.0 else 0.0
+                weight = 1.0 if k != j or (split > 0.0 and not hard) else 0.0
             elif hard:
                 weight = 1.0 if (own > rival * margin**2) == (k == j) else 0.0
             else:
@@ -718,6 +727,13 @@ class Separator(Processor):
                 words[WAITING] = (iterations - source.iterations) * lookahead + 1
                 filters += words[WAITING] * (2 * channels if with_space else groups)
 
+        kept_gib = 4 * observed * bins / 2**30
+        if kept_gib > MOST_GIB:
+            raise UserError(
+                f"{self.id}: these kernels and iterations keep {kept_gib:.1f} GiB of frames, at most {MOST_GIB}: "
+                "use fewer iterations, a longer hop or a nearer kernel"
+            )
+
         models = 1 + (iterations - 1) * count if with_space else 0
         zeros = {
             WORK: (4, self.n_fft // 2),
@@ -753,7 +769,7 @@ class Separator(Processor):
             iterations,
             groups,
         )
-        shape[ESTIMATE] = self.learned
+        shape[ESTIMATE] = learned_kernel.address if self.learned else 0
         shape[[HARD, SHARED, SPATIAL]] = values["mask"] == "hard", shared, model
         shape[PORTS] = len(self.outputs)
         arrays[SHAPE] = shape

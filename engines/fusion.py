@@ -35,6 +35,9 @@ N_FFT, HOP, SYNTHESIS = 4096, 256, 512
 """Analysis window, hop and synthesis window that the network was trained for, in samples."""
 LOOKAHEAD = 1
 """Frames by which the mask lags the newest spectrum."""
+PERCUSSIVE = np.float32(0.7)
+"""Weight of what is percussive, as in the medians over several times: neither gain nor loss on validation,
+and better where the network does worst."""
 BINS = N_FFT // 2 + 1
 
 SEGMENTS = ((0, 192, 1), (192, 384, 2), (384, 768, 4), (768, 2048, 8))

@@ -93,8 +93,24 @@ class Hpss(Separator):
             choices=("medians", "scales", "learned"),
             doc="spectrograms: one median each, medians over several times, or (at first) a network",
         ),
-        number("harmonic_kernel", 17, 3, 65, "frames", "integer", doc="time median, odd (equation 12)"),
-        number("percussive_kernel", 17, 3, 129, "bins", "integer", doc="frequency median, odd (equation 11)"),
+        number(
+            "harmonic_kernel",
+            17,
+            3,
+            65,
+            "frames",
+            "integer",
+            doc="time median, odd (equation 12); not with estimate=scales",
+        ),
+        number(
+            "percussive_kernel",
+            17,
+            3,
+            129,
+            "bins",
+            "integer",
+            doc="frequency median, odd (equation 11); learned uses both from the second iteration on",
+        ),
         number(
             "harmonic_iterations", 1, 1, MOST_ITERATIONS, "", "integer", doc="before harmonic is filtered"
         ),
@@ -131,7 +147,7 @@ class Hpss(Separator):
                 raise UserError(
                     f"hpss: {name}={size} is even: the median needs an odd size, such as {size + 1}"
                 )
-        if self.lookahead > self.sizes[0] // 2:
+        if self.values["estimate"] != "scales" and self.lookahead > self.sizes[0] // 2:
             raise UserError(
                 f"hpss: lookahead={self.lookahead} is more than half of harmonic_kernel={self.sizes[0]}: "
                 f"use {self.sizes[0] // 2} or less"

@@ -29,11 +29,11 @@ from rtaudio.processor import Parameter, Port, Value
 KERNELS = ("time SIZE", "frequency SIZE", "repeat SECONDS COUNT", "(BINS, FRAMES) ...")
 """What a kernel's text may be made of, joined by +."""
 _TERM = re.compile(
-    r"time\s+(?P<time>\d+)|frequency\s+(?P<frequency>\d+)|repeat\s+(?P<period>\d*\.?\d+)s?\s+(?P<count>\d+)"
+    r"time\s+(?P<time>\d+)|frequency\s+(?P<frequency>\d+)|repeat\s+(?P<period>\d*\.?\d+)\s?s?\s+(?P<count>\d+)"
     r"|(?P<set>(?:\(\s*-?\d+\s*,\s*-?\d+\s*\)\s*)+)"
 )
 _PAIR = re.compile(r"\(\s*(-?\d+)\s*,\s*(-?\d+)\s*\)")
-MOST_BINS, MOST_FRAMES, MOST_OFFSETS = 64, 4096, 129
+MOST_BINS, MOST_FRAMES, MOST_OFFSETS = 64, 16_384, 129
 """How far a kernel reaches up and down, and back, and how many bins it may have."""
 
 
@@ -68,10 +68,12 @@ def read_kernel(text: str, lookahead: int, frames_per_s: float) -> tuple[Offset,
         elif found["frequency"]:
             offsets += along_frequency(size)
         elif found["period"]:
-            period = round(float(found["period"]) * frames_per_s)
+            period, count = float(found["period"]) * frames_per_s, int(found["count"])
             if period < 1:
                 raise ValueError(f"a period of {found['period']} s is shorter than a frame")
-            offsets += [(0, -p * period) for p in range(int(found["count"]))]
+            if not 1 <= count <= MOST_OFFSETS:
+                raise ValueError(f"a count of {count} is not from 1 to {MOST_OFFSETS}")
+            offsets += [(0, -round(p * period)) for p in range(count)]
         else:
             offsets += [(int(df), int(dt)) for df, dt in _PAIR.findall(found["set"])]
     kernel = tuple(sorted(set(offsets)))
@@ -83,7 +85,9 @@ def read_kernel(text: str, lookahead: int, frames_per_s: float) -> tuple[Offset,
         if dt > lookahead:
             raise ValueError(f"({df}, {dt}) is after lookahead={lookahead}")
         if dt < -MOST_FRAMES:
-            raise ValueError(f"({df}, {dt}) is more than {MOST_FRAMES} frames back: use a longer hop")
+            raise ValueError(
+                f"({df}, {dt}) is over {MOST_FRAMES} frames back: come nearer, or use a longer hop"
+            )
     return kernel
 
 

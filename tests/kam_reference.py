@@ -101,7 +101,7 @@ def share(s, j, power=2.0, margin=1.0, hard=False, silent=1.0):
 
     With power 2 and margin 1 that is s itself. As in `librosa.util.softmask`, power and margin are those of
     magnitudes (s are energies) and the margin multiplies the others. Hard is the limit of large powers. Where
-    all are silent source j has the weight ``silent`` and the others 1.
+    all are silent source j has the weight ``silent``, hard 0, and the others 1.
     """
     largest = s.max(axis=0)
     if hard:
@@ -110,7 +110,7 @@ def share(s, j, power=2.0, margin=1.0, hard=False, silent=1.0):
     else:
         weights = (s / np.where(largest > SILENT, largest, 1.0)) ** (power / 2)
         weights *= np.where(np.arange(len(s)) == j, 1.0, margin**power)[:, None, None]
-    own = np.where(np.arange(len(s)) == j, silent, 1.0)[:, None, None]
+    own = np.where(np.arange(len(s)) == j, 0.0 if hard else silent, 1.0)[:, None, None]
     return np.where(largest > SILENT, weights, own)
 
 

@@ -134,7 +134,7 @@ def test_the_recursion_comes_to_the_papers_mean_over_all_frames():
     for model in ("uniform", "weighted"):
         _, so_far = kam_reference.spatial_covariance(X, model, 1.0)
         _, whole = kam_reference.spatial_covariance(X, model, None)
-        apart = np.linalg.norm(so_far - whole, axis=(0, 2, 3))
+        apart = np.sqrt(np.sum(np.abs(so_far - whole) ** 2, axis=(0, 2, 3)))
         assert apart[-1] < 1e-9
         assert apart[200] < 0.5 * apart[20]
 
@@ -150,6 +150,7 @@ def test_the_recursion_comes_to_the_papers_mean_over_all_frames():
         ("frequency 3", [(-1, 0), (0, 0), (1, 0)]),
         ("repeat 0.5 3", [(0, -100), (0, -50), (0, 0)]),
         ("repeat .5s 2", [(0, -50), (0, 0)]),
+        ("repeat 0.034 s 4", [(0, -10), (0, -7), (0, -3), (0, 0)]),
         ("(1, -2)", [(1, -2)]),
         ("(1,-2)( -3 , 0 )", [(-3, 0), (1, -2)]),
         ("time 3 + time 3 + (0,0)", [(0, -1), (0, 0), (0, 1)]),
@@ -168,10 +169,11 @@ def test_the_text_of_a_kernel(text, offsets):
         ("frequency 131", "a size of 131 is not odd, from 1 to 129"),
         ("time 3 +", "'' is none of"),
         ("repeat 0.001 3", "a period of 0.001 s is shorter than a frame"),
-        ("repeat 1 0", "0 bins; a kernel has 1 to 129"),
+        ("repeat 1 0", "a count of 0 is not from 1 to 129"),
+        ("repeat 1 99999999999", "a count of 99999999999 is not from 1 to 129"),
         ("(65, 0)", "(65, 0) is more than 64 bins away"),
         ("(0, 3)", "(0, 3) is after lookahead=2"),
-        ("repeat 100 5", "is more than 4096 frames back: use a longer hop"),
+        ("repeat 100 5", "(0, -40000) is over 16384 frames back: come nearer, or use a longer hop"),
     ],
 )
 def test_what_is_no_kernel_is_refused_in_words(text, words):
@@ -179,7 +181,14 @@ def test_what_is_no_kernel_is_refused_in_words(text, words):
         read_kernel(text, lookahead=2, frames_per_s=100.0)
     if text:
         with pytest.raises(UserError, match="kam: repeating_kernel: "):
-            Kam(repeating_kernel=text, hop="512", lookahead=2)
+            Kam(repeating_kernel=text, hop="64", n_fft="1024", synthesis="1024", lookahead=2)
+
+
+def test_kernels_that_keep_too_much_are_refused():
+    far = {f"{name}_kernel": f"(0, {-16_000 - i})" for i, name in enumerate(NAMES)}
+    made = Kam(**far, n_fft="16384", **{f"{name}_iterations": 3 for name in NAMES})
+    with pytest.raises(UserError, match=r"keep 4\.4 GiB of frames, at most 1: use fewer iterations"):
+        made.prepare(RATE, made.hop, True, 2)
 
 
 @settings(deadline=None)

@@ -354,7 +354,7 @@ def separate(x: Audio, model: fusion.Model | None) -> Audio:
         for t in range(frames):
             fusion.learned_mask(t, re[t], im[t], mask, memory[0], bins, work, *model)
             if t >= LOOKAHEAD:
-                transformed[:, t - LOOKAHEAD] *= mask
+                transformed[:, t - LOOKAHEAD] *= mask / (mask + fusion.PERCUSSIVE * (1 - mask))
     ends = scipy.fft.irfft(transformed, N_FFT, axis=-1)[..., -SYNTHESIS:] * synthesis[-SYNTHESIS:]
     hops = ends[:, :-1, HOP:] + ends[:, 1:, :HOP]
     out: Audio = hops.reshape(len(x), -1)[:, : x.shape[1]].astype(np.float32)
@@ -562,15 +562,20 @@ def run(options: argparse.Namespace) -> int:
     for folder in (options.songs, *options.score):
         if not folder.is_dir():
             raise FileError(f"{folder}: no such folder: make songs with the command songs")
-    if options.minutes <= 0:
-        raise UserError(f"--minutes {options.minutes}: give a positive number of minutes")
+    for name in ("minutes", "rate", "threads"):
+        value = getattr(options, name)
+        if not 0 < value < float("inf"):
+            raise UserError(f"--{name} {value}: give a positive number")
+    for folder in options.score:
+        Library(folder)
     options.output.mkdir(parents=True, exist_ok=True)
     network = train(options)
     state = json.loads((options.output / "checkpoint.json").read_text())
     details: dict[str, Any] = {
         "command": f"python -m export train-fusion {options.songs.name} {options.output.name} "
         f"--minutes {options.minutes:g} --rate {options.rate:g} --seed {options.seed}"
-        + (" --bfloat16" if options.bfloat16 else ""),
+        + (" --bfloat16" if options.bfloat16 else "")
+        + "".join(f" --score {folder.name}" for folder in options.score),
         "seconds": round(state["seconds"]),
         "steps": state["step"],
         "seed": options.seed,
