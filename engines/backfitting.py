@@ -730,8 +730,8 @@ class Separator(Processor):
         kept_gib = 4 * observed * bins / 2**30
         if kept_gib > MOST_GIB:
             raise UserError(
-                f"{self.id}: these kernels and iterations keep {kept_gib:.1f} GiB of frames, at most {MOST_GIB}: "
-                "use fewer iterations, a longer hop or a nearer kernel"
+                f"{self.id}: these kernels and iterations keep {kept_gib:.1f} GiB of frames, at most "
+                f"{MOST_GIB}: use fewer iterations, a longer hop or a nearer kernel"
             )
 
         models = 1 + (iterations - 1) * count if with_space else 0

@@ -303,7 +303,7 @@ class Deck:
 
     @property
     def ended(self) -> bool:
-        """Whether the file has come to its end, and silence follows."""
+        """Whether the file has come to its end, or cannot be read any further, and silence follows."""
         tape = self._heard()
         return tape.end is not None and self._taken(tape) >= tape.end
 
@@ -435,7 +435,8 @@ class Deck:
         loop = tape.loop if tape.loop is not None and tape.at < tape.loop.end else None
         n = min(CHUNK, (self.samples if loop is None else loop.end) - tape.at)
         if n <= 0 or tape.broken:
-            tape.end = tape.written if tape.end is None and not tape.broken else tape.end
+            if tape.end is None and (not tape.broken or tape.loop is None):
+                tape.end = tape.written
             n, block = CHUNK, np.zeros((channels, CHUNK), np.float32)
         else:
             block = self._block(tape, n, loop)
@@ -502,8 +503,10 @@ class Deck:
 
     def _place(self, tape: _Tape, taken: int | None = None) -> int:
         """Sample of the file that is taken from a tape next."""
+        # In this order: a place that is dropped meanwhile lies before what is taken then.
+        places = tape.places
         taken = self._taken(tape) if taken is None else taken
-        written, at = tape.places[bisect_right(tape.places, (taken, self.samples)) - 1]
+        written, at = places[max(0, bisect_right(places, (taken, self.samples)) - 1)]
         return min(at + taken - written, self.samples)
 
 
@@ -517,9 +520,9 @@ def check_place(file: AudioReader, seconds: float) -> None:
 def check_places(file: AudioReader, start: float, loop: bool | tuple[float, float]) -> None:
     """Refuse a start or a loop that a file does not have."""
     check_place(file, start)
-    if isinstance(loop, bool):
+    if loop is False:
         return
-    begin, end = loop
+    begin, end = (0.0, file.samples / file.rate) if loop is True else loop
     check_place(file, begin)
     if not (math.isfinite(end) and round(end * file.rate) <= file.samples):
         ends = f"{file.info.path.name} lasts {file.samples / file.rate:.3f} s"

@@ -365,5 +365,6 @@ def warm_up() -> None:
     context, events = np.zeros(3, np.int64), Ring(EVENT_WORDS, np.float64)
     walk = np.zeros(WALK_WORDS, np.int64)
     walk[CONTEXT], walk[EVENTS] = context.ctypes.data, events.address
+    events.push(np.zeros(0))
     run_block(walk, 1)
     enter(np.zeros(1, np.float32), np.zeros(1, np.float32), 1, 1)

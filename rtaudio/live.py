@@ -344,6 +344,10 @@ def _ready(host: Host) -> str:
     return ", ".join(words)
 
 
+LONGEST_LINE = 4096
+"""Bytes of a line that are looked at."""
+
+
 class _Lines:
     """Lines on standard input, taken as they come.
 
@@ -367,6 +371,7 @@ class _Lines:
         except OSError:  # the terminal is gone
             got = b""
         *whole, self._begun = (self._begun + got).split(b"\n")
+        self._begun = self._begun[:LONGEST_LINE]
         if not got:
             self._file = None
             whole.append(self._begun)

@@ -260,6 +260,19 @@ def test_lines_are_whole_and_the_last_needs_no_end():
     os.close(ours)
 
 
+def test_a_line_without_end_is_not_kept():
+    ours, theirs = os.pipe()
+    lines = _Lines(ours)
+    for _ in range(20):
+        os.write(theirs, b"x" * 4096)
+        assert lines.take(0.0) == []
+    assert len(lines._begun) <= 4096
+    os.write(theirs, b"\nplay\n")
+    assert lines.take(0.0)[-1] == "play"
+    os.close(ours)
+    os.close(theirs)
+
+
 def test_bytes_that_are_no_text_are_no_command():
     ours, theirs = os.pipe()
     os.write(theirs, b"\xff\xfe\n")

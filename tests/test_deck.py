@@ -480,6 +480,30 @@ def test_a_file_that_breaks_off_is_silence_and_told_once(tmp_path):
         assert playing.step(3)[FADE:].any(), "what can be read still is"
 
 
+def test_a_file_that_breaks_after_a_change_has_an_end(tmp_path):
+    path = write(tmp_path / "a.flac", noise(40_000), subtype="PCM_24")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with Playing(path) as playing:
+        playing.deck.seek(0.01)
+        playing.step(60)
+        assert playing.deck.ended
+
+
+def test_the_position_holds_while_places_are_dropped(tmp_path):
+    """The reader drops a place of the loop between the two looks that the position takes."""
+    with Playing(write(tmp_path / "a.wav", noise(4 * RATE)), loop=(2.0, 2.02), start=1.9) as playing:
+        playing.step(40)
+        deck, tape, taken = playing.deck, playing.deck._tape, playing.deck._taken
+
+        def overtaken(of):
+            count = taken(of)
+            tape.places = [(count + 1, round(2 * RATE))]
+            return count
+
+        deck._taken = overtaken
+        assert 2.0 <= deck.position <= 2.02
+
+
 # Without waiting for the test
 
 
@@ -626,6 +650,12 @@ def test_what_the_file_does_not_have_is_refused(tmp_path, options, message):
     with pytest.raises(UserError) as refused:
         Playing(tmp_path / "a.wav", **options)
     assert str(refused.value).startswith(message)
+
+
+@pytest.mark.parametrize("samples", [1, 10, FADE - 1])
+def test_a_file_too_short_to_repeat_is_refused(tmp_path, samples):
+    with pytest.raises(UserError, match="is too short"):
+        Playing(write(tmp_path / "a.wav", noise(samples)), loop=True)
 
 
 def test_what_is_refused_while_it_plays_changes_nothing(tmp_path):
