@@ -89,8 +89,8 @@ def measure(*arguments):
 LANES = [
     ("gain", 0, 0, "ramp"),
     ("gain", 1, 128, "ramp"),
-    ("remix(preset=live)", 0, 384, "null"),
-    ("remix(preset=live)", 1, 512, "null"),
+    ("remix(preset=live)", 0, 640, "null"),
+    ("remix(preset=live)", 1, 768, "null"),
 ]
 
 
@@ -130,7 +130,7 @@ def test_a_server_that_dies_and_returns_with_another_period(server):
         server.kill()
         host.line("the device is gone")
         server.start(period=256)
-        host.line("latency is 640 samples")
+        host.line("latency is 896 samples")
         host.line("the device is back")
         assert host.end() == 1
         assert host.line("losses of the device").startswith("1 ")
