@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
-PACKAGES := python3-venv ffmpeg libportaudio2 jackd2 xvfb xdotool openbox espeak-ng libegl1 libgl1 libxkbcommon0 \
+PACKAGES := python3-venv python3-dev gcc ffmpeg libportaudio2 jackd2 xvfb xdotool openbox espeak-ng libegl1 libgl1 libxkbcommon0 \
 	libdbus-1-3 libfontconfig1 libxcb-cursor0 libxcb-icccm4 libxcb-keysyms1 libxcb-shape0 libxcb-xkb1 \
 	libxkbcommon-x11-0
 

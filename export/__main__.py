@@ -2,12 +2,38 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rtaudio.cli import Parser, one_line, say
 from rtaudio.errors import UserError
+
+COMMANDS = {
+    "data": ("export.data", "make and inspect sets of recordings"),
+    "train": ("export.training", "train a network"),
+    "fusion": ("export.models.fusion", "export the separator's learned fusion"),
+    "onnx": ("export.networks", "export a trained network"),
+    "listen": ("export.listen", "make a listening test, and evaluate it"),
+    "songs": ("export.songs", "render material to train separators on"),
+}
+"""Modules and what they are for. A module is imported when its command is asked for: some take seconds."""
+EVALUATE = {
+    "enhancement": ("export.enhancement", "score enhanced speech"),
+    "separation": ("export.separation", "score separated songs"),
+    "distances": ("export.distances", "distances between two sets of recordings"),
+}
+
+
+def add(commands: Any, known: Mapping[str, tuple[str, str]], asked: str | None) -> None:
+    """Add commands to a command line: the one that is asked for whole, of the others the names."""
+    for name, (module, help_) in known.items():
+        if name == asked:
+            importlib.import_module(module).command(commands)
+        else:
+            commands.add_parser(name, help=help_)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -17,21 +43,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     -------
     0 when it is done, 2 after a mistake, which is said in one line, 130 after Ctrl-C.
     """
-    from export import separation, songs
-
     arguments = sys.argv[1:] if arguments is None else arguments
     parser = Parser(prog="python -m export", description="Training and evaluation of this project's engines.")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     evaluate = commands.add_parser("evaluate", help="score engines", description="Score engines.")
-    separation.command(evaluate.add_subparsers(title="engines", metavar="ENGINE", required=True))
-    songs.command(commands)
+    scores = evaluate.add_subparsers(title="scores", metavar="WHAT", required=True)
     try:
-        if arguments[:1] == ["train-fusion"]:  # imports torch
-            from export.models import fusion
-
-            fusion.command(commands)
-        else:
-            commands.add_parser("train-fusion", help="train the separator's learned fusion")
+        asked = [*arguments, None, None]
+        add(commands, COMMANDS, asked[0])
+        add(scores, EVALUATE, asked[1] if asked[0] == "evaluate" else None)
         options = parser.parse_args(arguments)
         status: int = options.run(options)
         sys.stdout.flush()
@@ -42,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say(f"{parser.prog}: {one_line(str(error))}")
         return 2
     except ModuleNotFoundError as error:
-        if error.name not in ("torch", "safetensors"):
+        if error.name is None or error.name.partition(".")[0] in ("export", "engines", "rtaudio"):
             raise
         say(f"{parser.prog}: {error.name} is not installed: pip install 'rtaudio[train]'")
         return 2

@@ -12,8 +12,6 @@ import argparse
 import csv
 import importlib.util
 import math
-import shlex
-import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -30,6 +28,7 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve, toeplitz
 from scipy.signal import istft, stft
 
+from export.output import appear, command_line, markdown_table, progress, show
 from rtaudio.errors import FileError, UserError
 
 if TYPE_CHECKING:
@@ -445,23 +444,6 @@ def _texts(row: Row) -> list[str]:
     return ["" if value is None else format(value, forms[key]) for key, value in row.items()]
 
 
-def show(rows: Sequence[Row]) -> None:
-    """Tables of means on stdout."""
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console(emoji=False)
-    if not console.is_terminal:
-        console.width = 160
-    for title, group in _titled(rows):
-        table = Table(title=title, title_justify="left")
-        for column in group[0]:
-            table.add_column(column, justify="left" if column in SYSTEM else "right", no_wrap=True)
-        for row in group:
-            table.add_row(*_texts(row))
-        console.print(table)
-
-
 def markdown(rows: Sequence[Row], command: str) -> str:
     """The same tables in Markdown, under the command that made them, and the paper's run time beside ours."""
     count = len({row["song"] for row in rows})
@@ -472,7 +454,8 @@ def markdown(rows: Sequence[Row], command: str) -> str:
         "",
     ]
     for title, group in _titled(rows):
-        lines += [f"### {title}", "", *_markdown_table(list(group[0]), map(_texts, group)), ""]
+        table = markdown_table(list(group[0]), list(map(_texts, group)), left=len(SYSTEM))
+        lines += [f"### {title}", "", *table, ""]
     speeds = {(row["iteration"], row["spatial"]): row[SPEED] for row in means(rows) if row["iteration"]}
     if speeds:
         iterations, models = (dict.fromkeys(key[place] for key in speeds) for place in (0, 1))
@@ -481,13 +464,8 @@ def markdown(rows: Sequence[Row], command: str) -> str:
             [str(n), *(f"{speeds[n, model]:.4f}" for model in models), PAPER_SPEED.get(n, "")]
             for n in iterations
         ]
-        lines += [f"### {SPEED}", "", *_markdown_table(heading, cells), ""]
+        lines += [f"### {SPEED}", "", *markdown_table(heading, cells, left=0), ""]
     return "\n".join(lines)
-
-
-def _markdown_table(heading: Sequence[str], cells: Iterable[Sequence[str]]) -> list[str]:
-    rule = ["---" if column in SYSTEM else "---:" for column in heading]
-    return ["| " + " | ".join(texts) + " |" for texts in (heading, rule, *cells)]
 
 
 def plot(rows: Sequence[Row], scores: Sequence[str], path: Path) -> None:
@@ -597,10 +575,11 @@ def run(options: argparse.Namespace) -> int:
                 found = evaluate(song, system, factorised, options.peass)
                 keep(found)
                 rows += found
-    show(rows)
+    for title, group in _titled(rows):
+        show(list(group[0]), list(map(_texts, group)), title, left=len(SYSTEM))
     if options.output is not None:
-        line = shlex.join(["python", "-m", "export", *sys.argv[1:]])
-        appear(options.output / "table.md", lambda path: path.write_text(markdown(rows, line), "utf-8"))
+        text = markdown(rows, command_line())
+        appear(options.output / "table.md", lambda path: path.write_text(text, "utf-8"))
     if draw:
         appear(options.output / "iterations.png", lambda path: plot(rows, BSS_EVAL, path))
     if draw and options.peass:
@@ -664,35 +643,3 @@ def kept(folder: Path | None, perceptual: Sequence[str]) -> Iterator[Callable[[I
             say(f"not complete: what was scored is in {part}")
             raise
     part.replace(path)
-
-
-@contextmanager
-def progress(steps: int) -> Iterator[Callable[[str], None]]:
-    """A progress bar on stderr, and a function that says which step begins."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from rtaudio.cli import on_terminal
-
-    bar = Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True, emoji=False),
-        disable=not on_terminal(),
-        transient=True,
-    )
-    with bar:
-        task = bar.add_task("", total=steps, completed=-1)
-        yield lambda what: bar.update(task, advance=1, description=what)
-
-
-def appear(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file under a hidden name, and rename it when it is complete."""
-    hidden = path.with_name(f".{path.name}")
-    try:
-        write(hidden)
-        hidden.replace(path)
-    finally:
-        hidden.unlink(missing_ok=True)

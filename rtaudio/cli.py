@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import shutil
 import signal
@@ -475,6 +476,24 @@ def whole(text: str) -> int:
     if not (text.isascii() and text.isdigit() and 0 < int(text) < 2**31):
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
     return int(text)
+
+
+def from_zero(text: str) -> int:
+    """The type of arguments that are whole numbers, 0 too."""
+    if not (text.isascii() and text.isdigit() and int(text) < 2**53):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
+    return int(text)
+
+
+def decibels(text: str) -> float:
+    """The type of arguments that are levels in dB."""
+    try:
+        level = float(text)
+    except ValueError:
+        level = math.nan
+    if not -100.0 <= level <= 100.0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a level in dB, from -100 to 100")
+    return level
 
 
 def seconds(text: str) -> float:

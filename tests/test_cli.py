@@ -1,5 +1,6 @@
 """The command line: help, mistakes, reports."""
 
+import argparse
 import json
 import os
 import subprocess
@@ -582,3 +583,19 @@ def test_doctor_sees_what_is_broken(monkeypatch, capsys):
     assert "apt-get install libportaudio2" in out
     assert main(["engines"]) == 0
     assert "not usable: engine 'zz-broken'" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
+    ("kind", "taken", "refused"),
+    [
+        (cli.whole, {"1": 1, "2147483647": 2**31 - 1}, ["0", "-1", "1.0", "", "²", "2147483648"]),
+        (cli.from_zero, {"0": 0, "9007199254740991": 2**53 - 1}, ["-1", "1.0", "", "²", "9007199254740992"]),
+        (cli.decibels, {"-100": -100.0, "1e1": 10.0, "0": 0.0}, ["-101", "100.1", "nan", "inf", "", "3dB"]),
+        (cli.seconds, {"0.5": 0.5}, ["0", "-1", "nan", "inf", "", "1s"]),
+    ],
+)
+def test_types_of_arguments(kind, taken, refused):
+    assert {text: kind(text) for text in taken} == taken
+    for text in refused:
+        with pytest.raises(argparse.ArgumentTypeError, match=r"^.* is not a .*$"):
+            kind(text)

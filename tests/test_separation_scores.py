@@ -1,16 +1,13 @@
 """The scores of separation against mir_eval, museval and closed forms, and the command that reports them."""
 
-import csv
-import os
-import subprocess
 import sys
-import textwrap
 import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile as sf
+from workshop import help_without, select, status_of, table_of
 
 from engines.hpss import Hpss
 from export import separation
@@ -20,7 +17,6 @@ from rtaudio import cli
 
 RATE = 44_100
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "stems"
-ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
 
 
 def noise(*shape, seed=0):
@@ -258,15 +254,6 @@ def place(tmp_path, monkeypatch):
 
 def evaluate(*arguments):
     return main(["evaluate", "separation", *arguments])
-
-
-def table_of(path):
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def select(rows, **which):
-    return [row for row in rows if all(row[key] == value for key, value in which.items())]
 
 
 def streamed(x, **values):
@@ -543,10 +530,7 @@ MISTAKES = {
 def test_a_mistake_is_one_line(place, capsys, mistake):
     line, said = MISTAKES[mistake]
     spoil(place, mistake)
-    try:
-        status = evaluate("--stems", "truth", *line.split())
-    except SystemExit as left:
-        status = left.code
+    status = status_of("evaluate", "separation", "--stems", "truth", *line.split())
     out, err = capsys.readouterr()
     last = err.removeprefix("compiling kernels (once; kept for the next run)\n")
     assert (status, out, last.count("\n")) == (2, "", 1), err
@@ -561,21 +545,5 @@ def test_peass_that_is_not_installed_is_one_line(place, capsys, monkeypatch):
 
 
 def test_help_imports_no_torch_and_no_numba():
-    code = """
-        import sys
-        from export.__main__ import main
-        try:
-            main(["evaluate", "separation", "--help"])
-        except SystemExit as left:
-            assert left.code == 0
-        sys.exit(" ".join({"torch", "numba", "librosa", "matplotlib"} & set(sys.modules)) or 0)
-    """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)],
-        env=ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "--iterations" in done.stdout
+    said = help_without("torch numba librosa matplotlib", "evaluate", "separation")
+    assert "--iterations" in said

@@ -1,0 +1,71 @@
+"""What the commands show while they work and write at the end: progress, files, tables."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+Cells = Sequence[Sequence[str]]
+"""Rows of a table."""
+
+
+@contextmanager
+def progress(steps: int) -> Iterator[Callable[[str], None]]:
+    """A progress bar on stderr, and a function that says which step begins."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from rtaudio.cli import on_terminal
+
+    bar = Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True, emoji=False),
+        disable=not on_terminal(),
+        transient=True,
+    )
+    with bar:
+        task = bar.add_task("", total=steps, completed=-1)
+        yield lambda what: bar.update(task, advance=1, description=what)
+
+
+def appear(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a file under a hidden name, and rename it when it is complete."""
+    hidden = path.with_name(f".{path.name}")
+    try:
+        write(hidden)
+        hidden.replace(path)
+    finally:
+        hidden.unlink(missing_ok=True)
+
+
+def show(heading: Sequence[str], cells: Cells, title: str | None = None, left: int = 1) -> None:
+    """A table on stdout, its columns to the right but for the first ``left``."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(emoji=False, markup=False, highlight=False)
+    if not console.is_terminal:
+        console.width = 200
+    table = Table(title=title, title_justify="left")
+    for number, column in enumerate(heading):
+        table.add_column(column, justify="left" if number < left else "right")
+    for texts in cells:
+        table.add_row(*texts)
+    console.print(table)
+
+
+def markdown_table(heading: Sequence[str], cells: Cells, left: int = 1) -> list[str]:
+    """The lines of the same table in Markdown."""
+    rule = ["---" if number < left else "---:" for number in range(len(heading))]
+    return ["| " + " | ".join(texts) + " |" for texts in (heading, rule, *cells)]
+
+
+def command_line() -> str:
+    """The command that is running, as a shell takes it."""
+    return shlex.join(["python", "-m", "export", *sys.argv[1:]])
