@@ -1,0 +1,71 @@
+"""Typed configuration: TOML tables into frozen dataclasses."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+import msgspec
+
+from rtaudio.errors import FileError, UserError, nearest
+
+T = TypeVar("T")
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables of a file; `FileError` where it cannot be read or is no TOML."""
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except OSError as error:
+        raise FileError(f"{path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise FileError(f"{path} is not TOML: {error}") from None
+
+
+def typed(table: Mapping[str, Any], kind: type[T], where: str) -> T:
+    """Make a dataclass of a table.
+
+    Parameters
+    ----------
+    table
+        Values by field; a field that is a dataclass itself takes a table. Fields left out have their default.
+    kind
+        The dataclass, which checks its values in ``__post_init__`` and raises `UserError`.
+    where
+        What an error names.
+
+    Raises
+    ------
+    UserError
+        An unknown key, with the nearest known one; a value of the wrong type; a field that is missing.
+    """
+    types = get_type_hints(kind)
+    values = {}
+    for key, value in table.items():
+        if key not in types:
+            raise UserError(f"{where}: unknown key {key!r}{nearest(key, types)}")
+        if is_dataclass(types[key]):
+            if not isinstance(value, Mapping):
+                raise UserError(f"{where}: {key} is a table: write [{key}]")
+            values[key] = typed(value, types[key], f"{where}, [{key}]")
+        else:
+            try:
+                values[key] = msgspec.convert(value, types[key])
+            except msgspec.ValidationError as error:
+                raise UserError(f"{where}: {key} = {value!r}: {_plain(str(error))}") from None
+    try:
+        return kind(**values)
+    except TypeError:
+        missing = [field.name for field in fields(kind) if field.name not in values]  # type: ignore[arg-type]
+        raise UserError(f"{where}: a value is missing, one of {', '.join(missing)}") from None
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+
+
+def _plain(message: str) -> str:
+    """A message of msgspec, begun in lower case."""
+    return message[:1].lower() + message[1:].replace("`", "")
