@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import pickle
 import shutil
 from pathlib import Path
 
@@ -288,35 +289,240 @@ def test_the_error_in_training_is_that_of_the_rendered_part():
     assert found.item() == pytest.approx(expected, rel=1e-4)
 
 
-def test_training_goes_on_where_it_was_and_writes_a_model_that_loads(tmp_path):
-    pytest.importorskip("torch", reason="torch is needed to train only")
-    import argparse
-
+@pytest.fixture
+def songs(tmp_path):
+    """A folder with a song that is longer than a chunk."""
     import soundfile as sf
 
-    from export.models import fusion as training
+    folder, whole = tmp_path / "songs", clip(seconds=1.5)
+    folder.mkdir()
+    for part, sound in (("drums", whole), ("pitched", whole[:, ::-1])):
+        sf.write(folder / f"song0.{part}.flac", 0.2 * np.clip(sound.T, -4, 4), 44_100)
+    return folder
 
-    (tmp_path / "songs").mkdir()
-    for part, sound in (("drums", clip()), ("pitched", clip()[:, ::-1])):
-        sf.write(tmp_path / "songs" / f"song0.{part}.flac", 0.2 * np.clip(sound.T, -4, 4), 44_100)
-    parser = argparse.ArgumentParser()
-    training.command(parser.add_subparsers())
 
-    def steps(minutes):
-        words = [tmp_path / "songs", tmp_path / "out", "--minutes", minutes, "--score", tmp_path / "songs"]
-        options = parser.parse_args(["train-fusion", *map(str, words)])
-        assert options.run(options) == 0
-        fusion.load(tmp_path / "out" / "fusion.safetensors")
-        card = json.loads((tmp_path / "out" / "fusion.json").read_text())
-        assert set(card["scores"]["songs"]) == {"learned", "two medians"}
-        return card["steps"]
+def task_of(songs, held_out=(), seed=0, **training):
+    pytest.importorskip("torch", reason="torch is needed to train only")
+    from export.models.fusion import Data, FusionTask, Settings
+    from export.training import Training
 
-    first = steps(1e-4)
-    assert first >= 1
-    assert steps(1e-4) == first  # the minutes are over
-    training_state = tmp_path / "out" / "checkpoint.json"
-    training_state.write_text(json.dumps({**json.loads(training_state.read_text()), "seconds": 0.0}))
-    assert steps(1e-4) > first
+    settings = {"batch": 6, "steps": 3, "rise": 0, "precision": "bfloat16", "validate": 100, **training}
+    task = FusionTask(Settings(Data(str(songs), tuple(map(str, held_out))), Training(**settings), seed))
+    task.open_data()
+    return task
+
+
+def config(folder, songs, **training):
+    lines = [f"{name} = {value!r}" for name, value in {"batch": 3, "rise": 0, "clip": 5, **training}.items()]
+    path = folder / "small.toml"
+    path.write_text(
+        "\n".join(
+            [
+                'task = "fusion"',
+                "[data]",
+                f"songs = '{songs}'",
+                f"held_out = ['{songs}']",
+                "[training]",
+                *lines,
+            ]
+        )
+    )
+    return path
+
+
+def test_a_run_trains_and_writes_a_model_that_loads(tmp_path, songs, capsys):
+    torch = pytest.importorskip("torch", reason="torch is needed to train only")
+    from export.__main__ import main
+    from export.training import load_checkpoint
+
+    out, configuration = tmp_path / "run", config(tmp_path, songs, steps=2, validate=2)
+    assert main(["train", str(configuration), "-o", str(out), "--compute", "cpu"]) == 0
+    path = tmp_path / "out" / "small.safetensors"
+    assert main(["fusion", str(out), "-o", str(path), "--score", str(songs)]) == 0
+    card = json.loads(path.with_suffix(".json").read_text())
+    assert card["command"] == "python -m export train small.toml"
+    assert (card["steps"], card["seed"], card["settings"]["training"]["clip"]) == (2, 0, 5)
+    assert set(card["scores"]["songs"]) == {"learned", "two medians"}
+    assert f"songs: SDR {card['scores']['songs']['learned']['SDR']} dB" in capsys.readouterr().out
+
+    tensors, state = load_checkpoint(out)
+    found = fusion.load(path)
+    position = tensors["mean.where"].T @ tensors["mean.position.weight"].T
+    np.testing.assert_allclose(found.position, position.T.numpy(), rtol=1e-5, atol=1e-6)
+    assert not torch.equal(tensors["mean.position.weight"], tensors["network.fusion.position.weight"])
+
+    def ratio(source, estimate):
+        return 10 * np.log10(np.sum(source**2) / np.sum((source - estimate) ** 2))
+
+    from export.models.fusion import pairs, separate
+
+    [(pitched, drums)] = pairs(songs)
+    harmonic = separate(pitched + drums, found)
+    expected = (ratio(pitched, harmonic) + ratio(drums, pitched + drums - harmonic)) / 2
+    assert -state["history"][-1][2] == pytest.approx(expected, abs=0.01)
+
+
+def test_stopped_and_resumed_ends_with_the_same_weights(tmp_path, songs):
+    torch = pytest.importorskip("torch", reason="torch is needed to train only")
+    import signal
+
+    from export.training import Board, Place, Run, pack
+
+    def run_in(name):
+        torch.manual_seed(0)
+        task = task_of(songs, [songs], batch=3)
+        (tmp_path / name).mkdir(exist_ok=True)
+        return Run(task, task.settings.training, tmp_path / name, 0, Place(torch.device("cpu")), None)
+
+    def go(run, stop_at=None):
+        def show(done, line):
+            if run.progress.step == stop_at:
+                signal.raise_signal(signal.SIGINT)
+
+        return run.train(show, Board(None, 0))
+
+    whole, part, again = run_in("whole"), run_in("part"), run_in("part")
+    assert go(whole) is True
+    assert go(part, stop_at=1) is False
+    assert part.progress.step == 2
+    again.resume()
+    assert go(again) is True
+    expected, found, stopped = (pack(run.task, run.mean) for run in (whole, again, part))
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+    assert not torch.equal(expected["mean.output.weight"], stopped["mean.output.weight"])
+
+
+def test_a_batch_depends_on_its_number_and_the_seed_only(songs):
+    first = task_of(songs)
+    for step in range(5):
+        whole = first.batch(range(6 * step, 6 * step + 6))
+    other = task_of(songs)  # as after a kill, and in two processes
+    halves = [pickle.loads(pickle.dumps(other)).batch(range(begin, begin + 3)) for begin in (24, 27)]  # noqa: S301
+    for array, parts in zip(whole, zip(*halves, strict=True), strict=True):
+        assert array.dtype == np.float32
+        np.testing.assert_array_equal(array, np.concatenate(parts))
+    assert not np.array_equal(whole[0][:3], whole[0][3:])
+    for different in (other.batch(range(18, 24)), task_of(songs, seed=1).batch(range(24, 30))):
+        assert not np.array_equal(whole[0], different[0])
+
+
+def test_every_mix_is_new_once_and_drawn_for_a_while(songs, monkeypatch):
+    """Of 200 steps of two mixes, from 16 that move on by one a step."""
+    task = task_of(songs)
+    made, drawn = [], []
+    monkeypatch.setattr(task, "mix", lambda number: made.append(number) or (number,))
+    monkeypatch.setattr(
+        "export.models.fusion.chunks_of", lambda number, random: drawn.append(number) or (np.zeros(3),)
+    )
+    for step in range(200):
+        task.batch(range(6 * step, 6 * step + 6))
+    assert len(made) == len({*made})
+    assert len(task.mixes) <= 16
+    age = np.array(drawn).reshape(200, 2) - np.arange(200)[:, None]
+    assert np.all(age[:, 0] != age[:, 1])
+    assert {*age.ravel()} == {*range(16)}
+    assert abs(np.mean(age) - 7.5) < 3 * 4.6 / np.sqrt(400)
+
+
+def test_without_songs_held_out_the_loss_is_that_of_mixes_never_trained_on(songs, monkeypatch):
+    torch = pytest.importorskip("torch", reason="torch is needed to train only")
+    task = task_of(songs)
+    numbers, mix = [], task.mix
+    monkeypatch.setattr("export.models.fusion.UNSEEN_MIXES", 1)
+    monkeypatch.setattr(task, "mix", lambda number: numbers.append(number) or mix(number))
+    with torch.no_grad():
+        first, again = (task.validate(task.network, torch.device("cpu")) for _ in range(2))
+        task.network.output.bias += 3
+        other = task.validate(task.network, torch.device("cpu"))
+    assert first.loss == again.loss != other.loss
+    assert min(numbers) >= 1 << 40  # training has no more steps
+
+
+def test_voices_are_scored_over_kits_equally_loud(songs):
+    pytest.importorskip("torch", reason="the scoring is that of training")
+    import soundfile as sf
+
+    from export.models.fusion import pairs
+
+    sf.write(songs / "voice0.pitched.flac", clip().T / 8, 44_100)
+    sf.write(songs / "kit0.drums.flac", clip().T[:20_000] / 16, 44_100)
+    (pitched, drums), (voice, kit) = pairs(songs)
+    assert pitched.shape == drums.shape == clip(seconds=1.5).shape
+    assert voice.shape == kit.shape == (2, 20_000)
+    assert np.sqrt(np.mean(voice**2)) == pytest.approx(0.1, rel=1e-4)
+    assert np.sqrt(np.mean(kit**2)) == pytest.approx(0.1, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[training]\nbatch = 8", "training.batch = 8: want a multiple of 3"),
+        ("[training]\nbatch = 51", "up to 48"),
+        ("seed = -1\n[training]\nbatch = 6", "seed = -1: want 0 or more"),
+        ("[optimiser]\nrate = 0\n[training]\nbatch = 6", "want a rate above 0"),
+        ("[training]\nbatch = 6", "no *.drums.flac and *.pitched.flac"),
+        ("", "a value is missing, one of training"),
+    ],
+)
+def test_wrong_configurations_are_one_line(tmp_path, capsys, text, message):
+    pytest.importorskip("torch", reason="torch is needed to train only")
+    from export.__main__ import main
+
+    path = tmp_path / "wrong.toml"
+    path.write_text(f'task = "fusion"\ndata = {{songs = "{tmp_path}"}}\n{text}\n')
+    assert main(["train", str(path), "-o", str(tmp_path / "run"), "--compute", "cpu"]) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_processes_share_whole_mixes(songs):
+    from rtaudio.errors import UserError
+
+    task = task_of(songs)
+    for examples in (range(2), range(2, 5)):
+        with pytest.raises(UserError, match="want whole mixes of 3 chunks"):
+            task.batch(examples)
+
+
+def test_songs_that_cannot_be_used_are_refused(tmp_path, songs):
+    pytest.importorskip("torch", reason="torch is needed to train only")
+    import soundfile as sf
+
+    from export.models.fusion import Library, excerpts, pairs
+
+    (songs / "song0.drums.flac").rename(songs / "other.drums.flac")
+    with pytest.raises(FileError, match="no song with both parts"):
+        next(pairs(songs))
+    sf.write(songs / "song0.drums.flac", np.zeros((30_000, 2)), 44_100)
+    with pytest.raises(FileError, match="a part is silent"):
+        excerpts(songs)
+    sf.write(songs / "song0.drums.flac", np.zeros(30_000), 44_100)
+    with pytest.raises(FileError, match="its channels are 1: want stereo"):
+        Library(songs).read("song0.drums")
+
+
+def test_a_run_of_another_task_and_other_names_are_refused(tmp_path, songs, monkeypatch, capsys):
+    pytest.importorskip("torch", reason="torch is needed to train only")
+    from export import training
+    from export.__main__ import main
+
+    out = tmp_path / "fusion.safetensors"
+    assert main(["fusion", str(tmp_path), "-o", str(tmp_path / "fusion.onnx")]) == 2
+    assert "want a name that ends with .safetensors" in capsys.readouterr().err
+    assert main(["fusion", str(tmp_path), "-o", str(out)]) == 2
+    assert "is no run" in capsys.readouterr().err
+    assert main(["fusion", str(tmp_path), "-o", str(out), "--score", str(tmp_path / "none")]) == 2
+    assert "none: no *.drums.flac" in capsys.readouterr().err
+    monkeypatch.setitem(training.TASKS, "toy", "toy_task:Toy")
+    path = tmp_path / "toy.toml"
+    path.write_text('task = "toy"\n[training]\nsteps = 1\n')
+    assert main(["train", str(path), "-o", str(tmp_path / "toy"), "--compute", "cpu"]) == 0
+    capsys.readouterr()
+    assert main(["fusion", str(tmp_path / "toy"), "-o", str(out)]) == 2
+    assert "is a run of the task toy: want one of fusion" in capsys.readouterr().err
+    assert not out.exists()
 
 
 @pytest.mark.shared

@@ -1,8 +1,9 @@
-"""Training of the learned fusion of causal kernels (`engines.fusion`), and the same network for torch.
+"""Training of the learned fusion of causal kernels (`engines.fusion`), the task ``fusion``.
 
 The loss is what is scored: the error of the harmonic part in the time domain, after the synthesis window and
 the overlap-add. The percussive part is the rest of the mixture, so its error is the same. Medians and the
-other features come from the compiled code that runs live.
+other features come from the compiled code that runs live. ``python -m export fusion RUN`` scores what was
+trained and writes it as the separator reads it.
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import scipy.fft
@@ -37,7 +38,10 @@ from engines.fusion import (
     UNITS,
     WIDTH,
 )
+from export import sets
+from export.training import Arrays, Training, Update, Validation, read_run, replace
 from rtaudio.errors import FileError, UserError
+from rtaudio.files import AudioReader
 from rtaudio.native import compiled
 from rtaudio.stft import windows
 
@@ -50,11 +54,18 @@ SETTLING = 16
 """Frames at the begin of a chunk, while the state settles, that the loss leaves out."""
 EXCERPT = N_FFT + (WARM + FRAMES - 1) * HOP
 """Samples that a chunk is made of."""
-CHUNKS, MIXES, POOL = 3, 2, 16
-"""Chunks of a mix in a step, mixes in a step, mixes at hand."""
+CHUNKS, POOL = 3, 16
+"""Chunks of a mix in a step, mixes that the mixes of a step are drawn from."""
+UNSEEN = 1 << 40
+"""Number of the first mix that no step of training comes to."""
+UNSEEN_MIXES = 4
+"""Mixes that validation hears if no songs are held out."""
+HELD_OUT_SONGS, HELD_OUT_SAMPLES = 4, 6 * RATE
+"""What validation hears of every folder that is held out."""
 
 Audio = NDArray[np.float32]
 Random = np.random.Generator
+Masks = TypeVar("Masks", NDArray[np.float32], Tensor)
 
 
 # ------------------------------------------------------------------------------------------------- network
@@ -124,7 +135,7 @@ class Fusion(nn.Module):
         gate, candidate = sigmoid(self.broad_gate(means).float()), self.broad_candidate(means).float()
         broad = move(gate, candidate).flatten(0, 1)
         told = self.broad_out(broad).view(batch * frames, len(BANDS), WIDTH)
-        sizes = torch.tensor([end - begin for begin, end in BANDS])
+        sizes = torch.tensor([end - begin for begin, end in BANDS], device=told.device)
         told = told.repeat_interleave(sizes, 1).transpose(1, 2)  # (batch * frames, WIDTH, UNITS)
         last = functional.relu(self.far(state) + self.across(second) + told)
         values = self.output(last) + self.direct(seen[:, :FEATURES])
@@ -148,7 +159,7 @@ class Fusion(nn.Module):
         weights = torch.cat([tables[name] for name in fusion.SHAPES])
         position = self.position(self.where.T).T
         return {
-            name: np.ascontiguousarray(table.detach().numpy(), np.float32)
+            name: np.ascontiguousarray(table.detach().cpu().numpy(), np.float32)
             for name, table in (("weights", weights), ("position", position))
         }
 
@@ -191,8 +202,6 @@ class Library:
     """The files of `export.songs` in a folder, as 16-bit samples kept on disk."""
 
     def __init__(self, folder: Path) -> None:
-        import soundfile
-
         self.files = {path.name.removesuffix(".flac"): path for path in sorted(folder.glob("*.flac"))}
         self.drums = [name for name in self.files if name.endswith(".drums")]
         pitched = [name for name in self.files if name.endswith(".pitched")]
@@ -201,12 +210,13 @@ class Library:
         self.songs = [name.removesuffix(".drums") for name in self.drums if name.startswith("song")]
         if not self.drums or not pitched:
             raise FileError(f"{folder}: no *.drums.flac and *.pitched.flac: make them with the command songs")
-        self._read = soundfile.read
 
     def read(self, name: str) -> Audio:
-        """A file, (2, samples) float32."""
-        audio: Audio = self._read(self.files[name], dtype="float32", always_2d=True)[0].T
-        return audio
+        """A file at RATE, (2, samples)."""
+        with AudioReader(self.files[name], RATE) as reader:
+            if reader.channels != 2:
+                raise FileError(f"{self.files[name]}: its channels are {reader.channels}: want stereo")
+            return reader.read(reader.samples)
 
 
 def _pick(rng: Random, names: Sequence[str]) -> str:
@@ -265,34 +275,21 @@ def mix(rng: Random, library: Library) -> tuple[Audio, Audio]:
     return p + d, p
 
 
-class Mixer:
-    """Endless batches from a pool of mixes that is renewed one by one."""
+def chunks_of(mixture: Audio, pitched: Audio, random: Random) -> Arrays:
+    """CHUNKS chunks of a mix: features, spectra as (real, imaginary), pitched part.
 
-    def __init__(self, library: Library, seed: int) -> None:
-        self.library, self.rng = library, np.random.default_rng(seed)
-        self.analysis, self.synthesis = windows(N_FFT, HOP, SYNTHESIS)
-        self.pool = [mix(self.rng, library) for _ in range(POOL)]
-        self.oldest = 0
-
-    def batch(self) -> tuple[NDArray[np.float32], NDArray[np.complex64], Audio]:
-        """Features, spectra and the pitched part of MIXES * CHUNKS chunks, those of a mix in a row.
-
-        (chunks, FRAMES, FEATURES, UNITS), (chunks, 2, FRAMES, BINS), (chunks, 2, FRAMES * HOP): the
-        samples end with the last frame.
-        """
-        self.pool[self.oldest % POOL] = mix(self.rng, self.library)
-        self.oldest += 1
-        rows = []
-        for place in self.rng.choice(POOL, MIXES, replace=False):
-            x, p = self.pool[place]
-            for _ in range(CHUNKS):
-                begin = int(self.rng.integers(max(1, x.shape[1] - EXCERPT)))
-                excerpt = x[:, begin : begin + EXCERPT]
-                transformed = spectra(excerpt, self.analysis)
-                features = features_of(transformed)[WARM:]
-                target = p[:, begin : begin + EXCERPT][:, -FRAMES * HOP :]
-                rows.append((features, transformed[:, WARM:], target))
-        return tuple(np.stack(column) for column in zip(*rows, strict=True))  # type: ignore[return-value]
+    (CHUNKS, FRAMES, FEATURES, UNITS), (CHUNKS, 2, FRAMES, BINS, 2), (CHUNKS, 2, FRAMES * HOP): the samples
+    end with the last frame.
+    """
+    analysis, _ = windows(N_FFT, HOP, SYNTHESIS)
+    rows = []
+    for _ in range(CHUNKS):
+        begin = int(random.integers(max(1, mixture.shape[1] - EXCERPT)))
+        transformed = spectra(mixture[:, begin : begin + EXCERPT], analysis)
+        target = pitched[:, begin : begin + EXCERPT][:, -FRAMES * HOP :]
+        shown = np.ascontiguousarray(transformed[:, WARM:])[..., None].view(np.float32)
+        rows.append((features_of(transformed)[WARM:], shown, target))
+    return tuple(np.stack(column) for column in zip(*rows, strict=True))
 
 
 # ------------------------------------------------------------------------------------------------ training
@@ -308,34 +305,37 @@ def errors(masks: Tensor, spectra: Tensor, target: Tensor, synthesis: Tensor) ->
     masks (chunks, frames, UNITS) of the frames of spectra (chunks, 2, frames, BINS); target (chunks, 2,
     frames * HOP) ends with the last frame.
     """
-    wide = masks.repeat_interleave(WIDTHS, -1)[:, None]
+    wide = masks.repeat_interleave(WIDTHS.to(masks.device), -1)[:, None]
     frames = torch.fft.irfft(spectra * wide, N_FFT)[..., -SYNTHESIS:] * synthesis[-SYNTHESIS:]
     whole = frames[:, :, :-1, HOP:] + frames[:, :, 1:, :HOP]  # of what frames 0, 1, ... end with
     kept = target.reshape(*target.shape[:2], -1, HOP)[:, :, :-1]
     return torch.sum((whole - kept)[:, :, SETTLING:] ** 2, dim=(1, 2, 3))
 
 
-def loss_of(model: Fusion, batch: Sequence[Any], synthesis: Tensor, bfloat16: bool) -> Tensor:
-    """Mean over the mixes of the logarithm of the error, relative to the mask of two medians."""
-    features, spectra, target = (torch.from_numpy(np.ascontiguousarray(part)) for part in batch)
-    with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
-        masks = model(features)[:, LOOKAHEAD:]
-    shown = spectra[:, :, : FRAMES - LOOKAHEAD], target[..., : (FRAMES - LOOKAHEAD) * HOP]
+def loss_of(network: nn.Module, batch: Sequence[Tensor], synthesis: Tensor) -> Tensor:
+    """Mean over the mixes of the logarithm of the error, relative to the mask of two medians.
+
+    ``batch`` as of `chunks_of`, the chunks of a mix in a row.
+    """
+    features, parts, target = batch
+    masks = network(features)[:, LOOKAHEAD:]
+    shown = torch.view_as_complex(parts)[:, :, : FRAMES - LOOKAHEAD], target[..., : -LOOKAHEAD * HOP]
     error = errors(masks, *shown, synthesis)
     with torch.no_grad():
-        medians = torch.from_numpy(usual_masks(batch[0][:, : FRAMES - LOOKAHEAD]))
-        usual = errors(medians, *shown, synthesis)
-    ratio = error.view(MIXES, CHUNKS).sum(1) / (usual.view(MIXES, CHUNKS).sum(1) + 1e-6)
+        usual = errors(usual_masks(features[:, : FRAMES - LOOKAHEAD]), *shown, synthesis)
+    ratio = error.view(-1, CHUNKS).sum(1) / (usual.view(-1, CHUNKS).sum(1) + 1e-6)
     return 10 * torch.mean(torch.log10(ratio + 0.03))
 
 
-def usual_masks(features: NDArray[np.float32]) -> NDArray[np.float32]:
+def usual_masks(features: Masks) -> Masks:
     """Wiener masks of a median over 17 frames and one over 17 units, of features (..., FEATURES, UNITS)."""
     along, across = (
         features[..., fusion.TIME_SIZES.index(17), :],
         features[..., len(fusion.TIME_SIZES) + 1, :],
     )
-    return np.asarray(1 / (1 + 2 ** (fusion.SCALE * (across - along))), np.float32)
+    ratio: Any = 2 ** (fusion.SCALE * (across - along))
+    masks: Masks = 1 / (1 + ratio)
+    return masks
 
 
 def separate(x: Audio, model: fusion.Model | None) -> Audio:
@@ -375,15 +375,32 @@ def si_sdr(source: Audio, estimate: Audio) -> float:
 def pairs(folder: Path) -> Iterator[tuple[Audio, Audio]]:
     """Pitched and drum part of every song of a folder, then voices over drum patterns, equally loud."""
     library = Library(folder)
-    for name in library.drums:
-        pitched = name.removesuffix("drums") + "pitched"
-        if pitched in library.pitched:
-            yield library.read(pitched), library.read(name)
+    songs = [(name.removesuffix("drums") + "pitched", name) for name in library.drums]
+    songs = [names for names in songs if names[0] in library.pitched]
     kits = [name for name in library.drums if name.startswith("kit")]
-    for names in zip(library.voices, kits, strict=False):
+    over_kits = list(zip(library.voices, kits, strict=False))
+    if not songs and not over_kits:
+        raise FileError(f"{folder}: no song with both parts, NAME.drums.flac and NAME.pitched.flac")
+    for names in songs + over_kits:
         p, d = map(library.read, names)
         samples = min(p.shape[1], d.shape[1])
-        yield p[:, :samples] / (10 * _level(p)), d[:, :samples] / (10 * _level(d))
+        p, d = p[:, :samples], d[:, :samples]
+        yield (p / (10 * _level(p)), d / (10 * _level(d))) if names in over_kits else (p, d)
+
+
+def excerpts(folder: Path) -> list[tuple[Audio, Audio]]:
+    """The middle of the first `pairs` of a folder in which both parts sound."""
+    found = []
+    for pair in pairs(folder):
+        begin = max(0, pair[0].shape[1] - HELD_OUT_SAMPLES) // 2
+        p, d = (part[:, begin : begin + HELD_OUT_SAMPLES] for part in pair)
+        if np.any(p) and np.any(d):
+            found.append((p, d))
+        if len(found) == HELD_OUT_SONGS:
+            break
+    if not found:
+        raise FileError(f"{folder}: in the middle of every song a part is silent: give other songs")
+    return found
 
 
 def score(model: fusion.Model | None, songs: Iterable[tuple[Audio, Audio]]) -> dict[str, float]:
@@ -397,94 +414,131 @@ def score(model: fusion.Model | None, songs: Iterable[tuple[Audio, Audio]]) -> d
     return {"SDR": round(float(plain), 2), "SI-SDR": round(float(invariant), 2)}
 
 
-def _save(
-    path: Path, model: Fusion, mean: Fusion, optimizer: torch.optim.Adam, state: dict[str, Any]
-) -> None:
-    from safetensors.torch import save_file
-
-    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
-    tensors |= {f"mean.{name}": tensor for name, tensor in mean.state_dict().items()}
-    for index, moments in optimizer.state_dict()["state"].items():
-        tensors |= {f"adam.{index}.{name}": tensor for name, tensor in moments.items()}
-    partial = path.with_suffix(".partial")
-    save_file({name: tensor.contiguous().clone() for name, tensor in tensors.items()}, partial)
-    partial.rename(path)
-    path.with_suffix(".json").write_text(json.dumps(state, indent=1) + "\n")
+# ---------------------------------------------------------------------------------------------- the task
 
 
-def _load(path: Path, model: Fusion, mean: Fusion, optimizer: torch.optim.Adam) -> dict[str, Any]:
-    from safetensors.torch import load_file
+@dataclass(frozen=True)
+class Data:
+    """The table ``[data]``: folders of the command songs; those held out are never trained on."""
 
-    tensors = load_file(path)
-    for prefix, network in (("model.", model), ("mean.", mean)):
-        names = [name for name in tensors if name.startswith(prefix)]
-        try:
-            network.load_state_dict({name.removeprefix(prefix): tensors[name] for name in names})
-        except RuntimeError as error:
-            raise FileError(f"{path}: a checkpoint of another network: give another folder") from error
-    moments: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in tensors.items():
-        if name.startswith("adam."):
-            _, index, moment = name.split(".")
-            moments.setdefault(int(index), {})[moment] = tensor
-    optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
-    state: dict[str, Any] = json.loads(path.with_suffix(".json").read_text())
-    return state
+    songs: str
+    held_out: tuple[str, ...] = ()
 
 
-def learning_rate(done: float, highest: float) -> float:
-    """A short rise, then half a cosine; ``done`` from 0 to 1."""
-    rise = min(1.0, done / 0.01)
-    return highest * rise * (0.02 + 0.98 * 0.5 * (1 + float(np.cos(np.pi * min(done, 1.0)))))
+@dataclass(frozen=True)
+class Optimiser:
+    """The table ``[optimiser]``: Adam."""
+
+    rate: float = 3e-3
+    betas: tuple[float, float] = (0.9, 0.99)
+
+    def __post_init__(self) -> None:
+        if not (self.rate > 0 and all(0 <= beta < 1 for beta in self.betas)):
+            raise UserError("want a rate above 0, and betas from 0 to below 1")
 
 
-def train(options: argparse.Namespace) -> Fusion:
-    """Train until the minutes are over or Ctrl-C; returns the running mean of the weights."""
-    from rich.progress import Progress
+@dataclass(frozen=True)
+class Settings:
+    """A configuration. A step has ``training.batch / CHUNKS`` mixes."""
 
-    torch.manual_seed(options.seed)
-    torch.set_num_threads(options.threads)
-    model, mean = Fusion(), Fusion()
-    mean.load_state_dict(model.state_dict())
-    optimizer = torch.optim.Adam(model.parameters(), options.rate, betas=(0.9, 0.99))
-    state: dict[str, Any] = {"step": 0, "seconds": 0.0, "seed": options.seed, "curve": []}
-    checkpoint = options.output / "checkpoint.safetensors"
-    if checkpoint.exists():
-        state = _load(checkpoint, model, mean, optimizer)
-    mixer = Mixer(Library(options.songs), options.seed + state["step"])
-    synthesis = torch.tensor(mixer.synthesis)
-    seconds = 60 * options.minutes
-    last, saved, recent = time.monotonic(), time.monotonic(), 0.0
-    with Progress() as progress:
-        task = progress.add_task("training", total=seconds, completed=state["seconds"])
-        try:
-            while state["seconds"] < seconds:
-                for group in optimizer.param_groups:
-                    group["lr"] = learning_rate(state["seconds"] / seconds, options.rate)
-                loss = loss_of(model, mixer.batch(), synthesis, options.bfloat16)
-                optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                nn.utils.clip_grad_norm_(model.parameters(), 5.0)
-                optimizer.step()
-                keep = min(0.998, state["step"] / (state["step"] + 10))
-                with torch.no_grad():
-                    for averaged, weight in zip(mean.parameters(), model.parameters(), strict=True):
-                        averaged.lerp_(weight, 1 - keep)
-                now = time.monotonic()
-                state["seconds"] += now - last
-                last = now
-                state["step"] += 1
-                recent = loss.item() if state["step"] == 1 else recent + 0.02 * (loss.item() - recent)
-                progress.update(task, completed=state["seconds"], description=f"loss {recent:6.2f} dB")
-                if now - saved > 120:
-                    state["curve"].append([round(state["seconds"]), state["step"], round(recent, 3)])
-                    _save(checkpoint, model, mean, optimizer, state)
-                    saved = now
-        except KeyboardInterrupt:
-            progress.console.print("stopped; the same command goes on from here")
-        state["curve"].append([round(state["seconds"]), state["step"], round(recent, 3)])
-        _save(checkpoint, model, mean, optimizer, state)
-    return mean
+    data: Data
+    training: Training
+    seed: int = 0
+    optimiser: Optimiser = field(default_factory=Optimiser)
+
+    def __post_init__(self) -> None:
+        if self.training.batch % CHUNKS or self.training.batch > POOL * CHUNKS:
+            raise UserError(
+                f"training.batch = {self.training.batch}: want a multiple of {CHUNKS}, the chunks of a mix, "
+                f"up to {POOL * CHUNKS}"
+            )
+        if self.seed < 0:
+            raise UserError(f"seed = {self.seed}: want 0 or more")
+
+
+class FusionTask:
+    """The network, and mixes made while it is trained."""
+
+    settings_type = Settings
+    averaged = "fusion"
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.network = Fusion()
+        self.networks: Mapping[str, nn.Module] = {"fusion": self.network}
+        adam = settings.optimiser
+        self.optimisers: Mapping[str, torch.optim.Optimizer] = {
+            "fusion": torch.optim.Adam(self.network.parameters(), adam.rate, adam.betas)
+        }
+        self.synthesis = torch.tensor(windows(N_FFT, HOP, SYNTHESIS)[1])
+        self.mixes: dict[int, tuple[Audio, Audio]] = {}
+        """Those of the latest steps, by number."""
+
+    def open_data(self) -> dict[str, Any]:
+        """Find the songs, read those that are held out."""
+        data = self.settings.data
+        self.library = Library(Path(data.songs))
+        self.held_out = [pair for folder in data.held_out for pair in excerpts(Path(folder))]
+        return {
+            "sources": {data.songs: sets.licence(Path(data.songs))},
+            "files": len(self.library.files),
+            "held out": list(data.held_out),
+        }
+
+    def random(self, *numbers: int) -> Random:
+        """Numbers that follow from the seed and what they are for."""
+        return np.random.default_rng([self.settings.seed, *numbers])
+
+    def mix(self, number: int) -> tuple[Audio, Audio]:
+        """A mixture and its pitched part, (2, samples) each."""
+        return mix(self.random(number), self.library)
+
+    def batch(self, examples: range) -> Arrays:
+        """`chunks_of` mixes drawn for the step from POOL, of which every step replaces one."""
+        if examples.start % CHUNKS or len(examples) % CHUNKS:
+            raise UserError(
+                f"{len(examples)} examples from {examples.start}: want whole mixes of {CHUNKS} chunks: "
+                "change batch or the number of processes"
+            )
+        each = self.settings.training.batch // CHUNKS
+        rows = []
+        for place in range(examples.start // CHUNKS, examples.stop // CHUNKS):
+            step = place // each
+            number = step + int(self.random(step, 1).choice(POOL, each, replace=False)[place % each])
+            self.mixes = {known: audio for known, audio in self.mixes.items() if known >= step}
+            if number not in self.mixes:
+                self.mixes[number] = self.mix(number)
+            rows.append(chunks_of(*self.mixes[number], self.random(place, 2)))
+        return tuple(np.concatenate(parts) for parts in zip(*rows, strict=True))
+
+    def train(
+        self, batch: tuple[Tensor, ...], random: Callable[..., Tensor], update: Update
+    ) -> dict[str, float]:
+        """One step of Adam."""
+        loss = loss_of(self.network, batch, self.synthesis.to(batch[0].device))
+        found = {"loss": loss.item()}
+        update("fusion", loss)
+        return found
+
+    def validate(self, network: nn.Module, device: torch.device) -> Validation:
+        """SDR and SI-SDR of the compiled network on `excerpts`, or the loss of mixes that no step has."""
+        if not self.held_out:
+            rows = [
+                chunks_of(*self.mix(number), self.random(number, 2))
+                for number in range(UNSEEN, UNSEEN + UNSEEN_MIXES)
+            ]
+            batch = [torch.from_numpy(np.concatenate(parts)).to(device) for parts in zip(*rows, strict=True)]
+            loss = loss_of(network, batch, self.synthesis.to(device)).item()
+            return Validation(loss, {"loss": loss}, RATE)
+        model = fusion.Model(**cast(Fusion, network).arrays())
+        scores = score(model, self.held_out)
+        mixture = np.add(*self.held_out[0])
+        pitched = separate(mixture, model)
+        sounds = {"mixture": mixture, "pitched": pitched, "drums": mixture - pitched}
+        return Validation(-scores["SDR"], scores, RATE, {name: x.mean(0) for name, x in sounds.items()})
+
+
+# ------------------------------------------------------------------------------------------- the command
 
 
 ATTRIBUTION = (
@@ -497,12 +551,11 @@ ATTRIBUTION = (
 """Of the material that the shipped network was trained on. The weights hold none of these sounds."""
 
 
-def write_model(network: Fusion, path: Path, details: dict[str, Any]) -> fusion.Model:
-    """Write the weights and the card of a network where `engines.fusion.load` reads them."""
+def write_model(network: Fusion, path: Path, details: Mapping[str, Any]) -> None:
+    """Write the weights and the card of a network as `engines.fusion.load` reads them."""
     from safetensors.numpy import save
 
-    arrays = network.arrays()
-    content = save(arrays)
+    content = save(network.arrays())
     card = {
         "kind": fusion.KIND,
         "rate": RATE,
@@ -525,68 +578,56 @@ def write_model(network: Fusion, path: Path, details: dict[str, Any]) -> fusion.
         **details,
         "sha256": hashlib.sha256(content).hexdigest(),
     }  # fmt: skip
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_bytes(content)
-    partial.rename(path)
-    path.with_suffix(".json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
-    return fusion.load(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace(path, content)
+        replace(path.with_suffix(".json"), json.dumps(card, indent=2).encode() + b"\n")
+    except OSError as error:
+        raise FileError(f"{path}: {error.strerror}; name another file with -o") from None
 
 
 def command(commands: Any) -> None:
-    """Add ``train-fusion`` to a command line."""
+    """Add ``fusion`` to a command line."""
     parser = commands.add_parser(
-        "train-fusion",
-        help="train the learned fusion of the separator's live preset",
-        description="Train on the files of the command songs, score on others, and write "
-        "fusion.safetensors and fusion.json to OUT. Interrupted, the same command goes on.",
+        "fusion",
+        help="export the separator's learned fusion",
+        description="Score the network of a run of the task fusion, and write it and its card NAME.json as "
+        "the separator reads them.",
     )
-    parser.add_argument("songs", type=Path, metavar="SONGS", help="the folder of training material")
-    parser.add_argument("output", type=Path, metavar="OUT", help="a folder for checkpoints and the model")
-    parser.add_argument("--minutes", type=float, default=45.0, metavar="M", help="of training in all")
+    parser.add_argument("run_folder", type=Path, metavar="RUN", help="a folder that train has written")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="NAME.safetensors")
     parser.add_argument(
         "--score", type=Path, action="append", default=[], metavar="DIR",
-        help="NAME.drums.flac and NAME.pitched.flac to score on, never to train on; repeatable",
+        help="NAME.drums.flac and NAME.pitched.flac to score on, never trained on; repeatable",
     )  # fmt: skip
-    parser.add_argument("--rate", type=float, default=3e-3, metavar="R", help="highest learning rate")
-    parser.add_argument("--seed", type=int, default=0, metavar="N")
-    parser.add_argument("--threads", type=int, default=1, metavar="N", help="of torch")
-    parser.add_argument("--bfloat16", action="store_true", help="faster where the processor has it")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Train, score and write the model."""
+    """Score and write the model."""
     from rich.console import Console
 
-    for folder in (options.songs, *options.score):
-        if not folder.is_dir():
-            raise FileError(f"{folder}: no such folder: make songs with the command songs")
-    for name in ("minutes", "rate", "threads"):
-        value = getattr(options, name)
-        if not 0 < value < float("inf"):
-            raise UserError(f"--{name} {value}: give a positive number")
+    if options.output.suffix != ".safetensors":
+        raise UserError(f"{options.output}: want a name that ends with .safetensors")
     for folder in options.score:
         Library(folder)
-    options.output.mkdir(parents=True, exist_ok=True)
-    network = train(options)
-    state = json.loads((options.output / "checkpoint.json").read_text())
-    details: dict[str, Any] = {
-        "command": f"python -m export train-fusion {options.songs.name} {options.output.name} "
-        f"--minutes {options.minutes:g} --rate {options.rate:g} --seed {options.seed}"
-        + (" --bfloat16" if options.bfloat16 else "")
-        + "".join(f" --score {folder.name}" for folder in options.score),
-        "seconds": round(state["seconds"]),
-        "steps": state["step"],
-        "seed": options.seed,
-        "scores": {},
-    }
-    path = options.output / "fusion.safetensors"
-    model = write_model(network, path, details)
+    _, network, record = read_run(options.run_folder)
+    if not isinstance(network, Fusion):
+        raise UserError(f"{options.run_folder} is a run of the task {record['task']}: want one of fusion")
+    console = Console(highlight=False, soft_wrap=True)
+    model, scores = fusion.Model(**network.arrays()), {}
     for folder in options.score:
-        found = {"learned": score(model, pairs(folder)), "two medians": score(None, pairs(folder))}
-        details["scores"][folder.name] = found
-        Console().print(f"{folder.name}: {found['learned']}, with two medians {found['two medians']} dB")
-    write_model(network, path, details)
-    Console().print(f"{path} and its card")
+        learned, medians = score(model, pairs(folder)), score(None, pairs(folder))
+        scores[folder.name] = {"learned": learned, "two medians": medians}
+        console.print(f"{folder.name}: SDR {learned['SDR']} dB, of two medians {medians['SDR']}")
+    details = {
+        "command": record["command"],
+        "settings": record["settings"],
+        "seconds": round(record["seconds"]),
+        "steps": record["step"],
+        "seed": record["settings"]["seed"],
+        "scores": scores,
+    }
+    write_model(network, options.output, details)
+    console.print(f"{options.output} and its card")
     return 0
