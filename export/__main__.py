@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] in ("export", "engines", "rtaudio"):
             raise
-        say(f"{parser.prog}: {error.name} is not installed: pip install 'rtaudio[train]'")
+        say(f"{parser.prog}: {error.name} is not installed: pip install 'rtaudio[train,cpu]'")
         return 2
     except KeyboardInterrupt:
         say("interrupted")

@@ -486,7 +486,7 @@ def _recipe(options: argparse.Namespace) -> Recipe:
         if not isinstance(table, dict):
             raise UserError(f"{options.recipe}: mix is a table: write [mix]")
     if options.snr is not None:
-        table["snr"] = options.snr
+        table["snr"] = tuple(options.snr)
     if options.rooms and "room" not in table:
         table["room"] = 1.0
     return typed(table, Recipe, str(options.recipe or "the options"))
@@ -666,7 +666,7 @@ def _features(options: argparse.Namespace, rates: Counter[int]) -> Row | None:
 
 def command(commands: Any) -> None:
     """Add ``data`` to a command line."""
-    from rtaudio.cli import CHAIN_HELP, file_path, from_zero, whole
+    from rtaudio.cli import CHAIN_HELP, decibels, file_path, from_zero, whole
 
     parser = commands.add_parser(
         "data", help="inspect, mix and render sets", description="Inspect, mix and render sets of recordings."
@@ -697,7 +697,9 @@ def command(commands: Any) -> None:
     count = mixed.add_mutually_exclusive_group(required=True)
     count.add_argument("--count", type=whole, metavar="N", help="pairs")
     count.add_argument("--all", action="store_true", help="a pair of each clip")
-    mixed.add_argument("--snr", type=_levels, metavar="DB,DB", help="one is drawn (default: 15,20,25)")
+    mixed.add_argument(
+        "--snr", nargs="+", type=decibels, metavar="DB", help="one is drawn (default: 15 20 25)"
+    )
     mixed.add_argument("--seed", type=from_zero, default=0, metavar="N", help="(default: 0)")
     mixed.add_argument(
         "--recipe", type=file_path, metavar="TOML", help="[mix], as in a training configuration"
@@ -741,10 +743,3 @@ def command(commands: Any) -> None:
         )
     render.add_argument("--jobs", type=whole, metavar="N", help="processes (default: CPU cores)")
     render.set_defaults(run=run_render)
-
-
-def _levels(text: str) -> tuple[float, ...]:
-    """The type of ``--snr``."""
-    from rtaudio.cli import decibels
-
-    return tuple(map(decibels, text.split(",")))

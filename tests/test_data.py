@@ -227,7 +227,7 @@ def sources(tmp_path):
 
 def test_mixed_pairs_have_the_snr_asked_for(tmp_path, sources):
     out = tmp_path / "out"
-    assert data("mix", *sources, "-o", out, "--all", "--snr=-3,12", "--keep-noise") == 0
+    assert data("mix", *sources, "-o", out, "--all", "--snr", "-3", "12", "--keep-noise") == 0
     rows = table_of(out / "pairs.csv")
     lengths = []
     for row in rows:
