@@ -93,8 +93,9 @@ def _card(path: Path) -> dict[str, Any]:
     for key, multiple in (("rate", 1), ("chunk", 2)):  # chunks overlap by half
         if not isinstance(found[key], int) or found[key] < 1 or found[key] % multiple:
             raise FileError(f"{card} says {key} {found[key]!r}: want a whole multiple of {multiple} above 0")
-    if not isinstance(found["inputs"], dict):
-        raise FileError(f"{card} says inputs {found['inputs']!r}: want a table of shapes by name")
+    shapes = found["inputs"]
+    if not isinstance(shapes, dict) or not all(isinstance(shape, list) for shape in shapes.values()):
+        raise FileError(f"{card} says inputs {shapes!r}: want a table of shapes by name")
     data = found.get("data", {})
     speakers = data.get("speakers", []) if isinstance(data, dict) else None
     if not isinstance(speakers, list) or not all(isinstance(speaker, str) for speaker in speakers):
@@ -160,7 +161,8 @@ class Sliding:
 
     def push(self, x: Signal) -> Signal:
         """Take ``hop`` samples and return as many, which came in ``latency`` samples before the next ones."""
-        self._heard = np.concatenate([self._heard[self.hop :], x])
+        self._heard[: -self.hop] = self._heard[self.hop :].copy()
+        self._heard[-self.hop :] = x
         end = self.model.chunk - self.lookahead
         piece = self.model(self._heard[None])[0, end - self.hop - self.fade : end]
         piece[: self.fade] = self._rise * piece[: self.fade] + (1 - self._rise) * self._fading

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,41 +62,37 @@ def run(options: argparse.Namespace) -> int:
     from rich.progress import Progress
 
     from engines.chunks import ChunkModel
-    from rtaudio.cli import find_inputs, on_terminal, say
+    from rtaudio.cli import ENDING, find_targets, leave, on_signals, on_terminal, say
     from rtaudio.errors import UserError
-    from rtaudio.files import writable
     from rtaudio.render import Job, check_targets
 
     model = ChunkModel(options.model)
-    one = len(options.inputs) == 1 and not options.inputs[0].is_dir()
-    to_file = bool(options.output.suffix) and not options.output.is_dir()
-    if to_file and not one:
-        raise UserError(f"{options.output} is a file: several inputs need a folder")
-    jobs = []
-    for source, place in find_inputs(options.inputs, options.output):
-        target = options.output / (place if writable(place) else place.with_suffix(".wav"))
-        jobs.append(Job(source, {"out": options.output if to_file else target}, options.subtype))
-    check_targets(jobs)
-    console = Console(stderr=True, emoji=False)
+    found = find_targets(options.inputs, options.output)
+    check_targets([Job(source, {"out": target}) for source, target in found])
+    console = Console(stderr=True, emoji=False, markup=False, highlight=False)
     failed = 0
-    with Progress(console=console, disable=not on_terminal(), transient=True) as bar:
-        for job in jobs:
-            task = bar.add_task(job.source.name, total=1.0)
+    with (
+        on_signals(leave, signal.SIGINT, *ENDING),
+        Progress(console=console, disable=not on_terminal(), transient=True) as bar,
+    ):
+        for source, target in found:
+            task = bar.add_task(source.name, total=1.0)
 
             def show(done: float, task: Any = task) -> None:
                 bar.update(task, completed=done)
 
             try:
-                enhance_file(
-                    model, options.mode, options.mix, job.source, job.targets["out"], job.subtype, show
+                clipped = enhance_file(
+                    model, options.mode, options.mix, source, target, options.subtype, show
                 )
             except UserError as error:
-                if one:
+                if len(found) == 1:
                     raise
                 failed += 1
                 say(str(error))
             else:
-                console.print(f"{job.targets['out']}", markup=False, highlight=False, soft_wrap=True)
+                note = f", {clipped} samples clipped" if clipped else ""
+                console.print(f"{target}{note}", soft_wrap=True)
             bar.remove_task(task)
     return int(failed > 0)
 
@@ -108,11 +105,15 @@ def enhance_file(
     target: Path,
     subtype: str | None,
     show: Callable[[float], None],
-) -> None:
+) -> int:
     """Enhance a file, channel by channel, in memory that does not grow with its length.
 
     The network says what to take out, at its own rate; at the file's, that is taken out of the file. So what
     lies above the network's band is kept, and with ``mix`` 0 everything is.
+
+    Returns
+    -------
+    Samples that were clipped.
 
     Raises
     ------
@@ -129,8 +130,8 @@ def enhance_file(
     with AudioReader(source) as reader, AudioReader(source, model.rate) as heard:
         rate, channels = reader.rate, reader.channels
         up = soxr.ResampleStream(model.rate, rate, channels, quality="VHQ")
-        with AudioWriter(target, rate, channels, source=reader.info, subtype=subtype) as writer:
-            left = reader.samples
+        left = reader.samples
+        with AudioWriter(target, rate, channels, source=reader.info, subtype=subtype, samples=left) as writer:
             for noise, last in noise_of(model, mode, heard):
                 raised = np.ascontiguousarray(noise.T)
                 if rate != model.rate:
@@ -143,6 +144,7 @@ def enhance_file(
                     writer.write(block)
                     left -= wanted
                 show(1 - left / reader.samples)
+    return writer.clipped
 
 
 def noise_of(model: ChunkModel, mode: str, heard: AudioReader) -> Iterator[tuple[Block, bool]]:

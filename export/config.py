@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
@@ -57,11 +57,11 @@ def typed(table: Mapping[str, Any], kind: type[T], where: str) -> T:
                 values[key] = msgspec.convert(value, types[key])
             except msgspec.ValidationError as error:
                 raise UserError(f"{where}: {key} = {value!r}: {_plain(str(error))}") from None
+    needed = [field for field in fields(kind) if field.default is MISSING is field.default_factory]  # type: ignore[arg-type]
+    if missing := [field.name for field in needed if field.name not in values]:
+        raise UserError(f"{where}: {', '.join(missing)} is missing")
     try:
         return kind(**values)
-    except TypeError:
-        missing = [field.name for field in fields(kind) if field.name not in values]  # type: ignore[arg-type]
-        raise UserError(f"{where}: a value is missing, one of {', '.join(missing)}") from None
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
 

@@ -402,7 +402,9 @@ def run_mix(options: argparse.Namespace) -> int:
     from export.mixing import Mixer
     from rtaudio.cli import say
 
-    folders = {"clean": options.clean, "noise": options.noise or [], "rooms": options.rooms or []}
+    recipe = _recipe(options)
+    rooms_named = options.rooms or [Path(room) for room in recipe.rooms]
+    folders = {"clean": options.clean, "noise": options.noise or [], "rooms": rooms_named}
     _refuse_inside(options.output, [folder for each in folders.values() for folder in each])
     sides = dict(
         zip(SIDES, split(find_clips(options.clean), _share(options.held_out), options.seed), strict=True)
@@ -411,7 +413,6 @@ def run_mix(options: argparse.Namespace) -> int:
     if not clips:
         raise UserError("nobody is held out: give --held-out, or leave out --side held-out")
     noise, rooms = find_noise(folders["noise"]), find_rooms(folders["rooms"])
-    recipe = _recipe(options)
     settings = {
         "made by": "data mix",
         "versions": versions(),

@@ -19,13 +19,15 @@ from torch import Tensor, nn
 
 from export import losses, sets
 from export.mixing import Mixer, Pair, Recipe
-from export.models.segan import CHUNK, Discriminator, Generator, Model, level
+from export.models.segan import CHUNK, Discriminator, Generator, Model, rms
 from export.networks import Exportable
 from export.training import Arrays, Training, Update, Validation
 from rtaudio.errors import UserError
 
 RATE = 16_000
 """Hz of the paper's networks."""
+UNSEEN = 1 << 40
+"""Number of the first held-out pair: training never gets there, so that no noise is heard twice."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Loss:
     similarity
         Weight of the mean absolute error, lambda 2.
     critic_steps
-        Steps of the critic for one of the generator.
+        Steps of the critic for one of the generator, on the same batch with other z.
     """
 
     adversarial: str = "wasserstein"
@@ -143,26 +145,41 @@ class Enhancer:
             "critic": torch.optim.Adam(self.critic.parameters(), rates.critic, rates.betas),
         }
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What processes need that make batches."""
+        return {"settings": self.settings, "mixer": self.mixer}
+
     def open_data(self) -> dict[str, Any]:
         """Find the clips, split the speakers, mix what is held out."""
         data, seed = self.settings.data, self.settings.seed
-        folders = {name: [Path(folder) for folder in getattr(data, name)] for name in ("clean", "noise")}
-        train, held = sets.split(sets.find_clips(folders["clean"]), data.held_out, seed)
-        noise = sets.find_noise(folders["noise"]) if folders["noise"] else []
-        other = [Path(folder) for folder in data.held_out_noise]
         recipe = self.settings.mix
-        if recipe.room and recipe.rooms:
-            recipe = replace(recipe, rooms=tuple(map(str, sets.find_rooms([Path(x) for x in recipe.rooms]))))
+        folders = {
+            name: [Path(folder) for folder in found]
+            for name, found in (
+                ("clean", data.clean),
+                ("noise", data.noise),
+                ("held-out noise", data.held_out_noise),
+                ("rooms", recipe.rooms if recipe.room else ()),
+            )
+        }
+        train, held = sets.split(sets.find_clips(folders["clean"]), data.held_out, seed)
+        if not held:
+            raise UserError(
+                f"held_out = {data.held_out}: nobody is left for validation; want a share, or names"
+            )
+        noise = sets.find_noise(folders["noise"])
+        other = sets.find_noise(folders["held-out noise"]) or noise
+        if rooms := sets.find_rooms(folders["rooms"]):
+            recipe = replace(recipe, rooms=tuple(map(str, rooms)))
         self.mixer = mixer_of(train, noise, recipe, seed)
-        validation = mixer_of(held, sets.find_noise(other) if other else noise, recipe, seed)
+        validation = mixer_of(held, other, recipe, seed)
         chunks = [
-            windows(validation.pair(index), data.hop, 2, random=None) for index in range(data.validation)
+            windows(validation.pair(UNSEEN + index), data.hop, 2, random=None)
+            for index in range(data.validation)
         ]
         self.held_out: Arrays = tuple(np.concatenate(parts) for parts in zip(*chunks, strict=True))
         return {
-            "sources": {
-                str(folder): sets.licence(folder) for folder in (*folders["clean"], *folders["noise"])
-            },
+            "sources": {str(folder): sets.licence(folder) for each in folders.values() for folder in each},
             "speakers": sorted({clip.speaker for clip in train}),
             "held out": sorted({clip.speaker for clip in held}),
             "clips": len(train),
@@ -181,7 +198,7 @@ class Enhancer:
             parts.append(windows(self.mixer.pair(index), self.settings.data.hop, each, random))
         clean, noisy = (np.concatenate(part) for part in zip(*parts, strict=True))
         if self.settings.model.normalise:  # the critic and the losses too work at the generator's level
-            scale = level(torch.from_numpy(noisy)).numpy()
+            scale = rms(torch.from_numpy(noisy)).numpy()
             clean, noisy = clean / scale, noisy / scale
         return clean, noisy
 

@@ -8,7 +8,6 @@ as float16: then torch computes with the same rounded weights.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import io
 import json
 import math
@@ -26,7 +25,8 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from engines.sessions import open_session
-from export.training import read_run, replace
+from export.output import write_with_card
+from export.training import read_run
 from rtaudio.errors import FileError, UserError
 
 TOLERANCE = 1e-4
@@ -210,14 +210,8 @@ def write_network(
         "weights": "float16" if half else "float32",
         **card,
         "differences": {name: float(f"{difference:.2g}") for name, difference in found.items()},
-        "sha256": hashlib.sha256(content).hexdigest(),
     }
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        replace(path, content)
-        replace(path.with_suffix(".json"), json.dumps(whole, indent=1, ensure_ascii=False).encode() + b"\n")
-    except OSError as error:
-        raise FileError(f"{path}: {error.strerror}; name another file with -o") from None
+    write_with_card(path, content, whole)
     return found
 
 
@@ -263,5 +257,6 @@ def run(options: argparse.Namespace) -> int:
             raise FileError(f"--scores {options.scores}: {error}") from None
     found = write_network(task.exportable(network), options.output, card, not options.float32)
     shown = ", ".join(f"{name} {difference:.1e}" for name, difference in found.items())
-    Console().print(f"{options.output} ({options.output.stat().st_size / 1e6:.1f} MB) and its card; {shown}")
+    size = options.output.stat().st_size / 1e6
+    Console(emoji=False, markup=False).print(f"{options.output} ({size:.1f} MB) and its card; {shown}")
     return 0

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from rtaudio.errors import FileError
 
 Cells = Sequence[Sequence[str]]
 """Rows of a table."""
@@ -35,13 +41,31 @@ def progress(steps: int) -> Iterator[Callable[[str], None]]:
 
 
 def appear(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file under a hidden name, and rename it when it is complete."""
-    hidden = path.with_name(f".{path.name}")
+    """Write a file under a hidden name, and rename it when it is on the disk, complete."""
+    hidden = path.with_name(f".{path.name}.part")
     try:
         write(hidden)
+        with hidden.open("rb") as file:
+            os.fsync(file.fileno())
         hidden.replace(path)
     finally:
         hidden.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write a JSON file, as `appear` does."""
+    text = json.dumps(content, indent=1, ensure_ascii=False)
+    appear(path, lambda hidden: hidden.write_text(text + "\n", encoding="utf-8"))
+
+
+def write_with_card(path: Path, content: bytes, card: Mapping[str, Any]) -> None:
+    """Write a model, and its card, which says the hash, beside it; `FileError` where that is not possible."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        appear(path, lambda hidden: hidden.write_bytes(content))
+        write_json(path.with_suffix(".json"), {**card, "sha256": hashlib.sha256(content).hexdigest()})
+    except OSError as error:
+        raise FileError(f"{path}: {error.strerror}; name another file with -o") from None
 
 
 def show(heading: Sequence[str], cells: Cells, title: str | None = None, left: int = 1) -> None:

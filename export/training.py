@@ -5,8 +5,8 @@ what all of them need: seeds, a budget of steps or minutes, mixed precision, a r
 guard against steps that are not finite, checkpoints, resuming, several processes, TensorBoard.
 
 Everything random follows from the seed and the number of the step, so a run that was killed and resumed ends
-with the weights of one that was not (on one kind of processor, with as many threads, and a budget of steps:
-with minutes, the learning rate follows the clock).
+with the weights of one that was not: bit for bit on a CPU with as many threads, to rounding on a GPU, and
+with a budget of steps, since with minutes the learning rate follows the clock.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ import math
 import os
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field, is_dataclass
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -30,13 +31,13 @@ import numpy as np
 import torch
 import torch.distributed
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import load, save
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from export.config import read_toml, typed
-from rtaudio.cli import on_signals
+from export.output import appear, write_json
+from rtaudio.cli import ENDING, on_signals
 from rtaudio.errors import FileError, UserError, nearest
 
 FORMAT = 1
@@ -44,7 +45,7 @@ FORMAT = 1
 TASKS = {"enhancer": "export.enhancer:Enhancer", "fusion": "export.models.fusion:FusionTask"}
 """What ``task = "NAME"`` in a configuration means."""
 GIVE_UP = 50
-"""Steps in a row without a finite gradient, after which training stops."""
+"""Updates of a network in a row without a finite gradient, after which training stops."""
 
 Arrays = tuple[NDArray[np.float32], ...]
 
@@ -249,26 +250,13 @@ def save_checkpoint(folder: Path, tensors: Mapping[str, Tensor], state: Mapping[
     name = f"step-{state['step']}.safetensors"
     record = {"format": FORMAT, "tensors": name, "sha256": hashlib.sha256(content).hexdigest(), **state}
     try:
-        replace(folder / name, content)
-        replace(folder / "checkpoint.json", json.dumps(record, indent=1).encode() + b"\n")
+        appear(folder / name, lambda hidden: hidden.write_bytes(content))
+        write_json(folder / "checkpoint.json", record)
     except OSError as error:
         raise FileError(f"cannot write a checkpoint to {folder}: {error.strerror}") from None
-    for other in folder.glob("step-*.safetensors"):
+    for other in (*folder.glob("step-*.safetensors"), *folder.glob(".step-*.part")):
         if other.name != name:
             other.unlink(missing_ok=True)
-
-
-def replace(path: Path, content: bytes) -> None:
-    """Write a file under another name, and give it its own when it is on the disk."""
-    partial = path.with_name(f".{path.name}.part")
-    try:
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.rename(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -289,17 +277,14 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             )
         tensors = folder / Path(state["tensors"]).name
         content = tensors.read_bytes()
+        wanted = state["sha256"]
     except FileNotFoundError as error:
         raise FileError(f"{folder} holds no checkpoint: {Path(error.filename).name} is missing") from None
     except (ValueError, KeyError, TypeError) as error:
         raise FileError(f"{path} is no checkpoint: {type(error).__name__}: {error}") from None
-    if hashlib.sha256(content).hexdigest() != state["sha256"]:
+    if hashlib.sha256(content).hexdigest() != wanted:
         raise FileError(f"{tensors} is not what {path.name} says: it was changed or cut short")
-    try:
-        with safe_open(tensors, "pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, state  # noqa: SIM118
-    except SafetensorError as error:
-        raise FileError(f"{tensors} cannot be read: {error}") from None
+    return load(content), state
 
 
 def pack(task: Task, mean: nn.Module) -> dict[str, Tensor]:
@@ -354,6 +339,11 @@ class _Batches(Dataset[Any]):
         if not all(np.all(np.isfinite(array)) for array in arrays):
             return UserError(f"the batch of step {step} has values that are not finite: look at the data")
         return arrays
+
+
+def _ignore_interrupts(worker: int) -> None:
+    """Ctrl-C in a terminal reaches workers too: the batch that they make is still wanted."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @dataclass
@@ -423,14 +413,13 @@ class Run:
             network.to(place.device)
             self.rates[name] = task.optimisers[name].param_groups[0]["lr"]
         self.mean = copy.deepcopy(task.networks[task.averaged]).requires_grad_(False)
-        self._failed = 0
+        self._failed: Counter[str] = Counter()
 
     def resume(self) -> None:
         """Go on from the folder's checkpoint."""
         tensors, state = load_checkpoint(self.folder)
         unpack(tensors, self.task, self.mean)
-        known = {name: state[name] for name in ("step", "seconds", "skipped", "history")}
-        self.progress = Progress(**known)
+        self.progress = Progress(**{field.name: state[field.name] for field in fields(Progress)})
 
     def save(self) -> None:
         """Write a checkpoint."""
@@ -470,6 +459,7 @@ class Run:
             sampler=budget,
             num_workers=training.workers,
             multiprocessing_context="spawn" if training.workers else None,
+            worker_init_fn=_ignore_interrupts,
             pin_memory=place.device.type == "cuda",
         )
         # Without the cache, which would hold on to weights from before an update until the step ends.
@@ -481,11 +471,12 @@ class Run:
         )
         last = saved = time.monotonic()
         recent: dict[str, float] = {}
-        with on_signals(stop, signal.SIGINT, signal.SIGTERM):
+        with on_signals(stop, signal.SIGINT, *ENDING):
             for batch in batches:
-                if isinstance(batch, UserError):
+                broken = isinstance(batch, UserError)
+                if any(place.largest(float(broken))):
                     self.save()
-                    raise batch
+                    raise batch if broken else UserError("another process stopped: see its message")
                 random = Uniform(self.seed, progress.step, place)
                 factor = rate_factor(training, progress.step, self.done)
                 for name, optimiser in self.task.optimisers.items():
@@ -510,8 +501,8 @@ class Run:
                         {**{f"train/{k}": v for k, v in losses.items()}, "rate": factor}, progress.step
                     )
                 if over or progress.step % training.validate == 0:
-                    self.validate(board)
-                    last = time.monotonic()  # validation is not training
+                    with out_of_memory(training):
+                        self.validate(board)
                 shown = ", ".join(f"{name} {value:.4g}" for name, value in recent.items())
                 if progress.history:
                     shown += f", held out {progress.history[-1][2]:.4g}"
@@ -542,14 +533,13 @@ class Run:
         norm = nn.utils.clip_grad_norm_(inputs, self.training.clip or math.inf)
         if torch.isfinite(norm):
             optimiser.step()
-            self._failed = 0
+            self._failed[name] = 0
             return
         self.progress.skipped += 1
-        self._failed += 1
-        if self._failed == GIVE_UP:
-            self.save()
+        self._failed[name] += 1
+        if self._failed[name] == GIVE_UP:
             raise UserError(
-                f"{GIVE_UP} steps in a row without a finite gradient of the {name}, the last one step "
+                f"{GIVE_UP} updates in a row without a finite gradient of the {name}, the last one step "
                 f"{self.progress.step}: lower its rate, or look at the data"
             )
 
@@ -558,7 +548,10 @@ class Run:
         with torch.no_grad():
             trained = self.task.networks[self.task.averaged].state_dict()
             for name, tensor in self.mean.state_dict().items():
-                tensor.copy_(torch.lerp(trained[name].to(tensor), tensor, weight))
+                if tensor.is_floating_point():
+                    tensor.lerp_(trained[name], 1 - weight)
+                else:
+                    tensor.copy_(trained[name])
 
 
 class Uniform:
@@ -589,7 +582,7 @@ def out_of_memory(training: Training) -> Iterator[None]:
         text = str(error)
         if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in text or "out of memory" in text:
             raise UserError(
-                f"out of memory with batch = {training.batch}: lower that, or [model] width"
+                f"out of memory with batch = {training.batch}: lower that, or make the network smaller"
             ) from None
         raise
 
@@ -680,7 +673,7 @@ def run(options: argparse.Namespace) -> int:
         record = {
             "task": name,
             "command": f"python -m export train {options.config.name}{budget}",
-            "settings": plain(settings),
+            "settings": asdict(settings),
             "data": task.open_data(),
         }
         open_run(run_, folder, record, options.resume)
@@ -739,11 +732,10 @@ def open_run(run_: Run, folder: Path, record: Mapping[str, Any], resume: bool) -
         if change := difference(before, json.loads(json.dumps(record))):
             raise UserError(f"{folder} is a run with another {change}: name another folder with -o")
         run_.resume()
-        return
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if run_.place.first:
-            replace(path, json.dumps(record, indent=1, ensure_ascii=False).encode() + b"\n")
+            write_json(path, record)
     except OSError as error:
         raise FileError(f"{folder}: {error.strerror}; name another folder with -o") from None
 
@@ -764,14 +756,6 @@ def difference(before: Any, now: Any, where: str = "") -> str | None:
     return None if before == now else f"{where} ({str(before)[:60]}, now {str(now)[:60]})"
 
 
-def plain(settings: Any) -> dict[str, Any]:
-    """A settings dataclass as JSON has it."""
-    return {
-        name: plain(value) if is_dataclass(value) else list(value) if isinstance(value, tuple) else value
-        for name, value in vars(settings).items()
-    }
-
-
 def read_run(folder: Path) -> tuple[Task, nn.Module, dict[str, Any]]:
     """A run that was trained.
 
@@ -784,10 +768,13 @@ def read_run(folder: Path) -> tuple[Task, nn.Module, dict[str, Any]]:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         module, _, kind_name = TASKS[record["task"]].partition(":")
+        missing = {"command", "settings", "data"} - record.keys()
+        if missing:
+            raise KeyError(", ".join(sorted(missing)))
     except FileNotFoundError:
         raise FileError(f"{folder} is no run: it has no {path.name}") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise FileError(f"{path} is not the record of a run: {error}") from None
+        raise FileError(f"{path} is not the record of a run: {type(error).__name__}: {error}") from None
     kind = getattr(importlib.import_module(module), kind_name)
     settings = typed(record["settings"], kind.settings_type, str(path))
     tensors, state = load_checkpoint(folder)

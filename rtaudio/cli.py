@@ -134,19 +134,10 @@ def add_render_options(parser: argparse.ArgumentParser) -> None:
 def run_render(options: argparse.Namespace) -> int:
     """``rtaudio render``."""
     graph = read_chain(options.chain)
-    from rtaudio.files import writable
-
-    output: Path = options.output
-    one = len(options.inputs) == 1 and not options.inputs[0].is_dir()
-    to_file = bool(output.suffix) and not output.is_dir()
-    if not one and to_file and writable(output):
-        raise UserError(f"{output} is a file: several inputs need a folder")
-    jobs = []
-    for source, place in find_inputs(options.inputs, output):
-        target = output / (place if writable(place) else place.with_suffix(".wav"))
-        if one and to_file:
-            target = output
-        jobs.append(make_job(source, {name: _named(target, name) for name in graph.output_names()}, options))
+    jobs = [
+        make_job(source, {name: _named(target, name) for name in graph.output_names()}, options)
+        for source, target in find_targets(options.inputs, options.output)
+    ]
     return render_jobs(graph, jobs, options)
 
 
@@ -154,6 +145,22 @@ def _named(target: Path, output: str) -> Path:
     from rtaudio.graph import MAIN
 
     return target if output == MAIN else target.with_name(f"{target.stem}.{output}{target.suffix}")
+
+
+def find_targets(inputs: Sequence[Path], output: Path) -> list[tuple[Path, Path]]:
+    """Every input file with the file to write: the output itself for one input, else one in that folder."""
+    from rtaudio.files import writable
+
+    one = len(inputs) == 1 and not inputs[0].is_dir()
+    to_file = bool(output.suffix) and not output.is_dir()
+    if not one and to_file and writable(output):
+        raise UserError(f"{output} is a file: several inputs need a folder")
+    if one and to_file:
+        return [(source, output) for source, _ in find_inputs(inputs, output)]
+    return [
+        (source, output / (place if writable(place) else place.with_suffix(".wav")))
+        for source, place in find_inputs(inputs, output)
+    ]
 
 
 def find_inputs(inputs: Sequence[Path], output: Path) -> list[tuple[Path, Path]]:
@@ -201,7 +208,7 @@ def render_jobs(graph: Graph, jobs: Sequence[Job], options: argparse.Namespace) 
     reports = []
     with ExitStack() as stack:
         stack.callback(bar.stop)
-        stack.enter_context(on_signals(_leave, signal.SIGINT, *ENDING))
+        stack.enter_context(on_signals(leave, signal.SIGINT, *ENDING))
         if len(jobs) == 1:
             task = bar.add_task(jobs[0].source.name)
 
@@ -399,7 +406,7 @@ def on_signals(handler: Callable[[int, Any], Any], *numbers: int) -> Iterator[No
                 signal.signal(number, handled)
 
 
-def _leave(number: int, frame: Any) -> NoReturn:
+def leave(number: int, frame: Any) -> NoReturn:
     """Clean up and end, whatever else comes: a second signal would cut that short."""
     for other in (signal.SIGINT, *ENDING):
         signal.signal(other, signal.SIG_IGN)

@@ -105,7 +105,7 @@ def test_silence_stays_silence(make, mode):
     assert not np.any(enhance(model, x, mode, **SIZES)[100 + CHUNK :])
 
 
-def test_many_chunks_are_those_of_few(make):
+def test_every_chunk_is_treated_alike(make):
     model = make(chunk_models.gain(np.linspace(0.0, 1.0, CHUNK)))
     x = signal(CHUNK * 21)
     assert np.allclose(enhance(model, x, "butt"), x * np.tile(np.linspace(0.0, 1.0, CHUNK), 21), atol=1e-6)
@@ -135,6 +135,7 @@ def refused(path):
         ({"rate": 0}, "says rate 0"),
         ({"chunk": 1023}, "says chunk 1023: want a whole multiple of 2 above 0"),
         ({"inputs": ["noisy", "z"]}, "want a table of shapes by name"),
+        ({"inputs": {"noisy": ["batch", CHUNK], "z": 5}}, "want a table of shapes by name"),
         ({"data": ["anna"]}, "want a table whose speakers are a list of names"),
         ({"data": {"speakers": "anna"}}, "want a table whose speakers are a list of names"),
         ({"data": {"speakers": [103]}}, "want a table whose speakers are a list of names"),

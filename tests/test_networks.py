@@ -8,8 +8,8 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from test_training import config
 from torch import nn
+from workshop import config
 
 from engines.chunks import ChunkModel
 from export import networks, training

@@ -26,18 +26,15 @@ def counted(model):
             for i, o in zip([channels, *depths[:-1]], depths, strict=True)
         )
 
-    ups = [*depths[-2::-1], 1]
     decoder = sum(
-        (31 * 2 * i) * o * (gates if o > 1 else 1)
-        + o * (gates if o > 1 else 1)
-        + (slopes * o if o > 1 else 0)
-        for i, o in zip(depths[::-1], ups, strict=True)
+        (31 * 2 * i + 1) * gates * o + slopes * o for i, o in zip(depths[:0:-1], depths[-2::-1], strict=True)
     )
-    return encoder(1) + decoder, encoder(2) + depths[-1] + 1 + STEPS + 1
+    last = 31 * 2 * depths[0] + 1
+    return encoder(1) + decoder + last, encoder(2) + depths[-1] + 1 + STEPS + 1
 
 
 @pytest.mark.parametrize("activation", ["glu", "prelu"])
-@pytest.mark.parametrize("width", [1 / 4, 1 / 2, 1])
+@pytest.mark.parametrize("width", [1 / 16, 1 / 4, 1 / 2, 1])
 def test_sizes(width, activation):
     model = Model(width, activation)
     with torch.device("meta"):

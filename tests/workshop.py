@@ -1,9 +1,12 @@
 """What the tests of the workshop's commands share."""
 
 import csv
+import json
 import os
 import subprocess
 import sys
+
+import tiny_speech
 
 from export.__main__ import main
 
@@ -49,3 +52,29 @@ def table_of(path):
 def select(rows, **which):
     """Those of some values."""
     return [row for row in rows if all(row[key] == value for key, value in which.items())]
+
+
+def config(folder, task="enhancer", text="", **tables):
+    """A configuration of a small enhancer on material made here."""
+    tiny_speech.write_speech(folder / "speech")
+    tiny_speech.write_noise(folder / "noise")
+    whole = {
+        "model": {"width": 0.0625, "residual": True},
+        "optimiser": {"generator": 1e-3, "critic": 5e-4},
+        "data": {
+            "clean": [str(folder / "speech")],
+            "noise": [str(folder / "noise")],
+            "held_out": 0.2,
+            "windows": 2,
+            "validation": 2,
+        },
+        "training": {"batch": 4, "steps": 8, "rise": 2, "validate": 4, "checkpoint": 0.001},
+    }
+    for name, table in tables.items():
+        whole[name] = {**whole.get(name, {}), **table}
+    lines = [f'task = "{task}"', text]
+    for name, table in whole.items():
+        lines += [f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in table.items())]
+    path = folder / "small.toml"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path

@@ -9,8 +9,6 @@ trained and writes it as the separator reads it.
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,7 +37,8 @@ from engines.fusion import (
     WIDTH,
 )
 from export import sets
-from export.training import Arrays, Training, Update, Validation, read_run, replace
+from export.output import write_with_card
+from export.training import Arrays, Training, Update, Validation, read_run
 from rtaudio.errors import FileError, UserError
 from rtaudio.files import AudioReader
 from rtaudio.native import compiled
@@ -452,8 +451,6 @@ class Settings:
                 f"training.batch = {self.training.batch}: want a multiple of {CHUNKS}, the chunks of a mix, "
                 f"up to {POOL * CHUNKS}"
             )
-        if self.seed < 0:
-            raise UserError(f"seed = {self.seed}: want 0 or more")
 
 
 class FusionTask:
@@ -473,6 +470,10 @@ class FusionTask:
         self.synthesis = torch.tensor(windows(N_FFT, HOP, SYNTHESIS)[1])
         self.mixes: dict[int, tuple[Audio, Audio]] = {}
         """Those of the latest steps, by number."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What processes need that make batches."""
+        return {"settings": self.settings, "library": self.library, "mixes": self.mixes}
 
     def open_data(self) -> dict[str, Any]:
         """Find the songs, read those that are held out."""
@@ -576,14 +577,8 @@ def write_model(network: Fusion, path: Path, details: Mapping[str, Any]) -> None
         "licence": "MIT",
         "data": ATTRIBUTION,
         **details,
-        "sha256": hashlib.sha256(content).hexdigest(),
     }  # fmt: skip
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        replace(path, content)
-        replace(path.with_suffix(".json"), json.dumps(card, indent=2).encode() + b"\n")
-    except OSError as error:
-        raise FileError(f"{path}: {error.strerror}; name another file with -o") from None
+    write_with_card(path, content, card)
 
 
 def command(commands: Any) -> None:

@@ -67,8 +67,8 @@ class Model:
         return tuple(int(depth * self.width) for depth in DEPTHS)
 
 
-def level(noisy: Tensor) -> Tensor:
-    """RMS (batch, 1) of (batch, samples), and at least -80 dB: what is divided by to normalise."""
+def rms(noisy: Tensor) -> Tensor:
+    """(batch, 1) of (batch, samples), at least -80 dB: what is divided by to normalise."""
     return (noisy.square().mean(1, keepdim=True) + 1e-8).sqrt()
 
 
@@ -121,9 +121,10 @@ class Generator(nn.Module):
         )
         # Every decoder layer also takes what the encoder had at its length: the first one takes the latent.
         ups = (*depths[-2::-1], 1)
+        activations = [model.activation] * (len(ups) - 1) + ["none"]
         self.decoder = nn.ModuleList(
-            Layer(2 * channels, depth, model.activation if depth > 1 else "none", up=True)
-            for channels, depth in zip(depths[::-1], ups, strict=True)
+            Layer(2 * channels, depth, activation, up=True)
+            for channels, depth, activation in zip(depths[::-1], ups, activations, strict=True)
         )
         self.latent = (depths[-1], STEPS)
         """Shape of z."""
@@ -145,7 +146,7 @@ class Generator(nn.Module):
         -------
         (batch, CHUNK).
         """
-        scale = level(noisy) if self.normalise else 1.0
+        scale = rms(noisy) if self.normalise else 1.0
         x = (noisy / scale)[:, None]
         heard = []
         for layer in self.encoder:
