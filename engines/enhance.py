@@ -82,7 +82,7 @@ def run(options: argparse.Namespace) -> int:
                 bar.update(task, completed=done)
 
             try:
-                clipped = enhance_file(
+                clipped, bad = enhance_file(
                     model, options.mode, options.mix, source, target, options.subtype, show
                 )
             except UserError as error:
@@ -91,8 +91,9 @@ def run(options: argparse.Namespace) -> int:
                 failed += 1
                 say(str(error))
             else:
-                note = f", {clipped} samples clipped" if clipped else ""
-                console.print(f"{target}{note}", soft_wrap=True)
+                notes = [f"{clipped} samples clipped"] if clipped else []
+                notes += [f"{bad} samples that are not finite set to 0"] if bad else []
+                console.print(": ".join(filter(None, (str(target), ", ".join(notes)))), soft_wrap=True)
             bar.remove_task(task)
     return int(failed > 0)
 
@@ -105,7 +106,7 @@ def enhance_file(
     target: Path,
     subtype: str | None,
     show: Callable[[float], None],
-) -> int:
+) -> tuple[int, int]:
     """Enhance a file, channel by channel, in memory that does not grow with its length.
 
     The network says what to take out, at its own rate; at the file's, that is taken out of the file. So what
@@ -113,7 +114,7 @@ def enhance_file(
 
     Returns
     -------
-    Samples that were clipped.
+    Samples that were clipped, and that were not finite, which become 0.
 
     Raises
     ------
@@ -126,25 +127,26 @@ def enhance_file(
     from rtaudio.files import AudioReader, AudioWriter
     from rtaudio.render import make_folder
 
-    make_folder(target.parent)
     with AudioReader(source) as reader, AudioReader(source, model.rate) as heard:
+        make_folder(target.parent)
         rate, channels = reader.rate, reader.channels
         up = soxr.ResampleStream(model.rate, rate, channels, quality="VHQ")
-        left = reader.samples
+        left, bad = reader.samples, 0
         with AudioWriter(target, rate, channels, source=reader.info, subtype=subtype, samples=left) as writer:
             for noise, last in noise_of(model, mode, heard):
-                raised = np.ascontiguousarray(noise.T)
+                # The end is held on, for the samples that resampling has in the making.
+                after = model.rate // 100 if last else 0
+                raised = np.ascontiguousarray(np.pad(noise, ((0, 0), (0, after)), mode="edge").T)
                 if rate != model.rate:
                     raised = up.resample_chunk(raised, last=last)
-                wanted = left if last else min(left, len(raised))
-                if wanted:
+                if wanted := min(left, len(raised)):
                     block = reader.read(wanted)
-                    taken = min(wanted, len(raised))
-                    block[:, :taken] -= np.float32(mix) * raised[:taken].T
-                    writer.write(block)
+                    bad += int(np.count_nonzero(~np.isfinite(block)))
+                    block = np.nan_to_num(block, posinf=0.0, neginf=0.0)
+                    writer.write(block - np.float32(mix) * raised[:wanted].T)
                     left -= wanted
                 show(1 - left / reader.samples)
-    return writer.clipped
+    return writer.clipped, bad
 
 
 def noise_of(model: ChunkModel, mode: str, heard: AudioReader) -> Iterator[tuple[Block, bool]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import hashlib
 import io
 import json
 import math
@@ -22,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.mel import FLOOR, logmel, mel_bands
-from export.output import appear, progress, show
+from export.output import appear, digest, file_hash, progress, show
 from export.sets import (
     CLEAN,
     LJSPEECH,
@@ -40,6 +39,7 @@ from export.sets import (
     read_metadata,
     read_text,
     recordings,
+    shown,
     sides_of,
     split,
 )
@@ -99,6 +99,9 @@ def measure(path: Path, what: str) -> Facts:
         facts.problems.append("silent")
         return facts
     mono = x.mean(axis=0)
+    if not np.any(mono):
+        facts.problems.append("its channels cancel: their mean is silent")
+        return facts
     facts.level = level(mono)
     if what != RESPONSES:
         facts.active = active_level(mono, rate)[0]
@@ -202,11 +205,6 @@ def _spread(levels: Sequence[float]) -> list[float] | None:
     if not finite:
         return None
     return [round(float(value), 1) for value in (np.mean(finite), min(finite), max(finite))]
-
-
-def shown(path: Path) -> str:
-    """The last two names of a path, which tell what it is and not whose machine it is on."""
-    return Path(*path.resolve().parts[1:][-2:]).as_posix()
 
 
 def _show_inspected(rows: Sequence[Row]) -> None:
@@ -374,12 +372,6 @@ def _licences(paths: Iterable[Path]) -> list[Row]:
     ]
 
 
-def _digest(paths: Iterable[Path]) -> Row:
-    """The number of files and a hash of their names and sizes, in their order."""
-    sizes = [f"{path.name}\t{path.stat().st_size}\n" for path in paths]
-    return {"files": len(sizes), "sha256": hashlib.sha256("".join(sizes).encode()).hexdigest()}
-
-
 def _refuse_inside(output: Path, folders: Iterable[Path]) -> None:
     real = output.resolve()
     for folder in folders:
@@ -423,9 +415,9 @@ def run_mix(options: argparse.Namespace) -> int:
         "speakers": {side: sorted({clip.speaker for clip in each}) for side, each in sides.items()},
         "licences": _licences(folder for each in folders.values() for folder in each),
         "sources": {
-            "clean": _digest(clip.path for clip in clips),
-            "noise": _digest(noise),
-            "rooms": _digest(rooms),
+            "clean": digest(clip.path for clip in clips),
+            "noise": digest(noise),
+            "rooms": digest(rooms),
         },
     }
     if rooms:
@@ -532,7 +524,7 @@ def run_render(options: argparse.Namespace) -> int:
         "rates": {str(rate): count for rate, count in sorted(rates.items())},
         "features": features,
         "licences": _licences(options.inputs),
-        "sources": _digest(source for source, _ in inputs),
+        "sources": digest(source for source, _ in inputs),
     }
     files: dict[str, dict[str, Path]] = {}
     jobs = []
@@ -619,7 +611,7 @@ def _finished(report: Mapping[str, Any], name: str, files: Mapping[str, Path], f
     row = {"name": name, "rate": info.rate, "processed at": report["rate"], "channels": info.channels}
     row |= {"samples": info.samples, "latency": report["latency"]["total"]}
     row |= {key: report[key] for key in ("clipped", "non_finite_replaced")}
-    return row | {f"sha256 of {kind}": _hash(path) for kind, path in files.items()}
+    return row | {f"sha256 of {kind}": file_hash(path) for kind, path in files.items()}
 
 
 def _save(path: Path, array: NDArray[np.float32]) -> None:
@@ -628,11 +620,6 @@ def _save(path: Path, array: NDArray[np.float32]) -> None:
             np.save(file, array, allow_pickle=False)
 
     appear(path, write)
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _features(options: argparse.Namespace, rates: Counter[int]) -> Row | None:

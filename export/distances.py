@@ -514,7 +514,8 @@ HEADING = ("distance", "value", "95 %", "floor", "95 % of the floor")
 NOTES = """Frechet: squared, and biased: compare it with its floor, and with values of as many clips, only.
 Kernel: (a.b / features + 1)^3, squared, unbiased, so that it is negative as often as not where nothing
 differs. Both in float64, of features standardised by the reference. Floor: the reference against as many
-other real clips. In brackets: 95 % bootstrap intervals over files. Numbers of another network, number or
+other real clips. In brackets: 95 % bootstrap intervals over files; near the floor they are too wide, and may
+begin below zero. Numbers of another network, number or
 length of clips cannot be compared with these. Source: GAN-TTS, appendix B, with -2/(mn) before the last sum
 of its equation (6)."""
 

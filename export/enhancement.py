@@ -34,7 +34,7 @@ from engines.enhance import MODES
 from export.material import Load, Material, Mixed, Recorded
 from export.metrics import METRICS, RATE, score
 from export.mixing import Recipe
-from export.output import appear, command_line, progress, show
+from export.output import appear, command_line, digest, progress, show
 from export.reports import Row, draw_spectrograms, gather, markdown, names_of, plot, summary, tables
 from export.sets import find_clips, find_noise, find_pairs, speakers_of
 from export.systems import (
@@ -377,7 +377,8 @@ def run(options: argparse.Namespace) -> int:
     names = names_of(systems)
     for name in (options.against, *(options.figure or ())):
         if name not in names:
-            raise UserError(f"no system {name!r}{nearest(name, names)}: there are {', '.join(names)}")
+            known = ", ".join(map(repr, names))
+            raise UserError(f"no system {name!r}{nearest(name, names)}: there are {known}")
     draw = importlib.util.find_spec("matplotlib") is not None
     if options.figure and not draw:
         raise UserError("--figure needs matplotlib, which is not installed: pip install matplotlib")
@@ -409,6 +410,8 @@ def run(options: argparse.Namespace) -> int:
         ]
         if wanted:
             tasks.append((number, wanted))
+    if rows:
+        say(f"{len(rows)} scores are there from before, of the same files and systems")
     jobs = min(options.jobs or os.cpu_count() or 1, len(tasks))
     if jobs > 1:
         found = score_all(material, systems, tasks, jobs)
@@ -428,6 +431,8 @@ def run(options: argparse.Namespace) -> int:
     finally:
         found.close()
     if all(row["problem"] for row in rows):
+        for name in ("scores.csv", "settings.json"):
+            (options.output / name).unlink(missing_ok=True)
         raise UserError("nothing could be scored: see above")
     report(options, material, systems, started, rows, draw)
     return int(any(row["problem"] for row in rows))
@@ -540,7 +545,8 @@ def find_systems(options: argparse.Namespace) -> list[System]:
             if not any(place in word for word in words[1:]):
                 raise UserError(f"--command {line!r} has no {place}: say where the file's name goes")
         start = partial(from_command, line, options.command_rate, options.timeout)
-        what = f"{line} at {options.command_rate} Hz"
+        files = [Path(word) for word in words if Path(word).is_file()]
+        what = f"{line} at {options.command_rate} Hz, {digest(files)}"
         systems.append(System(name or Path(words[0]).name, "", start, what))
     for text in options.chain:
         name, chain = _named(text)

@@ -70,8 +70,9 @@ class Optimiser:
     betas: tuple[float, float] = (0.5, 0.9)
 
     def __post_init__(self) -> None:
-        if not (self.generator > 0 and self.critic > 0 and all(0 <= beta < 1 for beta in self.betas)):
-            raise UserError("want rates above 0, and betas from 0 to below 1")
+        rates_fit = 0 < self.generator <= 1 and 0 < self.critic <= 1
+        if not (rates_fit and all(0 <= beta < 1 for beta in self.betas)):
+            raise UserError("want rates above 0 up to 1, and betas from 0 to below 1")
 
 
 @dataclass(frozen=True)
@@ -179,7 +180,9 @@ class Enhancer:
         ]
         self.held_out: Arrays = tuple(np.concatenate(parts) for parts in zip(*chunks, strict=True))
         return {
-            "sources": {str(folder): sets.licence(folder) for each in folders.values() for folder in each},
+            "sources": {
+                sets.shown(folder): sets.licence(folder) for each in folders.values() for folder in each
+            },
             "speakers": sorted({clip.speaker for clip in train}),
             "held out": sorted({clip.speaker for clip in held}),
             "clips": len(train),
@@ -249,7 +252,8 @@ class Enhancer:
                 for x, z in zip(torch.split(noisy, 16), torch.split(latent, 16), strict=True)
             ]
         )
-        error = (enhanced - clean).abs().mean().item()
+        scale = rms(noisy) if self.settings.model.normalise else 1.0
+        error = ((enhanced - clean) / scale).abs().mean().item()
         scalars = {"error": error, "SNR": snr(clean, enhanced), "SNR of the noisy speech": snr(clean, noisy)}
         sounds = {"clean": clean, "noisy": noisy, "enhanced": enhanced}
         return Validation(

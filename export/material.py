@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from export.metrics import RATE
 from export.mixing import Mixer, Recipe, mix, read_mono
+from export.output import digest
 from export.sets import Clip
 from export.systems import Audio
 from rtaudio.errors import FileError
@@ -46,7 +46,7 @@ class Recorded:
     def settings(self) -> dict[str, Any]:
         """What decides the pairs, without where they lie."""
         clean, noisy = zip(*self.pairs, strict=True)
-        return {"clean": _fingerprint(clean), "noisy": _fingerprint(noisy)}
+        return {"clean": digest(clean), "noisy": digest(noisy)}
 
     def open(self) -> Load:
         """The function that reads pairs."""
@@ -87,7 +87,7 @@ class Mixed:
     def settings(self) -> dict[str, Any]:
         """What decides the pairs, without where the files lie."""
         clean = [clip.path for clip in self.clean]
-        files = {"clean": _fingerprint(clean), "noise": _fingerprint(self.noise)}
+        files = {"clean": digest(clean), "noise": digest(self.noise)}
         return files | {"snr": list(self.snrs), "count": self.count, "seed": self.seed}
 
     def open(self) -> Load:
@@ -106,9 +106,3 @@ class Mixed:
 
 
 Material = Recorded | Mixed
-
-
-def _fingerprint(paths: Sequence[Path]) -> str:
-    """Number of files, and a hash of their names and sizes."""
-    listed = "\n".join(f"{path.name} {path.stat().st_size}" for path in paths)
-    return f"{len(paths)} files, {hashlib.sha256(listed.encode()).hexdigest()[:16]}"

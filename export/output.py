@@ -7,7 +7,7 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,21 @@ from rtaudio.errors import FileError
 
 Cells = Sequence[Sequence[str]]
 """Rows of a table."""
+
+
+def digest(paths: Iterable[Path]) -> str:
+    """The number of files and a hash of their names and contents, in their order."""
+    found = [f"{path.name}\t{file_hash(path)}\n" for path in paths]
+    return f"{len(found)} files, sha256 {hashlib.sha256(''.join(found).encode()).hexdigest()}"
+
+
+def file_hash(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal digits; `FileError` if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise FileError(f"{path}: {error.strerror}") from None
 
 
 @contextmanager

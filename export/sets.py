@@ -211,6 +211,11 @@ def read_text(path: Path, errors: str = "strict") -> str:
         raise FileError(f"cannot read {path}: it is not UTF-8 text") from None
 
 
+def shown(path: Path) -> str:
+    """The last two names of a path, which tell what it is and not whose machine it is on."""
+    return Path(*path.resolve().parts[1:][-2:]).as_posix()
+
+
 def find_clips(folders: Sequence[Path]) -> list[Clip]:
     """Every recording of speech in folders of any layout; of pairs the clean one.
 

@@ -37,7 +37,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from export.config import read_toml, typed
 from export.output import appear, write_json
-from rtaudio.cli import ENDING, on_signals
+from rtaudio.cli import ENDING, on_signals, on_terminal
 from rtaudio.errors import FileError, UserError, nearest
 
 FORMAT = 1
@@ -93,6 +93,8 @@ class Training:
         for name in ("steps", "batch", "validate", "checkpoint"):
             if not getattr(self, name) > 0:
                 raise UserError(f"{name} = {getattr(self, name)}: give a positive number")
+        if self.workers > 256:
+            raise UserError(f"workers = {self.workers}: want 256 or fewer")
         for name in ("rise", "workers", "clip"):
             if not getattr(self, name) >= 0:
                 raise UserError(f"{name} = {getattr(self, name)}: give 0 or more")
@@ -475,7 +477,8 @@ class Run:
             for batch in batches:
                 broken = isinstance(batch, UserError)
                 if any(place.largest(float(broken))):
-                    self.save()
+                    if progress.step:
+                        self.save()
                     raise batch if broken else UserError("another process stopped: see its message")
                 random = Uniform(self.seed, progress.step, place)
                 factor = rate_factor(training, progress.step, self.done)
@@ -520,6 +523,11 @@ class Run:
         with torch.no_grad():
             found = self.task.validate(self.mean, self.place.device)
         progress = self.progress
+        if not math.isfinite(found.loss):
+            raise UserError(
+                f"the held-out loss is {found.loss} at step {progress.step}: lower the rates; the checkpoint "
+                "before is kept"
+            )
         progress.history.append([progress.step, round(progress.seconds, 1), found.loss])
         board.scalars({f"held out/{name}": value for name, value in found.scalars.items()}, progress.step)
         board.sounds(found, progress.step)
@@ -643,7 +651,8 @@ def command(commands: Any) -> None:
     )
     parser.add_argument(
         "--minutes", type=float, metavar="M",
-        help="of training in all, in place of the steps of CONFIG; the learning rate ends there",
+        help="of training and validation in all, in place of the steps of CONFIG: the learning rate ends "
+        "there; start-up and the last checkpoint come on top",
     )  # fmt: skip
     parser.add_argument("--compute", choices=("auto", "cpu", "cuda"), default="auto", help="where (auto)")
     parser.add_argument(
@@ -654,6 +663,7 @@ def command(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Train; the status is 0, or 130 if a signal ended it."""
+    from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
     from rich.table import Column
 
@@ -687,7 +697,9 @@ def run(options: argparse.Namespace) -> int:
             TimeRemainingColumn(),
             TextColumn("{task.description}", table_column=Column(ratio=1, overflow="ellipsis", no_wrap=True)),
         )
-        bar = stack.enter_context(Progress(*columns, expand=True, disable=not place.first))
+        console = Console(stderr=True, emoji=False, markup=False, highlight=False)
+        shows = place.first and on_terminal()
+        bar = stack.enter_context(Progress(*columns, console=console, expand=True, disable=not shows))
         shown = bar.add_task(f"on {place.device}", total=1.0)
         bar.update(shown, completed=run_.done)
         progress = run_.progress
@@ -696,18 +708,17 @@ def run(options: argparse.Namespace) -> int:
         def show(done: float, line: str) -> None:
             nonlocal validations
             bar.update(shown, completed=done, description=line)
-            if len(progress.history) > validations and not bar.console.is_terminal and place.first:
-                validations = len(progress.history)
-                bar.console.print(f"{100 * done:.0f} %, {line}", highlight=False, soft_wrap=True)
+            if len(progress.history) > validations and place.first and not shows:
+                console.print(f"{100 * done:.0f} %, {line}", soft_wrap=True)
+            validations = len(progress.history)
 
         whole = run_.train(show, board)
         if place.first:
             if progress.skipped:
-                bar.console.print(f"{progress.skipped} updates left out, whose gradient was not finite")
-            bar.console.print(
+                console.print(f"{progress.skipped} updates left out, whose gradient was not finite")
+            console.print(
                 f"{folder}: step {progress.step}, {progress.seconds / 60:.1f} min of training"
                 + ("" if whole else "; --resume goes on from here"),
-                highlight=False,
                 soft_wrap=True,
             )
     return 0 if whole else 130
@@ -740,7 +751,7 @@ def open_run(run_: Run, folder: Path, record: Mapping[str, Any], resume: bool) -
         raise FileError(f"{folder}: {error.strerror}; name another folder with -o") from None
 
 
-FREE = {"command", "steps", "validate", "checkpoint", "workers"}
+FREE = {"command", "clips", "steps", "validate", "checkpoint", "workers"}
 """What may change when a run is resumed."""
 
 

@@ -65,8 +65,9 @@ def test_as_long_as_the_file_and_aligned_at_any_rate(enhance, rate, samples):
     x = tones(rate, 300.0, 1_700.0, seconds=samples / rate)
     y, _ = enhance(x, rate, 0.5)
     assert len(y) == len(x) == samples
-    # Away from the ends, where resampling has nothing to go by.
     np.testing.assert_allclose(y[2_000:-2_000, 0], 0.5 * x[2_000:-2_000], atol=2e-5)
+    # At the ends resampling has nothing to go by on one side.
+    np.testing.assert_allclose(y[:, 0], 0.5 * x, atol=0.06)
 
 
 def test_what_lies_above_the_network_is_kept(enhance):
@@ -84,12 +85,12 @@ def test_mix(enhance, mix, kept):
     np.testing.assert_allclose(y[:, 0], kept * x, atol=1e-6)
 
 
-def test_samples_that_are_not_finite_spoil_no_others(enhance):
+def test_samples_that_are_not_finite_become_0_and_spoil_no_others(enhance, capsys):
     x = tones(16_000, 500.0)
     x[5_000] = np.nan
     y, _ = enhance(x, 16_000, 0.5)
-    good = np.isfinite(x)
-    np.testing.assert_allclose(y[good, 0], 0.5 * x[good], atol=1e-6)
+    np.testing.assert_allclose(y[:, 0], 0.5 * np.nan_to_num(x), atol=1e-6)
+    assert "1 samples that are not finite set to 0" in capsys.readouterr().err
 
 
 def test_folders_and_what_cannot_be_read(tmp_path, capsys):

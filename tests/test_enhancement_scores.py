@@ -413,9 +413,9 @@ MISTAKES = {
     "noisy": ([*PAIRS, "--command", "noisy=cp {in} {out}"], "two systems are called noisy"),
     "against nobody": (
         [*PAIRS, "--model", "same.onnx", "--against", "smae"],
-        "no system 'smae', did you mean 'same'?: there are noisy, same",
+        "no system 'smae', did you mean 'same'?: there are 'noisy', 'same'",
     ),
-    "a figure of nobody": ([*PAIRS, "--figure", "WGAN"], "no system 'WGAN': there are noisy"),
+    "a figure of nobody": ([*PAIRS, "--figure", "WGAN"], "no system 'WGAN': there are 'noisy'"),
 }
 
 

@@ -461,7 +461,7 @@ def test_voices_are_scored_over_kits_equally_loud(songs):
         ("seed = -1\n[training]\nbatch = 6", "seed = -1: want 0 or more"),
         ("[optimiser]\nrate = 0\n[training]\nbatch = 6", "want a rate above 0"),
         ("[training]\nbatch = 6", "no *.drums.flac and *.pitched.flac"),
-        ("", "a value is missing, one of training"),
+        ("", "training is missing"),
     ],
 )
 def test_wrong_configurations_are_one_line(tmp_path, capsys, text, message):

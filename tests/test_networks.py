@@ -63,7 +63,7 @@ def generator(**model):
 def test_onnx_equals_torch(model, half):
     exportable = generator(**model)
     if half:
-        networks.round_weights(exportable.network)
+        networks.round_weights(exportable)
     content = to_onnx(exportable, half)
     assert differences(exportable, content)["torch - onnx"] <= 1e-5
     noisy = np.random.default_rng(0).standard_normal((3, CHUNK)).astype(np.float32)  # another batch
@@ -77,7 +77,7 @@ def test_onnx_equals_torch(model, half):
 def test_float16_halves_the_file_and_is_what_torch_rounded():
     exportable = generator()
     whole = to_onnx(exportable, half=False)
-    networks.round_weights(exportable.network)
+    networks.round_weights(exportable)
     small = to_onnx(exportable, half=True)
     assert len(small) < 0.52 * len(whole)
     stored = {x.name: x for x in onnx.load_from_string(small).graph.initializer}
