@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 MODES = ("butt", "overlap", "sliding")
 """Of `engines.chunks.Sliding.of_mode`."""
+MIX = 0.6
+"""Where the shipped network scores best: with all taken out, PESQ falls (docs/enhancement.md)."""
 MODEL = Path(__file__).parent / "models" / "wgan.onnx"
 """The Wasserstein enhancer: its card, beside it, says how it was trained and how it scores."""
 
@@ -40,7 +42,11 @@ def command(commands: Any) -> None:
         help="chunks that overlap (default), butted as in the paper, or a window that slides as live",
     )  # fmt: skip
     parser.add_argument(
-        "--mix", type=_part, default=1.0, metavar="X", help="how much of the noise to take out, 0 to 1 (1)"
+        "--mix",
+        type=_part,
+        default=MIX,
+        metavar="X",
+        help=f"how much to take out of what the network finds, 0 to 1 (default: {MIX}, which sounds best)",
     )
     parser.add_argument("--subtype", metavar="T", help="16, 24, 32, float ... (default: the input's)")
     parser.set_defaults(run=run)

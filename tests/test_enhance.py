@@ -28,6 +28,7 @@ def enhance(tmp_path):
                 str(tmp_path / "out.wav"),
                 "--model",
                 str(model),
+                *(() if "--mix" in options else ("--mix", "1")),
                 *options,
             ]
         )
@@ -145,7 +146,7 @@ def test_the_shipped_network_takes_noise_out_of_a_voice(tmp_path):
     noise = np.convolve(noise, np.ones(8) / 8, "same")
     noise *= 0.1 * np.sqrt(np.mean(clean**2) / np.mean(noise**2))
     sf.write(tmp_path / "in.wav", (clean + noise).astype(np.float32), 16_000, subtype="FLOAT")
-    assert main(["enhance", str(tmp_path / "in.wav"), "-o", str(tmp_path / "out.wav")]) == 0
+    assert main(["enhance", str(tmp_path / "in.wav"), "-o", str(tmp_path / "out.wav"), "--mix", "1"]) == 0
     out, _ = sf.read(tmp_path / "out.wav")
     pauses = np.convolve(np.abs(clean), np.ones(800), "same") < 1e-3
     assert np.sum(pauses) > 2_000
