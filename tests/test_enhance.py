@@ -7,7 +7,6 @@ import soundfile as sf
 
 pytest.importorskip("onnxruntime", reason="runs networks")
 
-from engines.enhance import MODEL
 from rtaudio.cli import main
 
 CHUNK = 2048
@@ -136,7 +135,6 @@ def test_mix_is_a_part(capsys):
     assert "'2' is not a number from 0 to 1" in capsys.readouterr().err
 
 
-@pytest.mark.skipif(not MODEL.exists(), reason="the shipped network is not there")
 def test_the_shipped_network_takes_noise_out_of_a_voice(tmp_path):
     """Of what it was trained for: a steady noise 20 dB below speech, made here."""
     import tiny_speech
