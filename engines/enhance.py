@@ -46,7 +46,7 @@ def command(commands: Any) -> None:
         type=_part,
         default=MIX,
         metavar="X",
-        help=f"how much to take out of what the network finds, 0 to 1 (default: {MIX}, which sounds best)",
+        help=f"how much to take out of what the network finds, 0 to 1 (default: {MIX}, more costs PESQ)",
     )
     parser.add_argument("--subtype", metavar="T", help="16, 24, 32, float ... (default: the input's)")
     parser.set_defaults(run=run)
