@@ -42,7 +42,11 @@ from rtaudio.errors import FileError, UserError, nearest
 
 FORMAT = 1
 """Of checkpoints. Counted up when older ones can no longer be read."""
-TASKS = {"enhancer": "export.enhancer:Enhancer", "fusion": "export.models.fusion:FusionTask"}
+TASKS = {
+    "enhancer": "export.enhancer:Enhancer",
+    "denoiser": "export.denoiser:DenoiserTask",
+    "fusion": "export.models.fusion:FusionTask",
+}
 """What ``task = "NAME"`` in a configuration means."""
 GIVE_UP = 50
 """Updates of a network in a row without a finite gradient, after which training stops."""
@@ -572,7 +576,11 @@ class Uniform:
     def __init__(self, seed: int, step: int, place: Place) -> None:
         digest = hashlib.sha256(f"{seed} {step}".encode()).digest()
         self._generator = torch.Generator(place.device).manual_seed(int.from_bytes(digest[:7], "little"))
-        self._place = place
+        self._seed, self._place = seed, place
+
+    def of(self, step: int) -> Uniform:
+        """Those of another step."""
+        return Uniform(self._seed, step, self._place)
 
     def __call__(self, batch: int, *shape: int) -> Tensor:
         """(batch, *shape), 0 to 1."""
@@ -656,6 +664,9 @@ def command(commands: Any) -> None:
     )  # fmt: skip
     parser.add_argument("--compute", choices=("auto", "cpu", "cuda"), default="auto", help="where (auto)")
     parser.add_argument(
+        "--start", type=Path, metavar="RUN", help="begin with the weights of another run of these networks"
+    )
+    parser.add_argument(
         "--resume", action="store_true", help="go on from the run's checkpoint, if it has one"
     )
     parser.set_defaults(run=run)
@@ -678,13 +689,16 @@ def run(options: argparse.Namespace) -> int:
         place = stack.enter_context(find_place(options.compute))
         torch.manual_seed(settings.seed)
         task: Task = kind(settings)
+        start = {} if options.start is None else {"start": begin_with(options.start, task)}
         run_ = Run(task, settings.training, folder, settings.seed, place, options.minutes)
         budget = "" if options.minutes is None else f" --minutes {options.minutes:g}"
+        budget += "" if options.start is None else f" --start {options.start.name}"
         record = {
             "task": name,
             "command": f"python -m export train {options.config.name}{budget}",
             "settings": asdict(settings),
             "data": task.open_data(),
+            **start,
         }
         open_run(run_, folder, record, options.resume)
         board = Board(folder if place.first else None, run_.progress.step)
@@ -722,6 +736,26 @@ def run(options: argparse.Namespace) -> int:
                 soft_wrap=True,
             )
     return 0 if whole else 130
+
+
+def begin_with(folder: Path, task: Task) -> dict[str, Any]:
+    """Give a task the weights of a run, the mean where there is one; says of which, for the record.
+
+    Raises
+    ------
+    FileError
+        There is no such run, or it is of other networks.
+    """
+    tensors, state = load_checkpoint(folder)
+    for name, network in task.networks.items():
+        prefix = "mean." if name == task.averaged else f"network.{name}."
+        weights = {key.removeprefix(prefix): x for key, x in tensors.items() if key.startswith(prefix)}
+        try:
+            network.load_state_dict(weights)
+        except RuntimeError as error:
+            reason = str(error).splitlines()[-1].strip()
+            raise FileError(f"{folder} is of other networks than the configuration: {reason}") from None
+    return {"sha256": state["sha256"], "step": state["step"]}
 
 
 def open_run(run_: Run, folder: Path, record: Mapping[str, Any], resume: bool) -> None:

@@ -74,7 +74,8 @@ def config(folder, task="enhancer", text="", **tables):
         whole[name] = {**whole.get(name, {}), **table}
     lines = [f'task = "{task}"', text]
     for name, table in whole.items():
-        lines += [f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in table.items())]
+        kept = {key: value for key, value in table.items() if value is not None}
+        lines += [f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in kept.items())]
     path = folder / "small.toml"
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path

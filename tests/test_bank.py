@@ -1,0 +1,125 @@
+"""Batches mixed on the device: levels and ratios measured, each example for itself, odd draws."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tiny_speech
+import torch
+
+from export.bank import DRAWS, Bank, Chances, Clips, active_levels
+from export.levels import active_level, level
+from rtaudio.errors import UserError
+
+RATE = 16_000
+PLAIN = Chances(
+    snr=(12.0, 12.0), level=(-30.0, -30.0), clean=0, silent=0, late=0, synthetic=0.5, babble=0.2, second=0,
+    speed=0, equaliser=(0.0, 0.0), room=0, narrow=0, clipped=0, offset=0,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def bank(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bank")
+    speech = sorted(tiny_speech.write_speech(folder / "speech").iterdir())
+    noise = sorted(tiny_speech.write_noise(folder / "noise").iterdir())
+    with ThreadPoolExecutor(1) as pool:
+        return Bank(speech, noise, 6, ("fan", "keys", "music"), 2, RATE, 2.0, 1, pool)
+
+
+def draws(count, seed=0):
+    return torch.rand(count, DRAWS, generator=torch.Generator().manual_seed(seed))
+
+
+def test_levels_and_ratios_are_as_asked(bank):
+    batch = bank.batch(draws(24), PLAIN)
+    for clean, noisy in zip(batch.clean.numpy(), batch.noisy.numpy(), strict=True):
+        assert abs(active_level(clean, RATE)[0] + 30) < 3  # the bank's own measure is simpler
+        own = active_levels(torch.from_numpy(clean[None]), RATE).item()
+        assert own == pytest.approx(-30, abs=0.1)
+        assert own - level(noisy - clean) == pytest.approx(12, abs=0.1)
+
+
+def test_every_chance_at_once_gives_sound_that_can_be_used(bank):
+    every = replace(
+        Chances(), late=1, second=1, speed=1, room=1, narrow=1, clipped=1, offset=1, clean=0.5, silent=0.5
+    )
+    batch = bank.batch(draws(32), every)
+    for x in (batch.clean, batch.noisy):
+        assert torch.isfinite(x).all()
+        assert x.abs().max() <= 1.06
+    assert ((batch.band > 0) & (batch.band <= RATE / 2)).all()
+
+
+def test_an_example_depends_on_its_own_draws_alone(bank):
+    whole = draws(12)
+    together = bank.batch(whole, Chances())
+    for k in (0, 5, 11):
+        alone = bank.batch(whole[k : k + 1], Chances())
+        assert torch.allclose(alone.noisy[0], together.noisy[k], atol=1e-5)
+        assert torch.allclose(alone.clean[0], together.clean[k], atol=1e-5)
+
+
+def test_shares_are_those_of_the_chances(bank):
+    chances = replace(PLAIN, silent=0.3, clean=0.25, snr=(0.0, 0.0))
+    batch = bank.batch(draws(400), chances)
+    silent = ~batch.clean.any(1)
+    assert 0.22 < silent.float().mean() < 0.38
+    ratio = torch.stack([active_levels(batch.clean, RATE), active_levels(batch.noisy - batch.clean, RATE)])
+    untouched = (ratio[0] - ratio[1] > 30) & ~silent
+    assert 0.1 < untouched.float().mean() < 0.3
+
+
+def test_late_speech_leaves_noise_alone_before_it(bank):
+    batch = bank.batch(draws(40), replace(PLAIN, late=1))
+    loud = batch.clean.abs() > 1e-3
+    first = torch.where(loud.any(1), loud.float().argmax(1), bank.samples)
+    assert first.float().mean() > bank.samples / 4
+    for k in range(40):
+        assert not torch.any(batch.clean[k, : max(0, int(first[k]) - 400)].abs() > 1e-3)
+
+
+def test_a_low_pass_takes_speech_and_noise(bank):
+    chances = replace(PLAIN, narrow=1)
+    batch = bank.batch(draws(24), chances)
+    power = torch.fft.rfft(batch.noisy).abs().square()
+    frequency = torch.fft.rfftfreq(bank.samples, 1 / RATE)
+    narrow = batch.band == RATE / 2
+    above = power[:, frequency > 7_900].sum(1) / power.sum(1)
+    assert above[narrow].median() < 1e-5
+
+
+def test_clips_are_cut_where_drawn():
+    first, second = np.arange(10, dtype=np.float16), np.arange(100, 130, dtype=np.float16)
+    clips = Clips([first, second], [4_000.0, 8_000.0], 4)
+    which, place = torch.tensor([0.1, 0.24, 0.26, 0.99]), torch.tensor([0.0, 0.999, 0.0, 0.999])
+    found, bands = clips.cut(which, place, 4)
+    assert found.tolist() == [[0, 1, 2, 3], [5, 6, 7, 8], [100, 101, 102, 103], [125, 126, 127, 128]]
+    assert bands.tolist() == [4_000, 4_000, 8_000, 8_000]
+
+
+def test_a_faster_clip_is_interpolated():
+    clips = Clips([np.arange(40, dtype=np.float16)], [8_000.0], 10)
+    found, _ = clips.cut(torch.tensor([0.5]), torch.tensor([0.0]), 6, torch.tensor([1.25]))
+    assert np.allclose(found[0], 1.25 * np.arange(6))
+
+
+def test_a_short_clip_repeats():
+    clips = Clips([np.arange(3, dtype=np.float16)], [8_000.0], 7)
+    assert clips.cut(torch.tensor([0.5]), torch.tensor([0.0]), 7)[0].tolist() == [[0, 1, 2, 0, 1, 2, 0]]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"snr": (5.0, 0.0)}, "snr"),
+        ({"level": (-30.0, 3.0)}, "level"),
+        ({"room": 1.5}, "room"),
+        ({"synthetic": 0.8, "babble": 0.5}, "babble"),
+        ({"clean": 0.8, "silent": 0.5}, "silent"),
+    ],
+)
+def test_wrong_chances_are_refused(values, message):
+    with pytest.raises(UserError, match=message):
+        Chances(**values)
