@@ -1,11 +1,13 @@
 """Ten minutes of live sound while everything changes, and every sample of the recording checked afterwards.
 
-``python benchmarks/soak.py [--minutes 10] [--api jack] [--lane 1] [--seed 0]`` prints a verdict.
+``python benchmarks/soak.py [--minutes 10] [--api jack] [--lane 2] [--kills] [--seed 0]`` prints a verdict.
 
 Through the host's public interface: parameters, bypass, mute, solo, presets, insertions and removals of
-nodes, losses of the device, all at random times from a seed. With ``--api jack`` the device is a JACK server
-of its own on the dummy driver, which is killed and started again; otherwise the null device, which is told
-to be gone.
+nodes, losses of the device, all at random times from a seed. With ``--kills``, worker processes are killed
+too: what their fallback may sound in is a window like those of changes. With ``--every-engine``, all
+registered engines run beside it, in every lane, not heard. With ``--api jack`` the device is a JACK server of
+its own on the dummy driver, which is killed and started again; otherwise the null device, which is told to be
+gone.
 
 The input is a file in a loop whose samples are exact. Outside of the windows in which a change may sound,
 which are logged as it is made (a few blocks and its fade, the crossfade of an edit to the sample), the
@@ -23,7 +25,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,12 +37,15 @@ from numpy.typing import NDArray
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from stalls import watch
 
+from rtaudio.errors import UserError
 from rtaudio.files import AudioReader, AudioWriter
 from rtaudio.graph import Graph, Node
 from rtaudio.host import Host
+from rtaudio.layout import CROSSFADE
 from rtaudio.null import NullDevice
-from rtaudio.plan import CROSSFADE, Plan
-from rtaudio.registry import load_engine
+from rtaudio.plan import Plan
+from rtaudio.registry import engine_names, load_engine
+from rtaudio.remote import RemoteSegment
 from rtaudio.soundcard import open_device
 from rtaudio.stream import NEXT_AT
 
@@ -56,6 +61,8 @@ MARGIN = 4 * BLOCK
 """Samples that an event may wait for its block, here and on workers."""
 LONGEST_RAMP = 0.05
 """Seconds that a change of a parameter takes, at most."""
+KILL_EVERY, TAKE_OVER = 10.0, 2.0
+"""Seconds between two kills of a worker process, about, and until another has to have taken over."""
 MOST_NODES = 6
 LEAK, DEATH = 1.0, 0.5
 """MB a minute that memory may grow; MB that may stay of a JACK client that died (`soundcard.keep`)."""
@@ -266,6 +273,27 @@ class Soak:
         self.changes.append(Change(what, begin, end, state))
         self.state = state
 
+    def kill(self) -> bool:
+        """Kill a worker process that has a spare; its fallback is heard until that has settled."""
+        remote = [each for each in self.host.plan.segments if isinstance(each, RemoteSegment)]
+        ready = [segment for segment in remote if segment.ready.is_set()]
+        if not ready:
+            return False
+        segment = self.random.choice(ready)
+        restarts = segment.restarts
+
+        def act() -> None:
+            os.kill(segment.pid, signal.SIGKILL)
+            until = time.monotonic() + TAKE_OVER
+            while segment.restarts == restarts or segment.progress[1] + 2 < segment.progress[0]:
+                if time.monotonic() > until:
+                    break
+                self.host.poll()
+                time.sleep(0.002)
+
+        self._log(f"kill {segment.title}", act, self.state)
+        return True
+
     def change(self) -> None:
         """Do one of all that."""
         acts = [self.parameter] * 4 + [self.switch] * 4 + [self.preset, self.edit, self.edit]
@@ -339,13 +367,33 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--api", choices=list(DEVICES), default="null")
     parser.add_argument(
-        "--lane", type=int, choices=(0, 1), default=0, help="where the nodes run (default: 0)"
+        "--lane", type=int, choices=(0, 1, 2), default=0, help="where the nodes run (default: 0)"
     )
+    parser.add_argument("--kills", action="store_true", help="kill worker processes, about every ten seconds")
+    parser.add_argument("--every-engine", action="store_true", help="all engines beside it, in all lanes")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="rtaudio-soak-") as name, DEVICES[options.api]() as device:
         return soak(Path(name), device, options)
+
+
+def every_engine() -> list[Node]:
+    """A node of every engine that runs as it is, a third of them in each lane."""
+    found = []
+    for number, name in enumerate(engine_names()):
+        node = Node(f"every-{name}", load_engine(name), lane=(0, 1, 2)[number % 3])
+        with suppress(UserError):  # it needs to be told more
+            Plan(alone(node), RATE, BLOCK, 1, offline=True).close()
+            found.append(node)
+    return found
+
+
+def alone(node: Node) -> Graph:
+    """A graph of one node, everything connected."""
+    made = node.make()
+    edges = [f"in -> {node.name}.{port.name}" for port in made.inputs]
+    return Graph([node], [*edges, *(f"{node.name}.{port.name} -> out.{port.name}" for port in made.outputs)])
 
 
 def soak(folder: Path, device: Any, options: argparse.Namespace) -> int:
@@ -355,7 +403,12 @@ def soak(folder: Path, device: Any, options: argparse.Namespace) -> int:
     gain, limiter = load_engine("gain"), load_engine("limiter")
     nodes = [Node("first", gain), Node("side", gain, {"gain": -6.0}), Node("late", limiter, {"ceiling": 0.0})]
     edges = ["in -> first", "first -> out", "in -> late", "late -> side", "side -> out"]
-    plan = Plan(Graph(nodes, edges), RATE, BLOCK, 1, lane=options.lane)
+    every = every_engine() if options.every_engine else []
+    for node in every:
+        made = node.make()
+        edges += [f"in -> {node.name}.{port.name}" for port in made.inputs if not port.optional]
+        edges += [f"{node.name}.{port.name} -> out.{node.name}-{port.name}" for port in made.outputs]
+    plan = Plan(Graph([*nodes, *every], edges), RATE, BLOCK, 1, lane=options.lane)
     state = State({"first": Strip()}, Strip(-6.0), plan.latency)
     record = AudioWriter(folder / "out.wav", RATE, 1, subtype="float")
     host = Host(plan, card, AudioReader(folder / "in.wav"), loop=True, record=record)
@@ -365,11 +418,15 @@ def soak(folder: Path, device: Any, options: argparse.Namespace) -> int:
         host.start()
         begin = time.monotonic()
         next_change, next_loss, back = begin + 1.0, begin + LOSS_EVERY / 2, 0.0
+        next_kill, kills = begin + KILL_EVERY / 2, 0
         while (now := time.monotonic()) < begin + seconds:
             host.poll()
             if now >= next_change:
                 run.change()
                 next_change = time.monotonic() + run.random.uniform(*PAUSE)
+            if options.kills and now >= next_kill and run.kill():
+                kills += 1
+                next_kill = time.monotonic() + KILL_EVERY * run.random.uniform(0.7, 1.3)
             if back and now >= back:
                 bring_back()
                 back = 0.0
@@ -380,7 +437,7 @@ def soak(folder: Path, device: Any, options: argparse.Namespace) -> int:
                 next_loss = now + LOSS_EVERY * run.random.uniform(0.7, 1.3)
             if not usage.at or now - usage.at[-1] >= 0.5:
                 usage.look()
-                done = f"{len(run.changes)} changes, {losses} losses, {usage.megabytes[-1]:.0f} MB"
+                done = f"{len(run.changes)} changes, {losses} losses, {kills} kills"
                 progress.update(task, completed=now - begin, description=done)
             time.sleep(0.01)
         report = host.statistics()
@@ -417,7 +474,8 @@ def verdict(
     lane_misses = report["misses"] - device_misses
     slipped = report["file_underflows"] + report["record_overflows"]
     short = len(usage.at) < 60 * 2
-    problems = []
+    failed = [name for name, node in report["nodes"].items() if node["failures"]]
+    problems = [f"failures of {', '.join(failed)}"] if failed else []
     if found.wrong:
         late = f", {lane_misses} blocks late on workers" if lane_misses else ""
         problems.append(f"{found.wrong} wrong samples{late}")

@@ -92,7 +92,7 @@ def early_push(ring: int, elements: Any, n: int) -> bool:
         return False
     store_release(control, HEAD, head + n)
     give_way()
-    ring_write(float32_at(control[DATA], control[CAPACITY]), head, elements, n)
+    ring_write(float32_at(ring + control[DATA], control[CAPACITY]), head, elements, n)
     return True
 
 
@@ -156,7 +156,7 @@ def wait_acquiring(control: Any) -> None:
 def make_ring(memory: NDArray[np.uint8]) -> NDArray[np.int64]:
     """The words of a ring in memory that begins with them and holds its samples from byte 4096 on."""
     control = memory[: 8 * RING_WORDS].view(np.int64)
-    control[DATA] = memory.ctypes.data + 4096
+    control[DATA] = 4096
     control[CAPACITY], control[WIDTH] = SAMPLES, 4
     return control
 

@@ -15,8 +15,9 @@ Nodes from left to right, each fed by the one before it::
     name, engine, port, key, word := a letter or _, then letters, digits, _ and -
 
 Space may stand between any two of these. ``.port+port`` picks the outputs that go on, summed; it may be left
-out where there is one. An unnamed node is called after its engine: ``gain``, then ``gain2``, ``gain3``.
-A source may stand first; nothing feeds it. No nodes at all: the input goes to the output as it is.
+out where there is one, or one that is called ``out``. An unnamed node is called after its engine: ``gain``,
+then ``gain2``, ``gain3``. A source may stand first; nothing feeds it. No nodes at all: the input goes to the
+output as it is.
 
 Rack file
 ---------
@@ -34,7 +35,8 @@ Both
 ----
 Besides its engine's parameters, a node takes the host's switches ``bypass``, ``mute`` and ``solo``. Where the
 engine has a parameter of such a name (``gain`` has ``mute``), the name means the parameter, and the switch is
-called ``host_mute``. ``lane`` = 0 or 1 keeps a node in the callback or puts it on a worker thread.
+called ``host_mute``. ``lane`` = 0 keeps a node in the callback, 1 puts it on a worker thread, 2 into a worker
+process.
 """
 
 from __future__ import annotations
@@ -50,7 +52,7 @@ from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
 from rtaudio.errors import FileError, UserError, nearest
-from rtaudio.graph import IN, MAIN, OUT, Edge, End, Engine, Graph, Node, parameters_of
+from rtaudio.graph import IN, MAIN, OUT, Edge, End, Engine, Graph, Node, engine_of, parameters_of
 from rtaudio.processor import Port, Value
 from rtaudio.registry import load_engine
 
@@ -153,6 +155,7 @@ def parse_rack(text: str, find: Find = load_engine) -> Graph:
             raise UserError(f"node {name!r} has no engine: add engine = '...'")
         try:
             engine = find(_typed(settings.pop("engine"), str, "'engine' must be a string"))
+            engine = engine_of(engine, settings)
         except UserError as error:
             raise UserError(f"node {name!r}: {error}") from None
         for key, value in settings.items():
@@ -227,6 +230,10 @@ class _Parser:
             raise _wrong(at, str(error)) from None
         if self.symbol("("):
             self.arguments(step.settings)
+            try:
+                step.engine = engine_of(step.engine, step.settings)
+            except UserError as error:
+                raise _wrong(at, str(error)) from None
         if self.symbol("."):
             step.ports.append(self.port(step))
             while self.symbol("+"):
@@ -318,6 +325,8 @@ def _outgoing(step: _Step, last: bool) -> list[str]:
     engine, names = step.engine.id, [port.name for port in step.engine.outputs]
     if step.ports or len(names) == 1:
         return step.ports or names
+    if "out" in names:
+        return ["out"]
     if not names:
         raise _wrong(step.column, f"{engine} has no output, so nothing is heard after it: use a rack file")
     ways = f"pick one ({engine}.{names[0]}) or sum some ({engine}.{names[0]}+{names[1]})"
@@ -341,8 +350,9 @@ def _node(name: str, engine: Engine, settings: Mapping[str, Value]) -> Node:
         if key not in known:
             raise UserError(f"{name}: no parameter {key!r}{nearest(key, known)} ({', '.join(known)})")
         if key == _switch(engine, LANE):
-            if isinstance(value, bool) or value not in (0, 1):
-                raise UserError(f"{name}: {key}={value!r} is neither 0 (callback) nor 1 (worker thread)")
+            if isinstance(value, bool) or value not in (0, 1, 2):
+                lanes = "0 (callback), 1 (worker thread) or 2 (worker process)"
+                raise UserError(f"{name}: {key}={value!r} is none of {lanes}")
             lane = int(value)
         elif key not in switches:
             values[key] = value

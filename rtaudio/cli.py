@@ -128,7 +128,32 @@ def add_render_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--jobs", type=whole, metavar="N", help="processes for several files (default: CPU cores)"
     )
+    add_compute_option(parser)
     parser.add_argument("--json", metavar="F", help="write the report as JSON ('-' for stdout)")
+
+
+def add_compute_option(parser: argparse.ArgumentParser) -> None:
+    """``--compute``, of every command that runs networks."""
+    parser.add_argument(
+        "--compute",
+        type=_compute,
+        metavar="C",
+        help="what networks run on that do not say it themselves: cpu, cuda:N, or auto (default)",
+    )
+
+
+def _compute(text: str) -> str:
+    """The type of ``--compute``; the engines read it."""
+    kind, _, number = text.partition(":")
+    if text in ("auto", "cpu", "cuda") or (kind == "cuda" and number.isascii() and number.isdecimal()):
+        return text
+    raise argparse.ArgumentTypeError(f"{text!r} is not auto, cpu or cuda:N, such as cuda:0")
+
+
+def set_compute(graph: Graph, compute: str | None) -> None:
+    """Let the networks of a graph run where ``--compute`` says; refuse a GPU where there is none to run."""
+    if compute is not None and not graph.set_default("compute", compute) and compute.startswith("cuda"):
+        raise UserError(f"--compute {compute}: nothing in this chain can run on a GPU; leave it out")
 
 
 def run_render(options: argparse.Namespace) -> int:
@@ -197,6 +222,7 @@ def render_jobs(graph: Graph, jobs: Sequence[Job], options: argparse.Namespace) 
     from rtaudio.parts import graph_rate
     from rtaudio.render import check_targets, make_folder, render, render_many, try_to_render
 
+    set_compute(graph, options.compute)
     check_targets(jobs)
     check_report(options.json, [path for job in jobs for path in (job.source, *job.targets.values())])
     rate = graph_rate(graph, 48_000)
@@ -281,11 +307,16 @@ def run_engines(options: argparse.Namespace) -> int:
     names = engine_names()
     for name in names:
         try:
-            summary = load_engine(name).summary
+            summary = _summary(load_engine(name))
         except UserError as error:
             summary = f"not usable: {error}"
         sys.stdout.write(_entry(name, max(map(len, names)), summary))
     return 0
+
+
+def _summary(engine: Engine) -> str:
+    """What an engine says it is, or the first line of its text."""
+    return engine.summary or next(iter((engine.__doc__ or "").split("\n")), "").rstrip(".") or engine.id
 
 
 def _description(engine: Engine) -> str:
@@ -298,10 +329,15 @@ def _description(engine: Engine) -> str:
     edges += [f"{name}.{port.name} -> out.{port.name}" for port in engine.outputs]
     graph = Graph([Node(name, engine)], edges)
     rate = graph_rate(graph, 48_000)
-    plan = make_plan(graph, rate, 128, 2)
-    latency, milliseconds = plan.latency, 1e3 * plan.latency / rate
-    plan.close()
-    text = [_entry(f"{name}:", 0, f"{engine.summary} (version {engine.version})"), "\n"]
+    try:
+        plan = make_plan(graph, rate, 128, 2)
+    except UserError as error:
+        late = f"not known: {error}"
+    else:
+        samples = f"{plan.latency} samples ({1e3 * plan.latency / rate:.1f} ms)"
+        late = f"{samples} at {rate} Hz in blocks of 128, with the defaults"
+        plan.close()
+    text = [_entry(f"{name}:", 0, f"{_summary(engine)} (version {engine.version})"), "\n"]
     for kind, ports in (("inputs", engine.inputs), ("outputs", engine.outputs)):
         labels = [
             port.name
@@ -310,8 +346,7 @@ def _description(engine: Engine) -> str:
             for port in ports
         ]
         text.append(_entry(kind, 7, ", ".join(labels) or "none"))
-    where = f"at {rate} Hz in blocks of 128, with the defaults"
-    text.append(_entry("latency", 7, f"{latency} samples ({milliseconds:.1f} ms) {where}"))
+    text.append(_entry("latency", 7, late))
     parameters = parameters_of(engine)
     settings = [f"{parameter.id} = {_shown(parameter.default)}" for parameter in parameters]
     head = "parameter = default"

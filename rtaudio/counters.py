@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from rtaudio.errors import UserError
 from rtaudio.native import compiled, int64_at, read_acquire, write_release
 
-MAGIC = int.from_bytes(b"rtaudio1", "little")
+MAGIC = int.from_bytes(b"rtaudio2", "little")
 """First word of a block; its last letter is the version of the layout."""
 
 # Words of the head.
@@ -63,7 +63,7 @@ HEAD_WORDS = WAKES + TIME_BINS
 NODE_NAME = 0
 """Eight words of UTF-8, zero-filled; empty: not in use."""
 (
-    NODE_LANE,  # 0 callback, 1 worker thread
+    NODE_LANE,  # 0 callback, 1 worker thread, 2 worker process
     NODE_AHEAD,  # blocks that its lane adds
     NODE_LATENCY,  # samples
     NODE_COST,  # worst ns of a block, measured before the start; 0: not measured
@@ -72,10 +72,14 @@ NODE_NAME = 0
     NODE_FAILED_AT,  # position of the last failure
     NODE_STATUS,  # of the kernel then; 0: its output was not finite
     NODE_MISSES,  # blocks that its worker was late for: its fallback was heard
+    NODE_WORKER,  # number of the worker that runs it, whose misses are its own; 0: the callback
+    NODE_RESTARTS,  # times that its worker process was replaced
+    NODE_PID,  # number of the worker process
     NODE_LAPSES,  # times that its worker fell so far behind that it was reset
+    NODE_TAKEOVERS,  # times that the CPU has taken over from a GPU
     NODE_LONGEST,  # ns
     NODE_TIMES,  # histogram of the node's time: int64[TIME_BINS]
-) = range(8, 20)
+) = range(8, 24)
 NODE_WORDS = NODE_TIMES + TIME_BINS
 NAME_BYTES = 64
 SECTIONS = 256
@@ -266,19 +270,25 @@ def sections(words: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
 def report(words: NDArray[np.int64]) -> dict[str, Any]:
     """What the words say, by names, times in microseconds, latencies in samples."""
     nodes, latency = {}, {"total": int(words[LATENCY] + words[DEVICE_LATENCY])}
-    for name, section in sections(words).items():
+    used = sections(words)
+    for name, section in used.items():
         nodes[name] = times_us(section[NODE_TIMES:], int(section[NODE_LONGEST]))
+        worker = used.get(f"worker {section[NODE_WORKER]}") if section[NODE_WORKER] else None
         nodes[name] |= {
             "lane": int(section[NODE_LANE]),
             "blocks_ahead": int(section[NODE_AHEAD]),
             "measured_us": round(int(section[NODE_COST]) / 1e3, 2),
             "failures": int(section[NODE_FAILURES]),
-            "misses": int(section[NODE_MISSES]),
+            "misses": int((section if worker is None else worker)[NODE_MISSES]),
             "lapses": int(section[NODE_LAPSES]),
         }
         if section[NODE_FAILURES]:
             nodes[name]["failed_at"] = int(section[NODE_FAILED_AT])
             nodes[name]["status"] = int(section[NODE_STATUS])
+        if section[NODE_TAKEOVERS]:
+            nodes[name]["takeovers"] = int(section[NODE_TAKEOVERS])
+        if section[NODE_PID]:
+            nodes[name] |= {"pid": int(section[NODE_PID]), "restarts": int(section[NODE_RESTARTS])}
         if section[NODE_LATENCY]:
             latency[name] = int(section[NODE_LATENCY])
     if words[DEVICE_LATENCY]:
@@ -308,7 +318,7 @@ def report(words: NDArray[np.int64]) -> dict[str, Any]:
         "xruns": sum(flags.values()),
         **flags,
         "late_callbacks": int(words[LATE]),
-        "misses": int(words[DEVICE_MISSES]) + sum(node["misses"] for node in nodes.values()),
+        "misses": int(words[DEVICE_MISSES]) + sum(int(section[NODE_MISSES]) for section in used.values()),
         "device_misses": int(words[DEVICE_MISSES]),
         "latest_us": round(int(words[DEVICE_LATEST]) / 1e3, 1),
         "wake_us": {"p50": wakes["p50"], "p99": wakes["p99"]},

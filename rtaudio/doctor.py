@@ -154,6 +154,8 @@ def _library(name: str, what: str, remedy: str) -> Finding:
 
 
 def _network_runtime() -> Finding:
+    from rtaudio.inference import available
+
     installed = []
     for name in ("onnxruntime", "onnxruntime-gpu"):
         try:
@@ -164,7 +166,8 @@ def _network_runtime() -> Finding:
         return Finding(BAD, "onnxruntime", " and ".join(installed), "keep one: pip uninstall onnxruntime")
     if not installed:
         return Finding(POOR, "onnxruntime", "not installed", "pip install 'rtaudio[cpu]' (or [gpu])")
-    return Finding(GOOD, "onnxruntime", installed[0])
+    reason = available()
+    return Finding(POOR if reason else GOOD, "onnxruntime", reason or installed[0])
 
 
 def _display() -> Finding:

@@ -43,6 +43,7 @@ from rtaudio.native import (
     now_ns,
     restore_float_mode,
     store_release,
+    uint8_at,
 )
 from rtaudio.ring import Ring, ring_pop
 
@@ -72,8 +73,10 @@ from rtaudio.ring import Ring, ring_pop
     FAILED,  # 1 from a failure until control sends the event that re-arms the node, 2 until it takes effect
     MISSED,  # 1: the last block did not come from the worker in time
     COUNTERS,  # address of the node's section, see rtaudio.counters
+    RESETS,  # what makes the processor new, where control cannot: int64[N_RESETS, 3], see `renew`
+    N_RESETS,
     ROW_WORDS,
-) = range(25)
+) = range(27)
 
 # Words of a walk.
 (
@@ -95,7 +98,8 @@ LOUDEST = np.float32(1e12)
 EVENT_WORDS = 7
 AT, ROW, INDEX, TARGET, LENGTH, WAIT, REARM = range(EVENT_WORDS)
 """An event: position in the row's own time (-1: now), row, ramp, target in the kernel's unit, ramp length in
-samples, samples from the event to the start of the ramp, 1 to re-arm a node."""
+samples, samples from the event to the start of the ramp, 1 to re-arm a node, `RENEW` to make it new first."""
+RENEW = 2
 PENDING_EVENTS = 4096
 
 
@@ -216,10 +220,25 @@ def _silence(row: Any, offset: int, n: int) -> None:
 
 
 @compiled
+def renew(copies: int, count: int) -> None:
+    """Make state what it was at the start.
+
+    ``copies`` is int64[count, 3]: address, address of the first content or 0 for zeros, bytes.
+    """
+    for number in range(count):
+        copy = int64_at(copies + 24 * number, 3)
+        state, fresh = uint8_at(copy[0], copy[2]), uint8_at(copy[1], copy[2])
+        for i in range(copy[2]):
+            state[i] = fresh[i] if copy[1] != 0 else np.uint8(0)
+
+
+@compiled
 def _apply(event: Any, row: Any, at: int) -> None:
     """Let an event take effect: start a ramp where the last one has come to."""
     index = int(event[INDEX])
     if event[REARM] != 0.0:
+        if event[REARM] == RENEW:
+            renew(row[RESETS], row[N_RESETS])
         int64_at(row[COUNTERS], NODE_WORDS)[NODE_FAILED] = 0
         store_release(row, FAILED, 0)
     elif row[FAILED] != 0 and index == row[N_RAMPS] - 2:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from graphlib import CycleError, TopologicalSorter
-from typing import ClassVar, TypeAlias
+from operator import attrgetter
+from typing import Any, ClassVar, TypeAlias
 
 from rtaudio.errors import UserError, nearest
 from rtaudio.processor import Parameter, Port, Processor, Value, check_values
@@ -74,6 +76,11 @@ class Composite:
 Engine: TypeAlias = "type[Processor] | type[Composite]"
 
 
+def engine_of(engine: Engine, values: Mapping[str, Value]) -> Engine:
+    """The engine as it declares itself with these values: see `Processor.of`."""
+    return engine if issubclass(engine, Composite) else engine.of(values)
+
+
 def parameters_of(engine: Engine) -> tuple[Parameter, ...]:
     """Declared parameters; a composite's are its own and, by its names and defaults, its inner nodes'."""
     if not issubclass(engine, Composite):
@@ -116,18 +123,32 @@ class Node:
     mute: bool = False
     solo: bool = False
     lane: int | None = None
-    """Where it runs: 0 in the callback, 1 on a worker thread; None is decided from its cost."""
+    """Where it runs: 0 in the callback, 1 on a worker thread, 2 in a worker process; None: from its cost."""
 
     def __post_init__(self) -> None:
+        try:
+            self.engine = engine_of(self.engine, self.values)
+        except UserError as error:
+            raise self._wrong(error) from None
+        if issubclass(self.engine, Processor):
+            self.values = {**self.engine.given, **self.values}
         self.make()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What another process makes the node of: the engine as its module declares it, see `engine_of`."""
+        declared = attrgetter(self.engine.__qualname__)(sys.modules[self.engine.__module__])
+        return Node, (self.name, declared, self.values, self.bypass, self.mute, self.solo, self.lane)
 
     def make(self) -> Processor | Composite:
         """A new instance of the engine with the node's values; `UserError` where they do not fit."""
         try:
             return self.engine(**self.values)
         except UserError as error:
-            prefix = f"{self.name}: "
-            raise UserError(str(error) if str(error).startswith(prefix) else f"{prefix}{error}") from None
+            raise self._wrong(error) from None
+
+    def _wrong(self, error: UserError) -> UserError:
+        prefix = f"{self.name}: "
+        return UserError(str(error) if str(error).startswith(prefix) else f"{prefix}{error}")
 
 
 class Graph:
@@ -259,6 +280,20 @@ class Graph:
         kept += [Edge(source, target) for source in sources for target in targets]
         nodes = [node for node in self.nodes.values() if node.name != name]
         return Graph(nodes, [f"{each.source} -> {each.target}" for each in dict.fromkeys(kept)])
+
+    def set_default(self, parameter: str, value: Value) -> list[str]:
+        """Set a parameter in all nodes that have it and are not set themselves; returns the names of them.
+
+        `UserError` if one does not take the value.
+        """
+        found = []
+        for node in self.nodes.values():
+            if any(declared.id == parameter for declared in parameters_of(node.engine)):
+                found.append(node.name)
+                if parameter not in node.values:
+                    node.values[parameter] = value
+                    node.__post_init__()
+        return found
 
     def order(self) -> list[str]:
         """Node names so that every node comes after those that feed it; `UserError` for a cycle."""

@@ -1,8 +1,8 @@
 """The host: a plan on a device, with files, a watch over nodes, workers and the device, and live edits.
 
 Threads: the device's thread runs the compiled callback and nothing else; worker threads run the parts of the
-graph that lane 1 has. A reader thread keeps the deck's tape full, recorder threads empty the output rings;
-the caller's thread controls, and polls the watch.
+graph that lane 1 has, processes those of lane 2, and a thread watches over these. A reader thread keeps the
+deck's tape full, recorder threads empty the output rings; the caller's thread controls, and polls the watch.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ from rtaudio.realtime import (
     runaways,
     unlock_memory,
 )
+from rtaudio.remote import RemoteSegment
 from rtaudio.ring import Ring
 from rtaudio.stream import (
     BLOCK,
@@ -280,7 +281,13 @@ class Host:
         return -1
 
     def start(self) -> None:
-        """Fill the deck's tape, start the workers, then let the device call."""
+        """Fill the deck's tape, start the workers, then let the device call.
+
+        `UserError` where a device with a clock is faster than the graph.
+        """
+        freewheel = getattr(self.device, "freewheel", False)
+        if not freewheel:
+            self.plan.check_pace()
         words = self.stream.words
         if self.deck is not None:
             words[FILE] = self.deck.address
@@ -290,7 +297,6 @@ class Host:
             ring = Ring(round(RECORD_SECONDS * self.plan.rate) * recording.channels)
             words[word] = ring.address
             self._spawn(self._write, recording, ring)
-        freewheel = getattr(self.device, "freewheel", False)
         if not freewheel:
             limit_runaway(RUNAWAY)
             self._lock(self.stream)
@@ -307,15 +313,22 @@ class Host:
         self.memory = lock_memory(self._locked[owner])
 
     def _raise_workers(self, plan: Plan) -> None:
-        """Give workers a priority just below the device thread's."""
+        """Give workers a priority just below the device thread's, and processes one less than their watch."""
         kind, priority = priority_of(self.stream.thread) if self.stream.thread else ("", 0)
         below = priority - 1 if kind in ("fifo", "rr") and priority > 1 else FIFO_PRIORITY - 1
         for segment in plan.segments:
-            while segment.thread == 0:
-                time.sleep(0.001)
-            if not raise_priority(segment.thread, below) and "worker" not in " ".join(self.notes):
+            if isinstance(segment, RemoteSegment):
+                granted = segment.hurry(max(1, below - 1))
+            else:
+                while segment.thread == 0:
+                    time.sleep(0.001)
+                granted = raise_priority(segment.thread, below)
+                register_thread(segment.thread)
+            if not granted and "worker" not in " ".join(self.notes):
                 self.notes.append("workers have no real-time priority: see 'rtaudio doctor'")
-            register_thread(segment.thread)
+        if plan.watch_thread:
+            raise_priority(plan.watch_thread, below)
+            register_thread(plan.watch_thread)
 
     def _spawn(self, target: Any, *arguments: Any) -> None:
         thread = threading.Thread(
@@ -401,6 +414,7 @@ class Host:
         new = Plan(graph, old.rate, old.block, old.channels, lane=old.lane, burst=burst)
         try:
             check_heard(new)
+            new.check_pace()
             if len(new.heard) != len(old.heard):
                 has = f"{len(new.heard)} channels come out, not {len(old.heard)}"
                 raise UserError(f"{has}: a live edit keeps their number")
@@ -441,12 +455,18 @@ class Host:
     def _release(self, plan: Plan) -> None:
         """Close a plan that nothing calls any more."""
         arrays = self._locked.pop(plan, [])
+        threads = [segment.thread for segment in plan.segments if not isinstance(segment, RemoteSegment)]
+        for thread in (plan.watch_thread, *threads):
+            forget_thread(thread)
         if plan.close():
+            self.problems += plan.said()
             unlock_memory(arrays)
             for segment in plan.segments:
-                forget_thread(segment.thread)
                 self._progress.pop(segment.thread, None)
         else:
+            for segment in plan.segments:
+                if segment.alive:
+                    register_thread(segment.thread)
             _kept.append(plan)
 
     @property
@@ -463,6 +483,8 @@ class Host:
         """Watch over nodes, workers and the device: call this several times a second."""
         self._watch_nodes()
         self._watch_workers()
+        self.problems += self.plan.said()
+        self.plan.collect()
         self._watch_deck()
         self._watch_device()
 
@@ -491,10 +513,24 @@ class Host:
                     self.plan.rearm(name)
                     watch.waiting = False
 
+    @property
+    def bypassed(self) -> list[str]:
+        """Nodes that play their fallback for now: they have failed, or their worker hangs or is gone."""
+        idle = {
+            name
+            for segment in self.plan.segments
+            if segment.thread in self._abandoned or (isinstance(segment, RemoteSegment) and segment.gone)
+            for name in segment.names
+        }
+        failed = self.plan.failed()
+        return failed + [name for name in self.plan.graph.nodes if name in idle and name not in failed]
+
     def _watch_workers(self) -> None:
         """Take a worker that hangs off its priority; what it should make stays bypassed."""
         now = time.monotonic()
         for segment in self.plan.segments:
+            if isinstance(segment, RemoteSegment):
+                continue  # The pool watches it.
             published, done = segment.progress
             before, since = self._progress.get(segment.thread, (-1, now))
             if done != before or done == published:
@@ -592,8 +628,11 @@ class Host:
 
     def statistics(self) -> dict[str, Any]:
         """`rtaudio.counters.report`, and what the device adds to it."""
+        self.plan.collect()
         found = report(self.counters.words) | self.device.statistics()
         found["placement"] = self.plan.placement()
+        found["compute"] = self.plan.compute()
+        found["bypassed"] = self.bypassed
         found["locked_bytes"], found["lockable_bytes"] = self.memory
         found["problems"] = list(self.problems)
         return found

@@ -13,10 +13,11 @@ It returns 0; any other status bypasses the node. It may not allocate, raise, or
 from __future__ import annotations
 
 import ctypes
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numba
 import numpy as np
@@ -33,12 +34,17 @@ from rtaudio.native import (
     restore_float_mode,
 )
 
+if TYPE_CHECKING:
+    from rtaudio.processor import Processor
+
 __all__ = [
     "CONTEXT_WORDS",
     "RAMP_WORDS",
     "Kernel",
+    "PythonKernel",
     "call",
     "channel",
+    "curve",
     "kernel",
     "position",
     "rate",
@@ -74,6 +80,70 @@ class Kernel:
     def address(self) -> int:
         """Address of the compiled C function."""
         return int(self.compiled.address)
+
+
+PYTHON_FAILED = 1
+"""Status of a processor in Python that raised."""
+SIGNALLED = 128
+"""Exit statuses above are those of signals."""
+_ended: list[BaseException] = []
+_SIGNATURE = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_int64] * 6)
+
+
+class PythonKernel:
+    """What a processor in Python has for a kernel: the same C function, which takes the GIL and calls it.
+
+    It gets blocks of its own, so that it can write outside of none, and what it raises is a status: the first
+    line of that is on standard error.
+    """
+
+    def __init__(self, processor: Processor) -> None:
+        self.__name__ = type(processor).__name__
+        self._processor = processor
+        self._rows = processor.ports(processor.inputs), processor.ports(processor.outputs)
+        # Copied by compiled code that starts the state anew: see `copies`.
+        self._reset, self._wanted = np.zeros(1, np.int64), np.ones(1, np.int64)
+        self._function = _SIGNATURE(self._call)
+
+    @property
+    def address(self) -> int:
+        """Address of the C function."""
+        return int(ctypes.cast(self._function, ctypes.c_void_p).value or 0)
+
+    def copies(self) -> list[tuple[int, int, int]]:
+        """See `Processor.copies`: lets the processor be reset before its next block."""
+        return [(self._reset.ctypes.data, self._wanted.ctypes.data, self._reset.nbytes)]
+
+    def _call(self, state: int, inputs: int, outputs: int, n: int, params: int, context: int) -> int:
+        try:
+            if self._reset[0]:
+                self._reset[0] = 0
+                self._processor.reset()
+            block, out = np.empty((self._rows[0], n), np.float32), np.zeros((self._rows[1], n), np.float32)
+            _read_channels(inputs, block)
+            self._processor.run_python(block, out, position(context), params)
+            _write_channels(outputs, out)
+        except KeyboardInterrupt as error:
+            _ended.append(error)
+            return PYTHON_FAILED
+        except (Exception, SystemExit) as error:
+            if isinstance(error, SystemExit) and isinstance(error.code, int) and error.code > SIGNALLED:
+                _ended.append(error)
+                return PYTHON_FAILED
+            said = str(error).partition("\n")[0]
+            what = f"{self._processor.id}: {type(error).__name__}{': ' if said else ''}{said}"
+            sys.stderr.write(f"{what}\n")
+            return PYTHON_FAILED
+        return 0
+
+
+def raise_ended() -> None:
+    """Raise what was to end the program while a processor in Python ran: Ctrl-C, or the exit after a signal.
+
+    No exception passes the compiled code in between.
+    """
+    if _ended:
+        raise _ended.pop()
 
 
 class _CompileListener(event.Listener):  # type: ignore[misc]
@@ -185,6 +255,13 @@ def turn(params: int, index: int, at: int, target: float, wait: int, length: flo
 
 
 @compiled
+def curve(params: int, index: int, at: int, values: Any) -> None:
+    """Write a parameter's values from an absolute position on."""
+    for i in range(values.shape[0]):
+        values[i] = value(params, index, at + i)
+
+
+@compiled
 def settled(params: int, index: int, at: int) -> bool:
     """Whether a parameter has reached its target at an absolute position, and stays until the next event."""
     ramp = float64_at(params + 8 * RAMP_WORDS * index, RAMP_WORDS)
@@ -223,6 +300,24 @@ def ring_read(ring: Any, at: int, samples: Any, n: int) -> None:
         samples[i] = end[i]
     for i in range(n - head):
         rest[i] = ring[i]
+
+
+@compiled
+def _read_channels(inputs: int, block: Any) -> None:
+    n = block.shape[1]
+    for c in range(block.shape[0]):
+        x = channel(inputs, c, n)
+        for i in range(n):
+            block[c, i] = x[i]
+
+
+@compiled
+def _write_channels(outputs: int, out: Any) -> None:
+    n = out.shape[1]
+    for c in range(out.shape[0]):
+        y = channel(outputs, c, n)
+        for i in range(n):
+            y[i] = out[c, i]
 
 
 @compiled

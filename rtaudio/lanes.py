@@ -1,15 +1,21 @@
-"""Lane 1: a part of a graph that a worker thread runs, some blocks ahead of when it is heard.
+"""Lanes 1 and 2: a part of a graph that a worker runs, a thread or a process, some blocks ahead.
 
 The callback's walk writes block k into an input slot, wakes the worker and plays what the worker made of
 block k - AHEAD. Slots carry the number of their block, published with release and read with acquire, so the
 latency can never drift: a block that is not there in time is a miss, for which the fallback plays, and the
 worker processes it all the same, so that its state stays right. A worker that falls behind by all slots
 (lapped) is reset and goes on with the newest block.
+
+What both sides of a segment use lies in one piece of memory, `Memory`, which two processes can map; each has
+words of its own for addresses. See `rtaudio.processes` for the processes.
 """
 
 from __future__ import annotations
 
 import ctypes
+import math
+import mmap
+import os
 import threading
 from collections.abc import Sequence
 from functools import lru_cache
@@ -26,7 +32,7 @@ from rtaudio.counters import (
     NODE_WORDS,
     count_time,
 )
-from rtaudio.executor import CONTEXT, MISSING, WALK_WORDS, run_block
+from rtaudio.executor import CONTEXT, EVENT_WORDS, MISSING, WALK_WORDS, renew, run_block
 from rtaudio.kernel import channel, kernel, position, power_of_two
 from rtaudio.native import (
     compiled,
@@ -41,11 +47,11 @@ from rtaudio.native import (
     sleep_until_ns,
     store_release,
     thread_id,
-    uint8_at,
     wait,
     write_release,
 )
 from rtaudio.processor import Port, Processor
+from rtaudio.ring import RING_WORDS, Ring
 
 LINE = 8
 """int64 words of a cache line: what two threads write lies on lines of its own."""
@@ -65,18 +71,21 @@ LINE = 8
     OUT_NUMBERS,
     SEMAPHORE,
     FIRST,  # number of the first block
+    UNSETTLED,  # blocks from there on that are not heard yet, where others were before
     RESETS,  # int64[N_RESETS, 3]: address of a state array, of its content at the start (0: zeros), bytes
     N_RESETS,
     SETTLING,  # blocks after a reset until the segment's latency has passed
     COUNTERS,  # address of the worker's section, see rtaudio.counters
     WAKES,  # address of the section of its wake-up
-    THREAD,  # number of the worker's thread; 0 before it runs
-) = range(WALK_WORDS, WALK_WORDS + 19)
+    SHARED,  # address of the words that follow: these themselves, or those of the memory of two processes
+) = range(WALK_WORDS, WALK_WORDS + 20)
 STOP = 4 * LINE
 HEAD = 5 * LINE  # blocks published; written by the callback
 POSTED = 5 * LINE + 1  # when the newest was, ns
 READY = 5 * LINE + 2  # whether the block to be heard is there; the callback's own
-DONE = 6 * LINE  # blocks processed; written by the worker
+DONE = 6 * LINE  # blocks processed; written by the worker, as the next two
+PULSE = 6 * LINE + 1  # counts on whenever it gets on
+THREAD = 6 * LINE + 2  # its number; 0 before it runs
 SEGMENT_WORDS = 7 * LINE
 
 SEMAPHORE_BYTES = 64
@@ -91,6 +100,7 @@ FREEWHEEL_WAIT = 20_000
 def send_kernel(state: int, inputs: int, outputs: int, n: int, params: int, context: int) -> int:
     """The kernel of `Send`."""
     words, slots = i64_vector(state, 0), f32_cube(state, 1)
+    shared = int64_at(words[SHARED], SEGMENT_WORDS)
     numbers = i64_vector(state, 2)
     k = position(context) // n
     slot = k & (words[SLOTS] - 1)
@@ -101,8 +111,8 @@ def send_kernel(state: int, inputs: int, outputs: int, n: int, params: int, cont
         for i in range(n):
             kept[i] = x[i]
     store_release(numbers, slot, k + 1)
-    words[POSTED] = now_ns()
-    store_release(words, HEAD, k + 1)
+    shared[POSTED] = now_ns()
+    store_release(shared, HEAD, k + 1)
     post(words[SEMAPHORE])
     wanted = k - words[AHEAD]
     if wanted >= words[FIRST]:
@@ -188,45 +198,39 @@ def _give(words: Any, k: int, publish: bool) -> None:
     """Copy what the walk wrote into the slot of block k, and publish it."""
     n, channels = words[BLOCK], words[OUT_CHANNELS]
     slot = k & (words[SLOTS] - 1)
-    numbers = int64_at(words[OUT_NUMBERS], words[SLOTS])
+    published = int64_at(words[OUT_NUMBERS], words[SLOTS])
     begin = words[SLOT_OUTPUTS] + 4 * n * channels * slot
+    store_release(published, slot, 0)
+    fence()
     sources = int64_at(words[OUT], channels)
     for c in range(channels):
         made, y = float32_at(begin + 4 * n * c, n), float32_at(sources[c], n)
         for i in range(n):
             made[i] = y[i]
     if publish:
-        store_release(numbers, slot, k + 1)
-
-
-@compiled
-def _reset(words: Any) -> None:
-    """Make the state of every step of the segment what it was at the start, delayed paths too."""
-    for number in range(words[N_RESETS]):
-        reset = int64_at(words[RESETS] + 24 * number, 3)
-        state, fresh = uint8_at(reset[0], reset[2]), uint8_at(reset[1], reset[2])
-        for i in range(reset[2]):
-            state[i] = fresh[i] if reset[1] != 0 else np.uint8(0)
+        store_release(published, slot, k + 1)
 
 
 @compiled
 def work(words: Any) -> None:
     """The worker's life, in one call without the GIL: every block in turn, until it is told to stop."""
-    words[THREAD] = thread_id()
+    shared = int64_at(words[SHARED], SEGMENT_WORDS)
+    shared[THREAD] = thread_id()
     context = int64_at(words[CONTEXT], 3)
     n = words[BLOCK]
-    k, settling = words[FIRST], 0
-    while load_acquire(words, STOP) == 0:
-        head = load_acquire(words, HEAD)
+    k, settling = words[FIRST], words[UNSETTLED]
+    while load_acquire(shared, STOP) == 0:
+        store_release(shared, PULSE, shared[PULSE] + 1)
+        head = load_acquire(shared, HEAD)
         if k >= head:
             wait(words[SEMAPHORE])
-            if load_acquire(words, HEAD) == k + 1:
-                count_time(words[WAKES], NODE_TIMES, NODE_LONGEST, now_ns() - words[POSTED])
+            if load_acquire(shared, HEAD) == k + 1:
+                count_time(words[WAKES], NODE_TIMES, NODE_LONGEST, now_ns() - shared[POSTED])
             continue
         started = now_ns()
         if not _take(words, k):
             int64_at(words[COUNTERS], NODE_WORDS)[NODE_LAPSES] += 1
-            _reset(words)
+            renew(words[RESETS], words[N_RESETS])
             k, settling = head - 1, words[SETTLING]
             context[0] = k * n
             continue
@@ -235,7 +239,7 @@ def work(words: Any) -> None:
         settling = max(0, settling - 1)
         k += 1
         count_time(words[COUNTERS], NODE_TIMES, NODE_LONGEST, now_ns() - started)
-        store_release(words, DONE, k)
+        store_release(shared, DONE, k)
 
 
 @compiled
@@ -243,8 +247,9 @@ def slots_ready(segments: Any, position: int) -> bool:
     """Whether no worker's block is missing that a callback at a position plays."""
     for number in range(segments.shape[0]):
         words = int64_at(segments[number], SEGMENT_WORDS)
+        shared = int64_at(words[SHARED], SEGMENT_WORDS)
         k = position // words[BLOCK] - words[AHEAD]
-        if k >= words[FIRST] and load_acquire(words, DONE) <= k:
+        if k >= words[FIRST] and load_acquire(shared, DONE) <= k:
             return False
     return True
 
@@ -257,6 +262,84 @@ def await_slots(segments: Any, position: int, deadline: int) -> bool:
             return False
         sleep_until_ns(now_ns() + FREEWHEEL_WAIT)
     return True
+
+
+class Memory:
+    """What both sides of a segment use.
+
+    Parameters
+    ----------
+    slots
+        Their number, a power of two.
+    block
+        Samples per block.
+    inputs, outputs
+        Channels.
+    sections
+        Sections of counters that a worker in another process writes; it has a command ring there, too.
+    file
+        Descriptor of a file in memory, made as long as it has to be; None: of this process alone.
+    commands
+        Events that fit in the command ring.
+
+    Attributes
+    ----------
+    words : int64[SEGMENT_WORDS]
+        Those from `STOP` on are used by both sides.
+    in_numbers, out_numbers : int64[slots]
+    slot_inputs, slot_outputs : float32[slots, channels, block]
+    sections : int64[sections, NODE_WORDS]
+    events : Ring or None
+    """
+
+    def __init__(
+        self,
+        slots: int,
+        block: int,
+        inputs: int,
+        outputs: int,
+        sections: int = 0,
+        file: int | None = None,
+        commands: int = 0,
+    ) -> None:
+        elements = power_of_two(commands * EVENT_WORDS)
+        shapes: dict[str, tuple[type[Any], tuple[int, ...]]] = {
+            "words": (np.int64, (SEGMENT_WORDS,)),
+            "semaphore": (np.int64, (SEMAPHORE_BYTES // 8,)),
+            "in_numbers": (np.int64, (slots,)),
+            "out_numbers": (np.int64, (slots,)),
+            "slot_inputs": (np.float32, (slots, inputs, block)),
+            "slot_outputs": (np.float32, (slots, outputs, block)),
+            "sections": (np.int64, (sections, NODE_WORDS)),
+            "ring": (np.int64, (RING_WORDS if file is not None else 0,)),
+            "elements": (np.float64, (elements if file is not None else 0,)),
+        }
+        sizes = [math.prod(shape) * np.dtype(dtype).itemsize for dtype, shape in shapes.values()]
+        places = np.cumsum([0, *(-(-size // (8 * LINE)) * 8 * LINE for size in sizes)])
+        self.shared = file is not None
+        if file is None:
+            buffer = _aligned(int(places[-1]) // 8).view(np.uint8)
+        else:
+            if os.fstat(file).st_size != places[-1]:
+                os.ftruncate(file, int(places[-1]))
+            buffer = np.frombuffer(mmap.mmap(file, int(places[-1])), np.uint8)
+        found = {
+            name: buffer[place : place + size].view(dtype).reshape(shape)
+            for (name, (dtype, shape)), place, size in zip(shapes.items(), places[:-1], sizes, strict=True)
+        }
+        self.words, self.semaphore = found["words"], found["semaphore"]
+        self.in_numbers, self.out_numbers = found["in_numbers"], found["out_numbers"]
+        self.slot_inputs, self.slot_outputs = found["slot_inputs"], found["slot_outputs"]
+        self.sections = found["sections"]
+        self.events = None
+        if file is not None:
+            self.events = Ring(elements, np.float64, found["ring"], found["elements"])
+
+    def make_semaphore(self) -> None:
+        """Make the semaphore; one side does."""
+        place = ctypes.c_void_p(self.semaphore.ctypes.data)
+        if ctypes.CDLL(None).sem_init(place, int(self.shared), 0) != 0:
+            raise OSError("no semaphore")
 
 
 class Segment:
@@ -281,7 +364,11 @@ class Segment:
         zeros, bytes.
     settling
         Samples from a reset until the walk's output is right again.
+    memory
+        For two processes; None: its own.
     """
+
+    lane = 1
 
     def __init__(
         self,
@@ -294,26 +381,28 @@ class Segment:
         outputs: NDArray[np.int64],
         copies: Sequence[tuple[int, int, int]],
         settling: int,
+        memory: Memory | None = None,
     ) -> None:
-        slots = max(SMALLEST_SLOTS, power_of_two(2 * ahead))
+        slots = slots_for(ahead)
         self.ahead, self.names, self._context = ahead, names, context
-        self.words = _aligned(SEGMENT_WORDS)
-        self.slot_inputs = np.zeros((slots, len(inputs), block), np.float32)
-        self.slot_outputs = np.zeros((slots, len(outputs), block), np.float32)
-        self.in_numbers, self.out_numbers = np.zeros(slots, np.int64), np.zeros(slots, np.int64)
-        self._semaphore = _aligned(SEMAPHORE_BYTES // 8)
-        if ctypes.CDLL(None).sem_init(ctypes.c_void_p(self._semaphore.ctypes.data), 0, 0) != 0:
-            raise OSError("no semaphore")
+        if memory is None:
+            memory = Memory(slots, block, len(inputs), len(outputs))
+            memory.make_semaphore()
+        self.memory = memory
+        self.words = _aligned(SEGMENT_WORDS) if memory.shared else memory.words
+        self.slot_inputs, self.slot_outputs = memory.slot_inputs, memory.slot_outputs
+        self.in_numbers, self.out_numbers = memory.in_numbers, memory.out_numbers
         self._resets = np.array([copy for copy in copies if copy[2]], np.int64).reshape(-1, 3)
         self._keep = walk, inputs, outputs
         words = self.words
         words[:WALK_WORDS] = walk
+        words[SHARED] = memory.words.ctypes.data
         words[BLOCK], words[AHEAD], words[SLOTS] = block, ahead, slots
         words[IN], words[IN_CHANNELS] = inputs.ctypes.data, len(inputs)
         words[OUT], words[OUT_CHANNELS] = outputs.ctypes.data, len(outputs)
         words[SLOT_INPUTS], words[SLOT_OUTPUTS] = self.slot_inputs.ctypes.data, self.slot_outputs.ctypes.data
         words[IN_NUMBERS], words[OUT_NUMBERS] = self.in_numbers.ctypes.data, self.out_numbers.ctypes.data
-        words[SEMAPHORE] = self._semaphore.ctypes.data
+        words[SEMAPHORE] = memory.semaphore.ctypes.data
         words[RESETS], words[N_RESETS] = self._resets.ctypes.data, len(self._resets)
         words[SETTLING] = -(-settling // block)
         self._thread: threading.Thread | None = None
@@ -325,11 +414,20 @@ class Segment:
 
     def start(self, position: int, keep: object = None) -> None:
         """Start the worker, at the block that begins at a position; ``keep`` lives as long as it does."""
-        first = position // int(self.words[BLOCK])
-        for word in (FIRST, HEAD, DONE):
-            self.words[word] = first
-        self._context[0] = position
+        self.publish_start(position)
         self.words[STOP] = 0
+        self.run(position // int(self.words[BLOCK]), keep)
+
+    def publish_start(self, position: int) -> None:
+        """Let the block that begins at a position be the first."""
+        first = position // int(self.words[BLOCK])
+        self.words[FIRST] = first
+        self.memory.words[HEAD] = self.memory.words[DONE] = first
+
+    def run(self, first: int, keep: object = None, unsettled: int = 0) -> None:
+        """Run the worker in a thread of this process, from the block of a number on."""
+        self.words[FIRST], self.words[UNSETTLED] = first, unsettled
+        self._context[0] = first * self.words[BLOCK]
         warm_up()
         self._thread = threading.Thread(
             target=_run, args=(self.words, (self, keep)), name="rtaudio-worker", daemon=True
@@ -339,21 +437,31 @@ class Segment:
     @property
     def thread(self) -> int:
         """Number of the worker's thread; 0 before it runs."""
-        return int(self.words[THREAD])
+        return int(self.memory.words[THREAD])
+
+    @property
+    def alive(self) -> bool:
+        """Whether the worker runs in a thread of this process."""
+        return self._thread is not None and self._thread.is_alive()
 
     @property
     def progress(self) -> tuple[int, int]:
         """Blocks published and blocks processed."""
-        return int(self.words[HEAD]), int(self.words[DONE])
+        return int(self.memory.words[HEAD]), int(self.memory.words[DONE])
 
     def stop(self, patience: float) -> bool:
         """Stop the worker; whether it did within ``patience`` seconds. What it uses must stay, if not."""
         if self._thread is None:
             return True
-        write_release(self.words, STOP, 1)
+        write_release(self.memory.words, STOP, 1)
         wake(int(self.words[SEMAPHORE]))
         self._thread.join(patience)
         return not self._thread.is_alive()
+
+
+def slots_for(ahead: int) -> int:
+    """Slots that a worker needs that is so many blocks ahead."""
+    return max(SMALLEST_SLOTS, power_of_two(2 * ahead))
 
 
 def _run(words: NDArray[np.int64], keep: object) -> None:
@@ -380,5 +488,6 @@ def warm_up() -> None:
     words, context = np.zeros(SEGMENT_WORDS, np.int64), np.zeros(3, np.int64)
     section = np.zeros(NODE_WORDS, np.int64)
     words[CONTEXT], words[COUNTERS], words[STOP] = context.ctypes.data, section.ctypes.data, 1
+    words[SHARED] = words.ctypes.data
     work(words)
     await_slots(np.zeros(0, np.int64), 0, 0)

@@ -76,6 +76,7 @@ def _add_live(commands: Any) -> None:
     live.add_argument(
         "--howl-guard", action="store_true", help="stop feedback from the speaker to the microphone"
     )
+    cli.add_compute_option(live)
     live.add_argument("--freewheel", action="store_true", help="null device: do not wait for the clock")
     live.add_argument(
         "--stress",
@@ -119,10 +120,10 @@ def _add_device_options(parser: argparse.ArgumentParser, apis: Sequence[str]) ->
     )
     parser.add_argument(
         "--lane",
-        choices=["auto", "0", "1"],
+        choices=["auto", "0", "1", "2"],
         default="auto",
-        help="where nodes run: 0 in the callback, 1 on a worker thread, a block later "
-        "(default auto: on a worker if they cost too much of a block)",
+        help="where nodes run: 0 in the callback, 1 on a worker thread, a block later, 2 in a worker process "
+        "(default auto: on a worker thread if they cost too much of a block)",
     )
 
 
@@ -144,6 +145,7 @@ def run_live(options: argparse.Namespace) -> int:
     _check_live(options)
     if options.howl_guard:
         graph = _guarded(graph)
+    cli.set_compute(graph, options.compute)
     records = [path for path in (options.record, options.record_input) if path is not None]
     for path in records:
         if options.file is not None and same_file(options.file, path):
@@ -337,6 +339,7 @@ def _ready(host: Host) -> str:
     ]
     if report["placement"]:
         words.append(f"on workers: {report['placement']}")
+    words += [f"{name} on {runs_on}" for name, runs_on in report["compute"].items()]
     if report.get("freewheel"):
         words.append("freewheeling")
     elif host.device.realtime:
@@ -445,8 +448,9 @@ def _draw_status(host: Host, above: bool) -> None:
     line = (
         f"{report['seconds']:7.1f} s   load {100 * report['load']:5.1f} %   "
         f"xruns {report['xruns']}   misses {report['misses']}   "
-        f"over 0 dBFS {report['over_full_scale']}   Ctrl-C ends"
+        f"over 0 dBFS {report['over_full_scale']}   "
     )
+    line += f"bypassed {', '.join(report['bypassed'])}" if report["bypassed"] else "Ctrl-C ends"
     with suppress(OSError):  # the terminal is gone
         width = os.get_terminal_size(sys.stderr.fileno()).columns or 80
         line = cli.CLEAR + line[: width - 1]
@@ -474,6 +478,16 @@ def _summary(report: dict[str, Any]) -> None:
         "input samples that the file reader was late for": report["file_underflows"],
         "output samples that the recorder was late for": report["record_overflows"],
         **{f"failures of {name}": node["failures"] for name, node in report["nodes"].items()},
+        **{
+            f"blocks of {name} that came late and were bypassed": node["misses"]
+            for name, node in report["nodes"].items()
+            if not name.startswith("worker ")
+        },
+        **{
+            f"times that the CPU took over from the GPU in {name}": node.get("takeovers", 0)
+            for name, node in report["nodes"].items()
+        },
+        **{f"restarts of {name}": node.get("restarts", 0) for name, node in report["nodes"].items()},
     }
     for what, count in counted.items():
         if count:

@@ -242,6 +242,26 @@ def _caller(signature):
 call_kernel = _caller(KERNEL)
 call_callback = _caller(CALLBACK)
 
+
+def _word_caller(count):
+    """An intrinsic that calls a C function of ``count`` pointers or sizes, which returns one, by address."""
+
+    def generate(context, builder, signature, arguments):
+        word = ir.IntType(64)
+        function = ir.FunctionType(word, [word] * count)
+        return builder.call(builder.inttoptr(arguments[0], function.as_pointer()), arguments[1:])
+
+    def call_one(typing_context, address, a):
+        return types.intp(*[types.intp] * 2), generate
+
+    def call_eight(typing_context, address, a, b, c, d, e, f, g, h):
+        return types.intp(*[types.intp] * 9), generate
+
+    return intrinsic({1: call_one, 8: call_eight}[count])
+
+
+call_word, call_eight_words = _word_caller(1), _word_caller(8)
+
 _clock_gettime = types.ExternalFunction("clock_gettime", types.int32(types.int32, types.intp))
 _clock_nanosleep = types.ExternalFunction(
     "clock_nanosleep", types.int32(types.int32, types.int32, types.intp, types.intp)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib import import_module
+from operator import attrgetter
+from typing import Any
 
 from rtaudio.errors import UserError
-from rtaudio.graph import IN, MAIN, OUT, Composite, End, Graph
-from rtaudio.processor import Processor
+from rtaudio.graph import IN, MAIN, OUT, Composite, End, Graph, engine_of
+from rtaudio.processor import Port, Processor, Value
+from rtaudio.registry import load_engine
 from rtaudio.routing import Reblock, Through
 
 ENTRY = End(IN, MAIN)
@@ -28,6 +34,16 @@ class Part:
     """Where the graph wants it; None: decided from its cost."""
     cost: int = 0
     """Worst time of a block, in ns, as measured."""
+    mean: int = 0
+    """Mean time of a block, in ns."""
+
+    @property
+    def portable(self) -> bool:
+        """Whether another process can make it: see `describe`."""
+        with suppress(UserError):
+            describe(self)
+            return True
+        return False
 
     def reads(self) -> Iterator[End]:
         """Every end that the part's inputs or its stage read."""
@@ -130,3 +146,82 @@ def graph_rate(graph: Graph, rate: int) -> int:
         )
         raise UserError(f"the engines have no rate in common: {wants} (Hz)")
     return rate if rate in common else min((r for r in common if r > rate), default=max(common))
+
+
+# ---------------------------------------------------------------------------------------- in other processes
+
+
+def describe(part: Part) -> dict[str, Any]:
+    """A part that is not prepared, in words that JSON takes: another process makes it of them, see `rebuild`.
+
+    Raises
+    ------
+    UserError
+        No other process can find its engine.
+    """
+    processor = part.processor
+    inner = processor.inner if isinstance(processor, Reblock) else processor
+    return {
+        "name": part.name,
+        "made": _describe(part.name, inner),
+        "values": inner.values,
+        "connected": sorted(inner.connected),
+        "sources": {port: [[end.node, end.port] for end in ends] for port, ends in part.sources.items()},
+        "staged": part.staged,
+        "dry": None if part.dry is None else [part.dry.node, part.dry.port],
+    }
+
+
+def _describe(name: str, processor: Processor) -> dict[str, Any]:
+    """What makes the processor: a registered engine, a class in a module, or the end of a composite."""
+    engine = type(processor)
+    if isinstance(processor, Through):
+        ports = [[port.name, port.channels, port.optional] for port in processor.inputs]
+        return {"ports": ports, "fallback": processor.fallback}
+    with suppress(UserError):
+        if engine_of(load_engine(engine.id), processor.values) is engine:
+            return {"engine": engine.id}
+    module, place = engine.__module__, engine.__qualname__
+    with suppress(AttributeError):
+        declared = attrgetter(place)(sys.modules.get(module))
+        same = isinstance(declared, type) and engine_of(declared, processor.values) is engine
+        if module != "__main__" and same:
+            return {"module": module, "class": place}
+    found = f"no other process can import its class {place!r} of {module!r}"
+    raise UserError(f"{name}: {engine.id} cannot run in a worker process: {found}; move it into a module")
+
+
+def rebuild(description: Mapping[str, Any], rate: int) -> Part:
+    """The part that `describe` described, fitted to a rate (Hz).
+
+    Raises
+    ------
+    UserError
+        Its engine cannot be imported, or does not take its values.
+    """
+    made = description["made"]
+    processor: Processor
+    if "ports" in made:
+        processor = Through([Port(*port) for port in made["ports"]], made["fallback"])
+    else:
+        processor = _engine(made, description["values"])(**description["values"])
+        processor.connected = frozenset(description["connected"])
+        processor.fit(rate)
+    sources = {port: [End(*end) for end in ends] for port, ends in description["sources"].items()}
+    dry = None if description["dry"] is None else End(*description["dry"])
+    whole = processor if processor.hop is None else Reblock(processor)
+    return Part(description["name"], whole, sources, description["staged"], dry)
+
+
+def _engine(made: Mapping[str, Any], values: Mapping[str, Value]) -> type[Processor]:
+    if "engine" in made:
+        found = load_engine(made["engine"])
+    else:
+        try:
+            found = attrgetter(made["class"])(import_module(made["module"]))
+        except Exception as error:
+            said = ": ".join([type(error).__name__, *str(error).splitlines()[:1]])
+            raise UserError(f"{made['module']} cannot be imported: {said}") from None
+    if not issubclass(found, Processor):
+        raise UserError(f"{found.__name__} is no Processor")
+    return found.of(values)

@@ -1,4 +1,4 @@
-"""Where the parts of a graph run: in the callback (lane 0) or on worker threads (lane 1), from their cost."""
+"""Where the parts of a graph run: in the callback (lane 0), a thread (1) or a process (2)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from math import gcd
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rtaudio.errors import UserError
 from rtaudio.kernel import addresses
@@ -34,6 +35,7 @@ class Group:
     parts: list[str]
     ahead: int = 0
     """Blocks that their worker is ahead of what is heard; 0: in the callback."""
+    lane: int = 0
 
 
 @compiled
@@ -48,7 +50,12 @@ def _time_block(address: int, state: int, inputs: int, outputs: int, n: int, ram
 
 
 def worst_block_ns(processor: Processor) -> int:
-    """Time of the most expensive block of a prepared processor, in ns; it is reset afterwards.
+    """Time of the most expensive block of a prepared processor, in ns; see `block_costs_ns`."""
+    return int(block_costs_ns(processor).max())
+
+
+def block_costs_ns(processor: Processor) -> NDArray[np.int64]:
+    """Times of a prepared processor's blocks, one for each phase of its hop, in ns; it is reset afterwards.
 
     A hop that takes several blocks to fill costs its work in one of them. Each phase of the hop counts with
     its fastest run, so that what else the machine does is left out; the first runs, which fill the caches,
@@ -61,10 +68,13 @@ def worst_block_ns(processor: Processor) -> int:
     address, state = processor.kernel()
     inputs, outputs, ramps = addresses(block), addresses(out), processor.ramps()
     context = np.array([0, processor.rate, 0], np.int64)
-    hop = (processor.inner.hop or 1) if isinstance(processor, Reblock) else 1
-    phases = hop // gcd(hop, processor.block)
+    phases = processor.grid // gcd(processor.grid, processor.block)
+    if processor.stretch is not None:
+        phases = -(-processor.stretch[1] // processor.block)
     fastest, spent = np.full(phases, 2**62, np.int64), 0
     for number in range(phases * CYCLES):
+        if processor.stretch is not None and number % phases == 0:
+            context[0] = processor.stretch[0]
         taken = _time_block(
             address,
             state.ctypes.data,
@@ -80,49 +90,78 @@ def worst_block_ns(processor: Processor) -> int:
         if spent > LIMIT_NS and number >= 2 * phases:
             break
     processor.reset()
-    return int(fastest.max())
+    return fastest[: number + 1]
 
 
-def place(parts: Mapping[str, Part], lane: int | None, period_ns: float) -> set[str]:
-    """Names of the parts that run on workers.
+def in_process(part: Part, lane: int | None) -> bool:
+    """Whether a part runs in a worker process, whatever it costs.
 
-    A part goes where the graph says, else where ``lane`` says, else where its engine says. Those that are
-    left share the callback, without the most expensive ones if they would take too much of a block; what
-    lies between two parts on workers goes with them, so that their latency is paid once.
+    Raises
+    ------
+    UserError
+        The graph wants an engine in Python to run elsewhere.
     """
-    for part in parts.values():
-        if part.processor.lane > 1:
-            has = f"needs lane {part.processor.lane}; this host has lanes 0 and 1"
-            raise UserError(f"{part.name}: {part.processor.id} {has}")
-    asked = {name: lane if part.lane is None else part.lane for name, part in parts.items()}
-    workers = {
-        name
-        for name, part in parts.items()
-        if asked[name] == 1 or (asked[name] is None and part.processor.lane == 1)
-    }
-    free = [part for name, part in parts.items() if asked[name] is None and name not in workers]
+    processor = part.processor.inner if isinstance(part.processor, Reblock) else part.processor
+    if processor.in_python:
+        if part.lane in (0, 1):
+            only = f"{processor.id} is written in Python and runs in lane 2 only"
+            raise UserError(f"{part.name}: {only}; leave lane={part.lane} out")
+        return True
+    return _asked(part, lane) == 2
+
+
+def _asked(part: Part, lane: int | None) -> int | None:
+    """Where a part has to go; None: where there is room."""
+    asked = lane if part.lane is None else part.lane
+    return asked if asked is not None else part.processor.lane or None
+
+
+def place(parts: Mapping[str, Part], lane: int | None, period_ns: float) -> dict[str, int]:
+    """Lanes of the parts that run on workers, by name.
+
+    A part goes where the graph says, else where ``lane`` says, else where its engine says; one in Python
+    into a process. Those that are left share the callback, without the most expensive ones if they would take
+    too much of a block; what lies between two parts on workers goes with them, so that their latency is paid
+    once.
+    """
+    wanted = {name: 2 if in_process(part, lane) else _asked(part, lane) for name, part in parts.items()}
+    workers = {name: found for name, found in wanted.items() if found}
+    free = [part for name, part in parts.items() if wanted[name] is None]
     left = sum(part.cost for name, part in parts.items() if name not in workers)
     for part in sorted(free, key=lambda part: -part.cost):
         if left <= CALLBACK_SHARE * period_ns:
             break
-        workers.add(part.name)
+        workers[part.name] = 1
         left -= part.cost
+    between, between_processes = (
+        _between(parts, {name for name, found in workers.items() if found >= lowest}) for lowest in (1, 2)
+    )
+    for part in free:
+        if part.name in between_processes and part.portable:
+            workers[part.name] = 2
+        elif part.name in between:
+            workers.setdefault(part.name, 1)
+    return workers
+
+
+def _between(parts: Mapping[str, Part], ends: set[str]) -> set[str]:
+    """Those of ``ends``, and what lies on a path between two of them."""
     before: set[str] = set()
     for name, part in parts.items():
-        if name in workers or any(end.node in before for end in part.reads()):
+        if name in ends or any(end.node in before for end in part.reads()):
             before.add(name)
-    after = set(workers)
+    after = set(ends)
     for part in reversed(list(parts.values())):
         if part.name in after:
             after |= {end.node for end in part.reads()}
-    return workers | {part.name for part in free if part.name in before & after}
+    return before & after
 
 
-def divide(parts: Mapping[str, Part], workers: set[str], period_ns: float) -> list[Group]:
-    """The parts in running order, those that one worker runs together.
+def divide(parts: Mapping[str, Part], workers: Mapping[str, int], period_ns: float) -> list[Group]:
+    """The parts in running order, those that one worker runs together; ``workers`` are lanes, by name.
 
-    Neighbours share a worker, unless something in the callback lies between them; so does not what runs
-    beside each other, on a machine with several cores.
+    Neighbours in the same lane share a worker, unless something in another lies between them; so does not
+    what runs beside each other, on a machine with several cores.
     """
     level: dict[str, int] = {}
     group: dict[str, str] = {}
@@ -136,9 +175,10 @@ def divide(parts: Mapping[str, Part], workers: set[str], period_ns: float) -> li
         group[name] = name
         sources = {end.node for end in part.reads() if end.node in parts}
         if name in workers:
-            level[name] = max((level[source] + (source not in workers) for source in sources), default=1)
-            for source in sources & workers:
-                if level[source] == level[name]:
+            lane = workers[name]
+            level[name] = max((level[each] + (workers.get(each) != lane) for each in sources), default=1)
+            for source in sources:
+                if workers.get(source) == lane and level[source] == level[name]:
                     group[root(source)] = root(name)
         else:
             level[name] = max((level[source] for source in sources), default=0)
@@ -147,10 +187,11 @@ def divide(parts: Mapping[str, Part], workers: set[str], period_ns: float) -> li
     for name, part in parts.items():
         members.setdefault(root(name), []).append(name)
         order.add(root(name), *{root(end.node) for end in part.reads() if end.node in parts} - {root(name)})
-    return [
-        Group(members[name], _ahead([parts[each] for each in members[name]], period_ns) * (name in workers))
-        for name in order.static_order()
-    ]
+    found = []
+    for name in order.static_order():
+        ahead = _ahead([parts[each] for each in members[name]], period_ns) if name in workers else 0
+        found.append(Group(members[name], ahead, workers.get(name, 0)))
+    return found
 
 
 def _ahead(parts: list[Part], period_ns: float) -> int:

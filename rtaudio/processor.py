@@ -11,7 +11,11 @@
 | release() | control | yes | stopped |
 
 An engine is a subclass of `Processor` with its declarations as class attributes, an `allocate` that returns
-its state arrays, and a `KERNEL` (see `rtaudio.kernel`).
+its state arrays, and a `KERNEL` (see `rtaudio.kernel`). One that defines `process` instead of a ``KERNEL``
+is written in Python: live, it runs in a worker process and only there, where no sound waits for the
+interpreter but its own. Its `process` gets blocks of any length up to ``block``, since the host divides them
+where parameters change, finds their place in ``position`` and what is set in `curve`, and keeps what it
+remembers in the arrays of `allocate`, or overrides `reset` too.
 """
 
 from __future__ import annotations
@@ -19,7 +23,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +31,7 @@ from numpy.typing import NDArray
 from rtaudio.errors import UserError, nearest
 
 if TYPE_CHECKING:
-    from rtaudio.kernel import Kernel
+    from rtaudio.kernel import Kernel, PythonKernel
 
 Value = float | str | bool
 Block = NDArray[np.float32]
@@ -49,11 +53,14 @@ class Port:
         Number of channels, or None for the channel count of the stream.
     optional
         An input that may stay unconnected (a side chain); it is then silent.
+    control
+        An output that is not sound, but a value at every sample: left out where outputs are summed.
     """
 
     name: str
     channels: int | None = None
     optional: bool = False
+    control: bool = False
 
 
 @dataclass(frozen=True)
@@ -167,14 +174,40 @@ class Processor:
     """The output that plays the first input, delayed, on bypass; the others, and sources, are silent."""
     unity: ClassVar[Mapping[str, Value] | None] = {}
     """Settings at which the outputs sum to the delayed input; None where there are none (a source)."""
+    given: ClassVar[Mapping[str, Value]] = {}
+    """The values that `of` made this engine of: every node of it has them."""
     tolerance: ClassVar[float] = 0.0
     """Largest difference from the independent reference of the tests; 0 is bit for bit."""
-    KERNEL: ClassVar[Kernel]
+    KERNEL: ClassVar[Kernel | PythonKernel]
+    in_python: ClassVar[bool] = False
+    """Whether a `process` of its own takes the place of the ``KERNEL``."""
 
     connected: frozenset[str] = frozenset()
     """Inputs that something is connected to; the host says it before `prepare`."""
     hop: int | None = None
     """Block rule: None takes any size; a number, exactly that many samples a call (the host re-blocks)."""
+    grid: int = 1
+    """Changes of parameters wait for a multiple of this position: the hop of what is re-blocked."""
+    stretch: tuple[int, int] | None = None
+    """For one that keeps hops itself, where its work is measured: a position from which on a block of any
+    size has most to do, and samples from there in which there is as much to do as always. Constant after
+    `prepare`."""
+    origin: int = 0
+    """Samples by which the blocks begin before the processor's own time, modulo the hop; the host says it."""
+    waiting: int = 0
+    """Samples of the latency that are due to re-blocking; constant after `prepare`."""
+    runs_on: str = ""
+    """What does its work, where there is a choice, in words for reports; known after `prepare`."""
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        """Take the `process` of an engine in Python for what its kernel calls."""
+        super().__init_subclass__(**arguments)
+        if hasattr(cls, "KERNEL"):
+            cls.in_python = False
+        elif "process" in vars(cls):
+            cls.in_python = True
+            cls._process = vars(cls)["process"]  # type: ignore[method-assign]
+            cls.process = Processor.process  # type: ignore[method-assign]
 
     def __init__(self, /, **values: Value) -> None:
         self.values = check_values(self.id, self.parameters, values, self.defaults(values))
@@ -183,11 +216,23 @@ class Processor:
         self.channels = 0
         self.latency = 0
         self.tail = 0
+        self.takeovers = np.zeros(1, np.int64)
+        """Times that something else took over from what it runs on; a plan puts a word of its own here."""
         self._state: tuple[NDArray[Any], ...] = ()
         self._fresh: tuple[NDArray[Any], ...] = ()
         self._table = np.zeros((0, 4), np.int64)
         self._ramps = np.zeros((0, 0))
         self._context = np.zeros(3, np.int64)
+        self._position, self._parameters, self._samples = 0, 0, 0
+
+    @classmethod
+    def of(cls, values: Mapping[str, Value]) -> type[Self]:
+        """The engine as it declares itself with these values: an engine whose ports or parameters depend on
+        some of them, such as a model, gives a subclass in which these are the defaults.
+
+        `UserError` if there is none such.
+        """
+        return cls
 
     def defaults(self, values: Mapping[str, Value]) -> Mapping[str, Value]:
         """Defaults that depend on other values, such as those of a preset."""
@@ -199,9 +244,12 @@ class Processor:
     def allocate(self) -> Sequence[NDArray[Any]]:
         """State arrays (at most three dimensions, C-contiguous) for ``rate``, ``block`` and ``channels``.
 
-        Also sets ``latency`` and ``tail``. Called by `prepare`; engines implement it.
+        Also sets ``latency`` and ``tail``. Called by `prepare`; engines implement it. One in Python that
+        remembers nothing need not.
         """
-        raise NotImplementedError
+        if not self.in_python:
+            raise NotImplementedError
+        return ()
 
     def prepare(self, rate: int, block: int, fixed: bool = False, channels: int = 2) -> None:
         """Allocate and compile for a rate (Hz), a block and a number of channels.
@@ -225,6 +273,10 @@ class Processor:
         self._table = state_table(self._state)
         self._ramps = self.ramps()
         self._context = np.array([0, rate, 0], np.int64)
+        if self.in_python:
+            from rtaudio.kernel import PythonKernel
+
+            self.KERNEL = PythonKernel(self)  # type: ignore[misc]
         self.KERNEL.address  # noqa: B018 - compiles
 
     def targets(self) -> dict[str, float]:
@@ -290,6 +342,32 @@ class Processor:
         if status:
             raise RuntimeError(f"{self.id}: the kernel failed with status {status}")
 
+    def _process(self, block: Block, out: Block) -> None:
+        """The `process` of an engine in Python."""
+        raise NotImplementedError
+
+    def run_python(self, block: Block, out: Block, position: int, parameters: int) -> None:
+        """Let an engine in Python process a block at a position, with the ramps at an address."""
+        self._position, self._parameters, self._samples = position, parameters, out.shape[1]
+        self._process(block, out)
+
+    @property
+    def position(self) -> int:
+        """In `process` of an engine in Python: absolute position of the block's first sample."""
+        return self._position
+
+    def curve(self, parameter: str) -> NDArray[np.float64]:
+        """In `process` of an engine in Python: a parameter's value at every sample of the block, (samples,).
+
+        In the kernel's unit: dB as an amplitude, a choice as its number.
+        """
+        from rtaudio.kernel import curve
+
+        index = [declared.id for declared in self.parameters].index(parameter)
+        found = np.empty(self._samples)
+        curve(self._parameters, index, self._position, found)
+        return found
+
     def reset(self) -> None:
         """Make the state what `prepare` made it."""
         for array, fresh in zip(self._state, self._fresh, strict=True):
@@ -305,7 +383,7 @@ class Processor:
         pairs = zip(self._state, self._fresh, strict=True)
         return [
             (array.ctypes.data, fresh.ctypes.data, array.nbytes) for array, fresh in pairs if array.nbytes
-        ]
+        ] + (self.KERNEL.copies() if self.in_python else [])  # type: ignore[union-attr]
 
     def release(self) -> None:
         """Free the state. Only when nothing can run the kernel any more."""

@@ -118,6 +118,8 @@ def render(graph: Graph, job: Job, progress: Progress | None = None) -> dict[str
     notes = [note for writer in writers.values() if (note := writer.note)]
     if rate != reader.info.rate:
         notes.insert(0, f"processed at {rate} Hz, since an engine does not take {reader.info.rate} Hz")
+    compute = plan.compute()
+    notes += [f"{name} on {runs_on}" for name, runs_on in compute.items() if runs_on != "cpu"]
     return {
         "source": str(job.source),
         "outputs": {name: str(target) for name, target in job.targets.items()},
@@ -128,6 +130,7 @@ def render(graph: Graph, job: Job, progress: Progress | None = None) -> dict[str
         "samples": length,
         "latency": statistics["latency"],
         "nodes": statistics["nodes"],
+        "compute": compute,
         "non_finite_replaced": statistics["non_finite_replaced"],
         "clipped": sum(writer.clipped for writer in writers.values()),
         "seconds": round(seconds, 3),

@@ -16,6 +16,7 @@ from rtaudio.kernel import power_of_two, ring_read, ring_write
 from rtaudio.native import compiled, float32_at, float64_at, int64_at, load_acquire, store_release
 
 HEAD, TAIL, DATA, CAPACITY, WIDTH = 0, 16, 32, 33, 34
+"""Words of a ring. ``DATA`` is how far its elements are from them, in bytes: the same in every process."""
 RING_WORDS = 48
 
 
@@ -40,9 +41,9 @@ def ring_push(ring: int, elements: Any, n: int) -> bool:
     if head - tail + n > control[CAPACITY]:
         return False
     if control[WIDTH] == 8:
-        ring_write(float64_at(control[DATA], control[CAPACITY]), head, elements, n)
+        ring_write(float64_at(ring + control[DATA], control[CAPACITY]), head, elements, n)
     else:
-        ring_write(float32_at(control[DATA], control[CAPACITY]), head, elements, n)
+        ring_write(float32_at(ring + control[DATA], control[CAPACITY]), head, elements, n)
     store_release(control, HEAD, head + n)
     return True
 
@@ -54,9 +55,9 @@ def ring_pop(ring: int, elements: Any, n: int) -> int:
     tail = control[TAIL]
     n = min(n, load_acquire(control, HEAD) - tail)
     if control[WIDTH] == 8:
-        ring_read(float64_at(control[DATA], control[CAPACITY]), tail, elements, n)
+        ring_read(float64_at(ring + control[DATA], control[CAPACITY]), tail, elements, n)
     else:
-        ring_read(float32_at(control[DATA], control[CAPACITY]), tail, elements, n)
+        ring_read(float32_at(ring + control[DATA], control[CAPACITY]), tail, elements, n)
     store_release(control, TAIL, tail + n)
     return n
 
@@ -84,12 +85,20 @@ class Ring:
         Elements it holds at least; rounded up to a power of two.
     dtype
         `numpy.float32` or `numpy.float64`.
+    words, elements
+        Memory for it, in place of its own: int64[RING_WORDS], and ``capacity`` elements.
     """
 
-    def __init__(self, capacity: int, dtype: type[np.float32] | type[np.float64] = np.float32) -> None:
-        self._data = np.zeros(power_of_two(capacity), dtype)
-        self._control = np.zeros(RING_WORDS, np.int64)
-        self._control[DATA] = self._data.ctypes.data
+    def __init__(
+        self,
+        capacity: int,
+        dtype: type[np.float32] | type[np.float64] = np.float32,
+        words: NDArray[np.int64] | None = None,
+        elements: NDArray[Any] | None = None,
+    ) -> None:
+        self._data = np.zeros(power_of_two(capacity), dtype) if elements is None else elements
+        self._control = np.zeros(RING_WORDS, np.int64) if words is None else words
+        self._control[DATA] = self._data.ctypes.data - self._control.ctypes.data
         self._control[CAPACITY] = self._data.size
         self._control[WIDTH] = self._data.itemsize
         self.dtype = self._data.dtype

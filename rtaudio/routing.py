@@ -184,15 +184,12 @@ class Reblock(Processor):
     """
 
     KERNEL = reblock_kernel
-    origin = 0
-    """Samples by which the blocks begin before the processor's own time, modulo the hop."""
-    waiting = 0
-    """Samples of the latency that are due to re-blocking; constant after `prepare`."""
 
     def __init__(self, inner: Processor) -> None:
         if inner.hop is None:
             raise ValueError(f"{inner.id} takes blocks of any size")
         self.inner, self._hop = inner, inner.hop
+        self.grid = inner.hop
         for declared in ("id", "version", "summary", "inputs", "outputs", "parameters"):
             setattr(self, declared, getattr(inner, declared))
         for declared in ("rates", "lane", "fallback", "unity", "tolerance"):
@@ -236,3 +233,8 @@ class Reblock(Processor):
         """Free the state, the inner processor's too."""
         super().release()
         self.inner.release()
+
+
+def bare(processor: Processor) -> Processor:
+    """The processor itself, where it is re-blocked."""
+    return processor.inner if isinstance(processor, Reblock) else processor

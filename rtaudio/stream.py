@@ -42,6 +42,7 @@ from rtaudio.counters import (
 from rtaudio.deck import current_tape, deck_arrays, read_tape
 from rtaudio.executor import CONTEXT, enter, run_block
 from rtaudio.kernel import channel, power_of_two, ring_read, ring_write, smoothstep
+from rtaudio.layout import CROSSFADE, DECLICK
 from rtaudio.native import (
     CALLBACK,
     compiled,
@@ -54,7 +55,7 @@ from rtaudio.native import (
     store_release,
     thread_id,
 )
-from rtaudio.plan import CROSSFADE, DECLICK, IN, OUT_CHANNELS, PLAN_WORDS, Plan
+from rtaudio.plan import IN, OUT_CHANNELS, PLAN_WORDS, Plan
 from rtaudio.processor import state_table
 from rtaudio.ring import ring_push
 

@@ -17,12 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-COPIED = ("rtaudio", "engines", "tests", "pyproject.toml")
+COPIED = ("rtaudio", "engines", "tests", "examples", "pyproject.toml")
 LIMIT = 120.0
 """Seconds for a test, most of which it compiles."""
 FAILED = 1
 """Exit status of pytest when tests ran, and some failed."""
 LANES, LIVE, REALTIME = "tests/test_lanes.py::", "tests/test_live.py::", "tests/test_realtime.py::"
+INFERENCE, NETWORK, RESAMPLE = (f"tests/test_{name}.py::" for name in ("inference", "network", "resample"))
+PROCESSES = "tests/test_processes.py::"
 LATENESS = LANES + "test_any_lateness_is_heard_as_the_fallback_and_leaves_nothing_behind"
 LAPPED = LANES + "test_a_worker_that_was_lapped_starts_anew"
 
@@ -99,14 +101,14 @@ MUTATIONS = {
     ),
     "no reset after a lapse": Mutation(
         "rtaudio/lanes.py",
-        "            _reset(words)\n",
+        "            renew(words[RESETS], words[N_RESETS])\n",
         "",
         f"{LAPPED}[2-delayed paths that meet in a state]",
     ),
     "delayed paths are not reset": Mutation(
-        "rtaudio/lanes.py",
-        "fresh[i] if reset[1] != 0 else np.uint8(0)",
-        "fresh[i] if reset[1] != 0 else state[i]",
+        "rtaudio/executor.py",
+        "fresh[i] if copy[1] != 0 else np.uint8(0)",
+        "fresh[i] if copy[1] != 0 else state[i]",
         f"{LAPPED}[2-bypassed]",
         slow=True,
     ),
@@ -138,7 +140,7 @@ MUTATIONS = {
         slow=True,
     ),
     "a hop behind workers keeps its phase": Mutation(
-        "rtaudio/plan.py",
+        "rtaudio/layout.py",
         "processor.origin != waited:",
         "processor.waiting < 0:",
         LANES + "test_composed_graphs_sound_the_same_on_workers",
@@ -146,7 +148,7 @@ MUTATIONS = {
     ),
     "nothing is measured": Mutation(
         "rtaudio/plan.py",
-        "part.cost = worst_block_ns(processor)",
+        "part.cost, part.mean = int(costs.max()), int(costs.mean())",
         "part.cost = 0",
         LANES + "test_what_takes_too_much_of_a_block_goes_to_a_worker",
         slow=True,
@@ -190,6 +192,146 @@ MUTATIONS = {
         "policy = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK",
         "policy = os.SCHED_FIFO",
         REALTIME + "test_priority_is_raised_and_taken_back",
+    ),
+    "a network's states do not turn": Mutation(
+        "rtaudio/inference.py",
+        "words[TURN] = 1 - turn",
+        "words[TURN] = turn",
+        INFERENCE + "test_the_same_bits_as_in_python[gru]",
+        slow=True,
+    ),
+    "failures of a network pile up": Mutation(
+        "rtaudio/inference.py",
+        "        call_word(words[RELEASE], status)\n",
+        "        pass\n",
+        INFERENCE + "test_failures_leave_nothing_behind",
+        slow=True,
+    ),
+    "a network's failure is not kept": Mutation(
+        "rtaudio/inference.py",
+        "if not exchange(int64_at(words[KEPT], 1), 0, 0, status):",
+        "if status != 0:",
+        INFERENCE + "test_a_call_that_fails_says_so_and_the_next_one_runs",
+        slow=True,
+    ),
+    "weights of a network in other files": Mutation(
+        "rtaudio/inference.py",
+        '("session.model_external_initializers_file_folder_path", source)',
+        '("session.model_external_initializers_file_folder_path", ".")',
+        INFERENCE + "test_weights_in_other_files_are_refused",
+        slow=True,
+    ),
+    "a record of what networks are used for": Mutation(
+        "rtaudio/inference.py",
+        '    os.environ.setdefault(NO_TELEMETRY, "1")\n',
+        "",
+        INFERENCE + "test_it_prints_nothing_starts_no_thread_and_keeps_no_record",
+        slow=True,
+    ),
+    "a network that gives no numbers": Mutation(
+        "engines/network.py",
+        "                return NOT_FINITE\n",
+        "                pass\n",
+        NETWORK + "test_a_network_that_fails_gives_way_and_comes_back",
+        slow=True,
+    ),
+    "any model for a card": Mutation(
+        "engines/cards.py",
+        "if hashlib.sha256(content).hexdigest() != sha256:",
+        "if not sha256:",
+        NETWORK + "test_a_card_and_a_model_that_disagree_are_one_line",
+        slow=True,
+    ),
+    "a network measured in blocks that do nothing": Mutation(
+        "engines/network.py",
+        "        self.stretch = ceil(ends) - 1, ceil(MEASURED * both.hop)\n",
+        "",
+        NETWORK + "test_what_it_costs_is_measured_where_it_has_most_to_do",
+        slow=True,
+    ),
+    "a parameter read before its hop has ended": Mutation(
+        "engines/network.py",
+        "last = -(-(k + 1) * shape[SPAN] // shape[PER_SPAN]) - 1",
+        "last = k * shape[SPAN] // shape[PER_SPAN]",
+        NETWORK + "test_parameters_are_read_once_a_hop",
+        slow=True,
+    ),
+    "filters that hear the future": Mutation(
+        "rtaudio/resample.py",
+        "starts[phase] = ceil(middle + reach) - taps",
+        "starts[phase] = ceil(middle + reach) - taps + 1",
+        RESAMPLE + "test_no_sample_is_needed_before_it_is_there_and_none_waits",
+        slow=True,
+    ),
+    "a latency between samples": Mutation(
+        "rtaudio/resample.py",
+        "back = late - (latency + first) / ratio",
+        "back = late - least / ratio",
+        RESAMPLE + "test_there_and_back_is_late_by_what_is_reported",
+        slow=True,
+    ),
+    "workers outlive their host": Mutation(
+        "rtaudio/worker.py",
+        "    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)\n",
+        "",
+        PROCESSES + "test_workers_end_with_their_host_even_if_they_hang",
+        slow=True,
+    ),
+    "a worker that hangs is left alone": Mutation(
+        "rtaudio/remote.py",
+        'self._process.kill(f"hung for',
+        'dict(x=f"hung for',
+        PROCESSES + "test_a_worker_that_hangs_is_killed_and_replaced[sleep]",
+    ),
+    "a worker gives no sign of life": Mutation(
+        "rtaudio/lanes.py",
+        "        store_release(shared, PULSE, shared[PULSE] + 1)\n",
+        "",
+        PROCESSES + "test_a_worker_that_is_late_all_the_time_does_not_hang",
+        slow=True,
+    ),
+    "one spare and no other": Mutation(
+        "rtaudio/remote.py",
+        "        if self._spare is None and not self._last:\n            self.start_spare()\n",
+        "",
+        PROCESSES + "test_one_that_dies_again_and_again_is_given_up",
+        slow=True,
+    ),
+    "a spare forgets what was sent": Mutation(
+        "rtaudio/remote.py",
+        "                kept.append((end, due, event))\n",
+        "                pass\n",
+        PROCESSES + "test_changes_reach_the_next_worker",
+        slow=True,
+    ),
+    "a spare forgets what was set": Mutation(
+        "rtaudio/remote.py",
+        "                step.ramps[int(event[INDEX]), [FROM, TO]] = event[TARGET]\n",
+        "                pass\n",
+        PROCESSES + "test_changes_reach_the_next_worker",
+        slow=True,
+    ),
+    "a spare is heard before it has settled": Mutation(
+        "rtaudio/worker.py",
+        "unsettled = int(segment.words[SETTLING])",
+        "unsettled = 0",
+        PROCESSES + "test_a_new_state_is_not_heard_before_it_has_settled",
+        slow=True,
+    ),
+    "a semaphore of one process": Mutation(
+        "rtaudio/lanes.py",
+        "sem_init(place, int(self.shared), 0)",
+        "sem_init(place, 0, 0)",
+        PROCESSES + "test_a_worker_that_is_killed_is_replaced_and_only_its_fallback_is_heard",
+        hangs=True,
+        slow=True,
+    ),
+    "no limit to a worker's memory": Mutation(
+        "rtaudio/worker.py",
+        "    resource.setrlimit(resource.RLIMIT_DATA, (largest, hard))\n",
+        "    pass\n",
+        PROCESSES + "test_the_memory_of_a_worker_is_limited",
+        slow=True,
     ),
 }
 NEED_PRIORITY = {

@@ -164,12 +164,12 @@ def test_switches():
 
 
 def test_a_lane_is_kept_and_written_again():
-    graph = parse_chain("tune(lane=1) | trim(lane=0) | b: trim", find)
-    assert [node.lane for node in graph.nodes.values()] == [1, 0, None]
+    graph = parse_chain("tune(lane=1) | trim(lane=0) | a: trim(lane=2) | b: trim", find)
+    assert [node.lane for node in graph.nodes.values()] == [1, 0, 2, None]
     again = parse_rack(dump_rack(graph), find)
-    assert [node.lane for node in again.nodes.values()] == [1, 0, None]
-    for wrong in ("2", "-1", "0.5", "true", "worker"):
-        with pytest.raises(UserError, match="neither 0"):
+    assert [node.lane for node in again.nodes.values()] == [1, 0, 2, None]
+    for wrong in ("3", "-1", "0.5", "true", "worker"):
+        with pytest.raises(UserError, match="is none of 0"):
             parse_chain(f"trim(lane={wrong})", find)
 
 

@@ -187,7 +187,7 @@ WRONG_LIVE = [
     ("live --seconds 1 --freewheel --map in=1", "--map needs a sound card or a JACK server: give --api"),
     ("live --seconds 1 --freewheel --api alsa", "--freewheel needs --api null: alsa has a clock of its own"),
     ("live --seconds 1 --stress disk", "invalid choice: 'disk'"),
-    ("live --seconds 1 --lane 2", "invalid choice: '2'"),
+    ("live --seconds 1 --lane 3", "invalid choice: '3'"),
     ("live --seconds 1 --record @/r.wav --record-input @/r.wav", "is named twice: record the input"),
     ("live --file @/good.wav --record-input @/good.wav", "is the input: record to another file"),
     ("live --seconds 1 --api null --record-input @/no/r.wav", "there is no folder"),

@@ -21,9 +21,10 @@ from rtaudio.graph import Graph, Node
 from rtaudio.host import Host
 from rtaudio.kernel import channel, kernel
 from rtaudio.lanes import slots_ready
+from rtaudio.layout import CROSSFADE
 from rtaudio.native import compiled, int64_at, load_acquire
 from rtaudio.null import NullDevice
-from rtaudio.plan import CROSSFADE, N_SEGMENTS, PLAN_WORDS, SEGMENTS, Plan
+from rtaudio.plan import N_SEGMENTS, PLAN_WORDS, SEGMENTS, Plan
 from rtaudio.processor import Port, Processor
 from rtaudio.registry import load_engine
 from rtaudio.stream import DONE, NEXT, NEXT_AT, NO_TURN, OFFERED, PLAN, TAKEN_OVER, TURN

@@ -18,6 +18,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import soundfile as sf
+from contract import load
 from stepped import Stepped
 
 from engines.gain import Gain
@@ -36,7 +37,7 @@ from rtaudio.null import NullDevice, duration_ns
 from rtaudio.plan import Plan
 from rtaudio.processor import Parameter, Port, Processor
 from rtaudio.realtime import raise_priority
-from rtaudio.registry import engine_names, load_engine
+from rtaudio.registry import engine_names
 from rtaudio.render import Job, render
 from rtaudio.stress import stress
 
@@ -72,12 +73,7 @@ def whole(engine, port):
 # The same samples as offline
 
 
-CASES = [
-    (name, port.name)
-    for name in engine_names()
-    for port in load_engine(name).outputs
-    if load_engine(name).inputs
-]
+CASES = [(name, port.name) for name in engine_names() for port in load(name).outputs if load(name).inputs]
 
 
 @pytest.mark.parametrize("channels", [1, 2])
@@ -85,7 +81,7 @@ CASES = [
 def test_freewheeling_records_what_render_writes(tmp_path, name, port, channels):
     samples = 20_011
     source = write(tmp_path / "in.wav", sound(samples, channels))
-    graph = whole(load_engine(name), port)
+    graph = whole(load(name), port)
     (tmp_path / "rack.toml").write_text(dump_rack(graph), encoding="utf-8")
     report = render(graph, Job(source, {"main": tmp_path / "rendered.wav"}))
     rendered = read(tmp_path / "rendered.wav")

@@ -18,6 +18,7 @@ from rtaudio.counters import NODE_TIMES, TIME_BINS, time_bin, times_us
 from rtaudio.errors import UserError
 from rtaudio.graph import Composite, Graph, Mapped, Node, parameters_of
 from rtaudio.kernel import channel, kernel, position, ring_read, ring_write, value
+from rtaudio.layout import COMMANDS, CROSSFADE, DECLICK
 from rtaudio.native import (
     compiled,
     f32_matrix,
@@ -26,7 +27,7 @@ from rtaudio.native import (
     int64_at,
     restore_float_mode,
 )
-from rtaudio.plan import COMMANDS, CROSSFADE, DECLICK, Plan
+from rtaudio.plan import Plan
 from rtaudio.processor import Parameter, Port, Processor
 from rtaudio.stream import Stream
 

@@ -12,6 +12,7 @@ import termios
 import time
 import tracemalloc
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ from rtaudio.files import AudioWriter
 from rtaudio.graph import Graph, Node
 from rtaudio.kernel import channel, kernel, position
 from rtaudio.native import i64_vector
+from rtaudio.processor import Processor
 from rtaudio.render import BLOCK, Job, check_targets, render, render_many
 
 RATE = 48_000
@@ -88,6 +90,26 @@ def test_what_a_kernel_computes_is_what_is_written(tmp_path):
     )
     want = once * np.array([0.0, 0.1], np.float32)
     np.testing.assert_array_equal(read(tmp_path / "out.wav"), want)
+
+
+class Interrupted(Processor):
+    """Ctrl-C, or another signal, comes while its Python runs."""
+
+    id = "interrupted"
+    raised: ClassVar[BaseException]
+
+    def process(self, block, out):
+        raise self.raised
+
+
+@pytest.mark.parametrize("raised", [KeyboardInterrupt(), SystemExit(143)])
+def test_a_signal_ends_the_render_though_it_came_in_an_engines_python(tmp_path, monkeypatch, raised):
+    monkeypatch.setattr(Interrupted, "raised", raised, raising=False)
+    source = write(tmp_path / "in.wav", sound(5000))
+    graph = Graph([Node("a", Interrupted)], ["in -> a", "a -> out"])
+    with pytest.raises(type(raised)):
+        render(graph, Job(source, {"main": tmp_path / "out.wav"}))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.wav"]
 
 
 @pytest.mark.parametrize("late", ["", "limiter(ceiling=0) | "])

@@ -113,7 +113,7 @@ def produce_head_first(ring, chunk, total, seed):
     """As `produce`, but wrong: the head is published, and may be acted upon, before the data is written."""
     control = int64_at(ring, RING_WORDS)
     capacity = control[CAPACITY]
-    data = float64_at(control[DATA], capacity)
+    data = float64_at(ring + control[DATA], capacity)
     sent, waited = 0, 0
     while sent < total and waited < PATIENCE:
         seed = random_next(seed)

@@ -14,8 +14,9 @@ from rtaudio import stream as stream_module
 from rtaudio.counters import FILE_UNDERFLOWS, LATE, RECORD_OVERFLOWS, Counters
 from rtaudio.graph import Graph, Node
 from rtaudio.kernel import channel, kernel, position, power_of_two, ring_read, ring_write
+from rtaudio.layout import CROSSFADE, DECLICK
 from rtaudio.native import f32_matrix, i64_vector, write_release
-from rtaudio.plan import CROSSFADE, DECLICK, Plan
+from rtaudio.plan import Plan
 from rtaudio.processor import Parameter, Port, Processor
 from rtaudio.ring import Ring
 from rtaudio.stream import (
