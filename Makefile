@@ -27,6 +27,7 @@ benchmark: $(VENV)/.test
 	@$(BIN)/python benchmarks/executor.py
 	@$(BIN)/python benchmarks/wake.py
 	@$(BIN)/python benchmarks/stress.py
+	@$(BIN)/python benchmarks/inference.py
 	@$(BIN)/python benchmarks/realtime.py
 
 clean:

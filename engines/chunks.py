@@ -7,89 +7,59 @@ sound.
 
 from __future__ import annotations
 
-import hashlib
-import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from engines.cards import read_card, read_content
 from engines.enhance import MODES
-from engines.sessions import open_session
+from engines.sessions import AUTO, gpu_of, open_session, provider_of
 from rtaudio.errors import FileError, UserError
 
 KIND = "chunks"
+HOP, LOOKAHEAD, FADE = 1024, 512, 128
+"""Of a window that slides, in samples: see `Sliding`."""
+GPU_BATCH = 32
+"""Chunks that a GPU takes at once."""
 
 Signal = NDArray[np.float32]
 
 
-class ChunkModel:
-    """An ONNX model of kind ``chunks``, on one thread of the CPU.
+@dataclass(frozen=True)
+class ChunkCard:
+    """The card of a model of kind ``chunks``."""
 
-    Parameters
-    ----------
-    path
-        NAME.onnx; its card NAME.json lies beside it.
+    path: Path
+    """Of the card."""
+    rate: int
+    """Hz"""
+    chunk: int
+    """Samples that the model sees at once."""
+    latent: tuple[int, ...]
+    """Shape of z, without the batch."""
+    speakers: frozenset[str]
+    """Whom it was trained on, where the card says so."""
+    sha256: str
 
-    Attributes
-    ----------
-    card : dict
-        What the card says.
-    rate, chunk : int
-        Hz; samples.
-    speakers : frozenset of str
-        Whom it was trained on, where the card says so.
+    def inputs(self) -> dict[str, tuple[int | None, ...]]:
+        """Shapes of what the model takes, None for the batch."""
+        return {"noisy": (None, self.chunk), "z": (None, *self.latent)}
+
+
+def read_chunk_card(path: Path) -> ChunkCard:
+    """The card beside a model NAME.onnx.
 
     Raises
     ------
     FileError
-        A file is missing, the model is not the card's (hash, shapes), or not of this kind.
+        There is none, or what it says cannot be.
     """
-
-    def __init__(self, path: Path) -> None:
-        self.card = _card(path)
-        self.speakers = frozenset(self.card.get("data", {}).get("speakers", ()))
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise FileError(f"{path}: {error.strerror}") from None
-        if hashlib.sha256(content).hexdigest() != self.card["sha256"]:
-            raise FileError(f"{path} is not the model of its card: the hash differs; get both anew")
-        self._session = open_session(path, content)
-        shapes = {put.name: list(put.shape) for put in self._session.get_inputs()}
-        self.rate, self.chunk = self.card["rate"], self.card["chunk"]
-        outputs = [put.name for put in self._session.get_outputs()]
-        if outputs != ["enhanced"]:
-            raise FileError(f"{path} gives {', '.join(outputs)}, want one output, enhanced")
-        latent = self.card["inputs"].get("z")
-        want = {"noisy": ["batch", self.chunk], "z": ["batch", *(latent or [])[1:]]}
-        if shapes != want:
-            raise FileError(f"{path} takes {shapes}, but its card says {want}")
-        self._latent = tuple(latent[1:])
-
-    def __call__(self, chunks: Signal) -> Signal:
-        """(batch, chunk) noisy to enhanced, with z = 0. What is silent stays silent."""
-        z = np.zeros((len(chunks), *self._latent), np.float32)
-        (enhanced,) = self._session.run(["enhanced"], {"noisy": chunks, "z": z})
-        heard = np.any(chunks, axis=1, keepdims=True)
-        return np.where(heard, enhanced, np.float32(0))
-
-
-def _card(path: Path) -> dict[str, Any]:
-    """The card beside a model, checked."""
     card = path.with_suffix(".json")
-    try:
-        found = json.loads(card.read_text(encoding="utf-8"))
-        if found["kind"] != KIND:
-            raise FileError(f"{path} is a model of kind {found['kind']!r}, not {KIND!r}")
-        missing = [key for key in ("rate", "chunk", "inputs", "sha256") if key not in found]
-    except OSError as error:
-        raise FileError(f"{card}: {error.strerror}; a model has its card beside it") from None
-    except (ValueError, KeyError, TypeError):
-        raise FileError(f"{card} is not the card of a model") from None
-    if missing:
-        raise FileError(f"{card} does not say {', '.join(missing)}")
+    found = read_card(path, KIND, ("rate", "chunk", "inputs", "sha256"))
     for key, multiple in (("rate", 1), ("chunk", 2)):  # chunks overlap by half
         if not isinstance(found[key], int) or found[key] < 1 or found[key] % multiple:
             raise FileError(f"{card} says {key} {found[key]!r}: want a whole multiple of {multiple} above 0")
@@ -100,7 +70,65 @@ def _card(path: Path) -> dict[str, Any]:
     speakers = data.get("speakers", []) if isinstance(data, dict) else None
     if not isinstance(speakers, list) or not all(isinstance(speaker, str) for speaker in speakers):
         raise FileError(f"{card} says data {data!r}: want a table whose speakers are a list of names")
-    return found  # type: ignore[no-any-return]
+    latent = tuple(shapes.get("z", [])[1:])
+    return ChunkCard(card, found["rate"], found["chunk"], latent, frozenset(speakers), found["sha256"])
+
+
+class ChunkModel:
+    """An ONNX model of kind ``chunks``, on one thread of the CPU or on a GPU.
+
+    Parameters
+    ----------
+    path
+        NAME.onnx; its card NAME.json lies beside it.
+    compute
+        Where it runs: ``cpu``, ``cuda:N``, or ``auto``, the CPU.
+
+    Attributes
+    ----------
+    card : ChunkCard
+    runs_on : str
+        What it got: ``cpu`` or ``cuda:N``.
+    batch : int
+        Chunks that it takes at once where there are many.
+    rate, chunk : int
+        Hz; samples.
+    speakers : frozenset of str
+        Whom it was trained on, where the card says so.
+
+    Raises
+    ------
+    UserError
+        A file is missing, the model is not the card's (hash, shapes), or not of this kind; or ONNX Runtime
+        does not get the GPU.
+    """
+
+    def __init__(self, path: Path, compute: str = AUTO) -> None:
+        self.card = read_chunk_card(path)
+        self.rate, self.chunk, self.speakers = self.card.rate, self.card.chunk, self.card.speakers
+        gpu = gpu_of(compute)
+        self._session = open_session(path, read_content(path, self.card.sha256), gpu)
+        self.runs_on = provider_of(self._session, gpu)
+        self.batch = 1 if self.runs_on == "cpu" else GPU_BATCH
+        shapes = {put.name: list(put.shape) for put in self._session.get_inputs()}
+        outputs = [put.name for put in self._session.get_outputs()]
+        if outputs != ["enhanced"]:
+            raise FileError(f"{path} gives {', '.join(outputs)}, want one output, enhanced")
+        want = {name: ["batch", *shape[1:]] for name, shape in self.card.inputs().items()}
+        if shapes != want:
+            raise FileError(f"{path} takes {shapes}, but its card says {want}")
+
+    def __call__(self, chunks: Signal) -> Signal:
+        """(batch, chunk) noisy to enhanced, with z = 0. What is silent stays silent."""
+        z = np.zeros((len(chunks), *self.card.latent), np.float32)
+        (enhanced,) = self._session.run(["enhanced"], {"noisy": chunks, "z": z})
+        heard = np.any(chunks, axis=1, keepdims=True)
+        return np.where(heard, enhanced, np.float32(0))
+
+
+def rise(fade: int) -> Signal:
+    """(fade,), half of a Hann window: by which pieces come in."""
+    return np.sin(np.pi / 2 * (np.arange(fade) + 0.5) / max(fade, 1)).astype(np.float32) ** 2
 
 
 class Sliding:
@@ -123,7 +151,9 @@ class Sliding:
         The network's chunk does not hold them.
     """
 
-    def __init__(self, model: ChunkModel, hop: int = 1024, lookahead: int = 512, fade: int = 128) -> None:
+    def __init__(
+        self, model: ChunkModel, hop: int = HOP, lookahead: int = LOOKAHEAD, fade: int = FADE
+    ) -> None:
         if hop < 1 or lookahead < 0 or not 0 <= fade <= hop or hop + lookahead + fade > model.chunk:
             raise UserError(
                 f"hop {hop}, lookahead {lookahead}, fade {fade}: want a hop from 1, a fade up to the hop, "
@@ -132,11 +162,11 @@ class Sliding:
         self.model, self.hop, self.lookahead, self.fade = model, hop, lookahead, fade
         self.latency = hop + lookahead + fade
         self._heard = np.zeros(model.chunk, np.float32)
-        self._rise = np.sin(np.pi / 2 * (np.arange(fade) + 0.5) / max(fade, 1)).astype(np.float32) ** 2
+        self._rise = rise(fade)
         self._fading = np.zeros(fade, np.float32)
 
     @classmethod
-    def of_mode(cls, model: ChunkModel, mode: str, hop: int = 1024, lookahead: int = 512) -> Self:
+    def of_mode(cls, model: ChunkModel, mode: str, hop: int = HOP, lookahead: int = LOOKAHEAD) -> Self:
         """A window that moves as a mode has it.
 
         Parameters
@@ -160,20 +190,24 @@ class Sliding:
         return cls(model, model.chunk, 0, 0) if mode == "butt" else cls(model, half, 0, half)
 
     def push(self, x: Signal) -> Signal:
-        """Take ``hop`` samples and return as many, which came in ``latency`` samples before the next ones."""
-        self._heard[: -self.hop] = self._heard[self.hop :].copy()
-        self._heard[-self.hop :] = x
+        """Take ``hop`` samples and return as many, which came in ``latency`` samples before the next ones.
+
+        Or a whole number of hops: the network then sees all of their windows in one call.
+        """
+        heard = np.concatenate([self._heard[self.hop :], x])
+        windows = np.ascontiguousarray(sliding_window_view(heard, self.model.chunk)[:: self.hop])
         end = self.model.chunk - self.lookahead
-        piece = self.model(self._heard[None])[0, end - self.hop - self.fade : end]
-        piece[: self.fade] = self._rise * piece[: self.fade] + (1 - self._rise) * self._fading
-        self._fading = piece[self.hop :].copy()
-        return piece[: self.hop]
+        pieces = self.model(windows)[:, end - self.hop - self.fade : end]
+        fading = np.concatenate([self._fading[None], pieces[:-1, self.hop :]])
+        pieces[:, : self.fade] = self._rise * pieces[:, : self.fade] + (1 - self._rise) * fading
+        self._heard, self._fading = heard[-self.model.chunk :], pieces[-1, self.hop :].copy()
+        return pieces[:, : self.hop].reshape(-1)
 
 
 def enhance(
-    model: ChunkModel, x: Signal, mode: str = "overlap", hop: int = 1024, lookahead: int = 512
+    model: ChunkModel, x: Signal, mode: str = "overlap", hop: int = HOP, lookahead: int = LOOKAHEAD
 ) -> Signal:
-    """Enhance a whole signal, as `Sliding.of_mode` does hop by hop.
+    """Enhance a whole signal, as `Sliding.of_mode` does hop by hop; on a GPU, many hops in one call.
 
     Parameters
     ----------
@@ -191,5 +225,6 @@ def enhance(
     window = Sliding.of_mode(model, mode, hop, lookahead)
     late = window.latency - window.hop
     padded = np.pad(x, (0, late + -(len(x) + late) % window.hop))
-    pieces = [window.push(part) for part in padded.reshape(-1, window.hop)]
+    step = window.hop * model.batch
+    pieces = [window.push(padded[at : at + step]) for at in range(0, len(padded), step)]
     return np.concatenate([np.zeros(0, np.float32), *pieces])[late : late + len(x)]

@@ -532,7 +532,7 @@ def find_systems(options: argparse.Namespace) -> list[System]:
             if mode == "sliding":
                 latency, shown = Sliding(model, hop, lookahead).latency, f"{mode} {hop}+{lookahead}"
             start = partial(from_model, path, mode, hop, lookahead)
-            what = f"{model.card['sha256']} {shown}"
+            what = f"{model.card.sha256} {shown}"
             delay = 1e3 * latency / model.rate
             systems.append(System(name or path.stem, shown, start, what, delay, speakers=model.speakers))
     for text in options.command:

@@ -27,11 +27,12 @@ from typing import Any
 
 import numba
 import numpy as np
+import streaming_models
 from numba.core.runtime import _nrt_python
 from numpy.typing import NDArray
 
 from rtaudio.errors import UserError
-from rtaudio.graph import Composite, Engine, Graph, Node, parameters_of
+from rtaudio.graph import Composite, Engine, Graph, Node, engine_of, parameters_of
 from rtaudio.kernel import addresses, channel, kernel, turn
 from rtaudio.native import call_kernel, compiled, f64_vector, flush_denormals, i64_vector, restore_float_mode
 from rtaudio.plan import Plan
@@ -67,10 +68,13 @@ def registered() -> dict[str, str]:
 
 
 def load(name: str) -> Engine:
-    """The class of a registered engine."""
+    """The class of a registered engine; one that takes a model and has none, with one."""
     module, _, attribute = registered()[name].partition(":")
     engine: Engine = getattr(importlib.import_module(module), attribute)
-    return engine
+    takes_model = any(
+        parameter.id == "model" and not parameter.default for parameter in parameters_of(engine)
+    )
+    return engine_of(engine, {"model": str(streaming_models.any_model())}) if takes_model else engine
 
 
 @dataclass(frozen=True)
@@ -282,7 +286,9 @@ def graph_of(case: Case, channels: int, only_first: bool = False) -> Graph:
 
 
 def make_plan(case: Case, channels: int, block: int, only_first: bool = False) -> Plan:
-    return Plan(graph_of(case, channels, only_first), case.rate, block, channels)
+    # Offline an engine in Python runs here, as what is compiled does: live, it is tested in `test_processes`.
+    here = any(made.in_python for made in processors(case))
+    return Plan(graph_of(case, channels, only_first), case.rate, block, channels, offline=here)
 
 
 def on_ports(processor: Processor, signal: Block, only_first: bool = False) -> Block:
@@ -422,6 +428,7 @@ def any_size(case: Case) -> Processor:
     """The case's processor, re-blocked if it wants a fixed hop."""
     made = case.make()
     assert isinstance(made, Processor)
+    made.fit(case.rate)
     return made if made.hop is None else Reblock(made)
 
 
@@ -438,6 +445,7 @@ def bare(case: Case, channels: int, n: int) -> tuple[Processor, NDArray[np.int64
     long together: one, or hops."""
     made = case.make()
     assert isinstance(made, Processor)
+    made.fit(case.rate)
     hop = made.hop
     made.connected = frozenset(port.name for port in made.inputs)
     made.prepare(case.rate, n if hop is None else hop, True, channels)
@@ -638,10 +646,17 @@ STARTS = (0, 1_000_003, 2**31 + 11)
 
 
 def total_of(case: Case, out: Block, channels: int) -> NDArray[np.float64]:
-    """Sum of the output ports."""
-    widths = {channels if port.channels is None else port.channels for port in case.engine.outputs}
+    """Sum of the output ports that are sound."""
+    ports = [(port, channels if port.channels is None else port.channels) for port in case.engine.outputs]
+    widths = {width for port, width in ports if not port.control}
     assert len(widths) == 1, f"{case}: outputs of {sorted(widths)} channels have no sum: unity should be None"
-    return out.reshape(len(case.engine.outputs), widths.pop(), -1).astype(np.float64).sum(axis=0)
+    sums = np.zeros((widths.pop(), out.shape[1]))
+    at = 0
+    for port, width in ports:
+        if not port.control:
+            sums += out[at : at + width]
+        at += width
+    return sums
 
 
 def _delayed(signal: Block, latency: int, width: int) -> NDArray[np.float64]:
@@ -1023,7 +1038,8 @@ def check_llvm(case: Case) -> None:
     """The compiled kernel does not allocate, count references, raise, lock, print, or call the
     interpreter."""
     for made in processors(case):
-        for processor in (made, Reblock(made)) if made.hop else (made,):
+        compiled_ = () if made.in_python else (made,)
+        for processor in (*compiled_, Reblock(made)) if made.hop else compiled_:
             problems = _kernel_problems(processor.KERNEL)
             assert not problems, f"{case}, {processor.KERNEL.__name__}: " + "; ".join(problems)
 
@@ -1070,7 +1086,7 @@ def check_declarations(name: str, engine: Engine) -> None:
         if processor.rates is not None:
             assert processor.rates, "no rate is accepted"
             assert all(RATES[0] <= rate <= RATES[1] for rate in processor.rates)
-        assert callable(processor.KERNEL.function)
+        assert processor.in_python or callable(processor.KERNEL.function)
     _check_preparation(Case(engine))
 
 

@@ -1,0 +1,378 @@
+"""Where networks run: from Python as in compiled code, on a GPU as on the CPU, and what is said of it."""
+
+import json
+
+import contract
+import numpy as np
+import pytest
+import soundfile as sf
+import streaming_models
+from compute_engines import Failing, Interpreted
+from contract import Case
+
+pytest.importorskip("onnxruntime", reason="runs networks")
+
+from test_plan import delayed, noise, play
+from test_processes import planned, told
+
+from engines import network, sessions
+from engines.chunks import ChunkModel, enhance
+from engines.enhance import MODES
+from engines.network import Network, NetworkInPython
+from engines.sessions import Bound, gpu_of, has_cuda, open_session
+from rtaudio.chain import load_chain
+from rtaudio.cli import main
+from rtaudio.errors import UserError
+from rtaudio.graph import Graph, Node
+from rtaudio.plan import Plan
+
+MODELS = {
+    "gru": (streaming_models.gru, {"hop": 64}, 48_000),
+    "gru of 16 kHz": (streaming_models.gru, {"rate": 16_000, "hop": 80}, 44_100),
+    "lstm of 22.05 kHz": (streaming_models.lstm, {"rate": 22_050, "hop": 37}, 44_100),
+    "wide": (streaming_models.wide, {"rate": 24_000, "hop": 35}, 48_000),
+}
+CHECKS = ("partition", "events", "reset", "latency", "silence", "hostile", "largest", "tail")
+WGAN = network.Path(network.__file__).parent / "models" / "wgan.onnx"
+NO_CUDA = pytest.mark.skipif(has_cuda(), reason="this ONNX Runtime has CUDA")
+
+
+@pytest.fixture
+def gpu():
+    """The first GPU, where ONNX Runtime has CUDA and it starts."""
+    if not has_cuda():
+        pytest.skip("this ONNX Runtime has no CUDAExecutionProvider: pip install 'rtaudio[gpu]'")
+    return "cuda:0"
+
+
+def alone(engine, path, **values):
+    """A graph of nothing else, with a second input from the first where there is one."""
+    node = Node("net", engine, {"model": str(path)} | values)
+    first, *_ = (port.name for port in node.engine.outputs)
+    edges = [f"in -> net.{port.name}" for port in node.engine.inputs]
+    return Graph([node], [*edges, f"net.{first} -> out"])
+
+
+def offline(graph, signal, rate=48_000, block=64):
+    plan = Plan(graph, rate, block, len(signal), offline=True)
+    played = play(plan, signal)["main"]
+    report = plan.statistics()["nodes"]["net"], plan.compute(), plan.latency
+    plan.close()
+    return played, *report
+
+
+# ------------------------------------------------------------------------------------- as in compiled code
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_the_contract_holds_where_python_runs_it(check, tmp_path):
+    path = streaming_models.gru(tmp_path / "net.onnx", rate=16_000, hop=80)
+    blocks = [contract.FEW_BLOCKS] if check in ("partition", "events") else []
+    getattr(contract, f"check_{check}")(Case(Interpreted.of({"model": str(path)})), 2, *blocks)
+
+
+@pytest.mark.parametrize("block", [64, 441])
+@pytest.mark.parametrize("model", ["gru", "gru of 16 kHz", "lstm of 22.05 kHz"])
+def test_python_makes_the_samples_that_compiled_code_makes(model, block, tmp_path):
+    """Bit for bit, with a parameter that changes, at rates of both kinds."""
+    make, settings, rate = MODELS[model]
+    path = make(tmp_path / "net.onnx", **settings)
+    x = noise(2, 6000)
+    found = []
+    for engine in (Network, Interpreted):
+        plan = Plan(alone(engine, path), rate, block, 2, offline=True)
+        if make is streaming_models.gru:
+            plan.set("net.amount", 0.25, at=1234)
+        found.append((play(plan, x)["main"], plan.latency, plan.tail))
+        plan.close()
+    (want, *late), (got, *as_late) = found
+    assert np.abs(want).max() > 0.01
+    assert np.array_equal(got, want)
+    assert as_late == late
+
+
+def test_ports_and_states_of_several_types_are_as_in_compiled_code(tmp_path):
+    path = streaming_models.wide(tmp_path / "net.onnx")
+    rows = noise(3, 60 * 33)
+    found = []
+    for engine in (Network, Interpreted):
+        made = engine.of({"model": str(path)})()
+        made.prepare(48_000, 33, True, 2)
+        sizes = contract.uniform(rows.shape[1], 33)
+        first = contract.walk(made, rows, sizes)
+        made.reset()
+        assert np.array_equal(contract.walk(made, rows, sizes), first)
+        found.append(first)
+    assert np.array_equal(*found)
+
+
+@pytest.mark.parametrize("model", ["gru", "gru of 16 kHz"])
+def test_a_worker_process_makes_the_same_samples(model, tmp_path):
+    """Python there, and compiled code there, as compiled code here."""
+    make, settings, rate = MODELS[model]
+    path = make(tmp_path / "net.onnx", **settings)
+    x = noise(2, 4000)
+    want, _, _, latency = offline(alone(Network, path), x, rate)
+    for engine, lane in ((Interpreted, 0), (Network, 2)):
+        with planned(alone(engine, path), rate=rate, block=64, lane=lane, ready=False) as plan:
+            assert [segment.lane for segment in plan.segments] == [2]
+            got = play(plan, x)["main"]
+            assert plan.compute()["net"].startswith("cpu")
+            assert np.array_equal(got, delayed(want, plan.latency - latency))
+
+
+# ---------------------------------------------------------------------------------------- where it falls to
+
+
+def test_without_the_c_api_python_runs_it(tmp_path, monkeypatch):
+    path = streaming_models.gru(tmp_path / "net.onnx", hop=64)
+    want, _, on, _ = offline(alone(Network, path), noise(2, 2000))
+    assert on == {"net": "cpu"}
+    monkeypatch.setattr(network, "available", lambda: "the library has no OrtGetApiBase")
+    graph = alone(Network, path)
+    assert issubclass(graph.nodes["net"].engine, NetworkInPython)
+    got, _, on, _ = offline(graph, noise(2, 2000))
+    assert on == {"net": "cpu (from Python: the library has no OrtGetApiBase)"}
+    assert np.array_equal(got, want)
+    monkeypatch.setattr(network, "find_spec", lambda name: None)
+    assert not issubclass(alone(Network, path).nodes["net"].engine, NetworkInPython)
+
+
+@pytest.fixture
+def pretended(monkeypatch):
+    """Lets the memory of a GPU be the CPU's."""
+    monkeypatch.setattr(sessions, "GPU_MEMORY", "cpu")
+    return monkeypatch
+
+
+@pytest.mark.parametrize("calls", [0, 9, 10])
+def test_the_cpu_takes_over_with_the_states_as_they_were(calls, tmp_path, pretended, capsys):
+    """In the hop in which the GPU fails, for the first channel or the second: not a sample is another."""
+    path = streaming_models.gru(tmp_path / "net.onnx", hop=64)
+    x = noise(2, 3000)
+    want, *_ = offline(alone(Network, path), x)
+    pretended.setenv("FAIL", str(calls))
+    got, node, on, _ = offline(alone(Failing, path, compute="cuda:0"), x)
+    assert np.array_equal(got, want)
+    assert on == {"net": "cpu (took over from cuda:0)"}
+    assert (node["takeovers"], node["failures"]) == (1, 0)
+    said = "CUDA failure 2: out of memory"
+    assert capsys.readouterr().err == (
+        f"failing: cuda:0 failed ({said}): the CPU takes over, its states are kept\n"
+    )
+
+
+def test_states_that_cannot_be_read_begin_anew(tmp_path, pretended, capsys):
+    path = streaming_models.gru(tmp_path / "net.onnx", hop=64)
+    x = noise(1, 64 * 30)
+    made = Network.of({"model": str(path)})()
+    made.prepare(48_000, 64, True, 1)
+    hops = contract.uniform(64 * 15, 64)
+    first = contract.walk(made, x[:, : 64 * 15].copy(), hops)
+    made.reset()
+    want = np.concatenate([first, contract.walk(made, x[:, 64 * 15 :].copy(), hops)], axis=1)
+
+    def lose(self):
+        raise RuntimeError("CUDA failure 700")
+
+    pretended.setattr(Bound, "states", lose)
+    pretended.setenv("FAIL", "15")
+    got, node, *_ = offline(alone(Failing, path, compute="cuda:0"), x)
+    assert np.array_equal(got, want)
+    assert node["takeovers"] == 1
+    assert capsys.readouterr().err.endswith("the CPU takes over, its states are lost\n")
+
+
+def test_a_network_that_fails_on_the_cpu_too_is_bypassed(tmp_path, pretended, capsys):
+    path = streaming_models.lookup(tmp_path / "net.onnx")
+    pretended.setenv("FAIL", "1000")
+    graph = alone(Failing, path, compute="cuda:0")
+    x = np.full((1, 2048), 0.5, np.float32)
+    x[0, 1000] = 5.0
+    _, node, _, _ = offline(graph, x)
+    assert (node["failures"], node["takeovers"]) == (1, 1)
+    took, failed = capsys.readouterr().err.splitlines()
+    assert "the CPU takes over" in took
+    assert "out of data bounds" in failed
+
+
+def test_numbers_that_are_none_are_a_failure(tmp_path, capsys):
+    path = streaming_models.root(tmp_path / "net.onnx")
+    x = np.full((1, 2048), 0.5, np.float32)
+    x[0, 1000] = -5.0
+    got, node, _, _ = offline(alone(Interpreted, path), x)
+    assert np.isfinite(got).all()
+    assert node["failures"] == 1
+    assert "no number" in capsys.readouterr().err
+
+
+def test_a_takeover_in_a_worker_process_is_told_and_counted(tmp_path, monkeypatch):
+    monkeypatch.setenv("FAIL", str(tmp_path / "fail"))
+    path = streaming_models.gru(tmp_path / "net.onnx", hop=64)
+    x = noise(2, 64 * 60)
+    want, _, _, latency = offline(alone(Network, path), x)
+    graph = alone(Failing, path, compute="cuda:0")
+    with planned(graph, rate=48_000, block=64, ready=False) as plan:
+        assert plan.compute() == {"net": "cuda:0"}
+        first = play(plan, x[:, : 64 * 30])["main"]
+        (tmp_path / "fail").touch()
+        got = np.concatenate([first, play(plan, x[:, 64 * 30 :])["main"]], axis=1)
+        assert np.array_equal(got, delayed(want, plan.latency - latency))
+        assert plan.statistics()["nodes"]["net"]["takeovers"] == 1
+        told(plan, "failing: cuda:0 failed (CUDA failure 2: out of memory): the CPU takes over", [])
+
+
+# --------------------------------------------------------------------------------------- what a user asks for
+
+
+@pytest.mark.parametrize(
+    ("text", "number"), [("auto", None), ("cpu", None), ("cuda", 0), ("cuda:0", 0), ("cuda:12", 12)]
+)
+def test_compute_is_read(text, number):
+    assert gpu_of(text) == number
+
+
+@pytest.mark.parametrize("text", ["", "gpu", "cuda:", "cuda:-1", "cuda:one", "cpu:0", "CUDA:0", "cuda:99999"])
+def test_compute_that_is_nothing_is_one_line(text, tmp_path):
+    path = streaming_models.gru(tmp_path / "net.onnx")
+    with pytest.raises(UserError, match=r"^net: compute='.*': want auto, cpu or cuda:N, such as cuda:0$"):
+        Node("net", Network, {"model": str(path), "compute": text})
+
+
+@NO_CUDA
+def test_a_gpu_that_is_not_there_is_one_line(tmp_path, monkeypatch):
+    path = streaming_models.gru(tmp_path / "net.onnx")
+    graph = load_chain(f"network(model='{path}', compute='cuda:0')")
+    for offline_ in (True, False):
+        with pytest.raises(
+            UserError, match=r"cuda:0 cannot be used: ONNX Runtime \S+ is installed, with"
+        ) as e:
+            Plan(graph, 48_000, 64, 2, offline=offline_)
+        assert "pip install 'rtaudio[gpu]'" in str(e.value)
+        assert "\n" not in str(e.value)
+
+
+@NO_CUDA
+@pytest.mark.filterwarnings("ignore:Specified provider:UserWarning")
+def test_cuda_that_does_not_start_is_one_line(tmp_path, monkeypatch):
+    """ONNX Runtime takes the CPU then, and says nothing: the session is asked what it got."""
+    monkeypatch.setattr(sessions, "has_cuda", lambda: True)
+    path = streaming_models.gru(tmp_path / "net.onnx")
+    with pytest.raises(UserError, match="has CUDA, but it does not start here; it needs a driver"):
+        open_session(path, path.read_bytes(), 0)
+
+
+def test_a_node_s_own_compute_stays(tmp_path):
+    path = streaming_models.gru(tmp_path / "net.onnx")
+    graph = load_chain(f"a: network(model='{path}') | b: network(model='{path}', compute=cpu) | c: gain")
+    assert graph.set_default("compute", "cuda:1") == ["a", "b"]
+    assert graph.nodes["a"].values["compute"] == "cuda:1"
+    assert graph.nodes["b"].values["compute"] == "cpu"
+    engines = [graph.nodes[name].engine for name in "ab"]
+    assert [issubclass(engine, NetworkInPython) for engine in engines] == [True, False]
+    graph.nodes["a"].make()
+
+
+def test_the_options_say_what_runs_where(tmp_path, capsys):
+    path = streaming_models.gru(tmp_path / "net.onnx")
+    sf.write(tmp_path / "in.wav", noise(1, 9600)[0], 48_000, subtype="FLOAT")
+    chain = ["--chain", f"network(model='{path}')"]
+    render = ["render", str(tmp_path / "in.wav"), "-o", str(tmp_path / "out.wav")]
+    live = ["live", "--api", "null", "--freewheel", "--seconds", "0.2"]
+    for command in (render, live):
+        assert main([*command, *chain, "--compute", "cpu", "--json", str(tmp_path / "report.json")]) == 0
+        assert json.loads((tmp_path / "report.json").read_text())["compute"] == {"network": "cpu"}
+    assert "network on cpu" in capsys.readouterr().err
+    for command in (render, live):
+        assert main([*command, "--chain", "gain", "--compute", "cuda:0"]) == 2
+        assert capsys.readouterr().err == (
+            "rtaudio: --compute cuda:0: nothing in this chain can run on a GPU; leave it out\n"
+        )
+        with pytest.raises(SystemExit):
+            main([*command, "--compute", "gpu"])
+        assert "'gpu' is not auto, cpu or cuda:N, such as cuda:0" in capsys.readouterr().err
+
+
+def test_separate_has_nothing_for_a_gpu(tmp_path, capsys):
+    sf.write(tmp_path / "in.wav", noise(1, 9600)[0], 48_000, subtype="FLOAT")
+    command = ["separate", str(tmp_path / "in.wav"), "-o", str(tmp_path / "out"), "--compute", "cuda:0"]
+    assert main(command) == 2
+    assert "nothing in this chain can run on a GPU" in capsys.readouterr().err
+
+
+def test_many_files_are_rendered_in_processes(tmp_path, capsys):
+    path = streaming_models.gru(tmp_path / "net.onnx")
+    (tmp_path / "in").mkdir()
+    for name in "ab":
+        sf.write(tmp_path / "in" / f"{name}.wav", noise(1, 4800)[0], 48_000, subtype="FLOAT")
+    command = ["render", str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--jobs", "2"]
+    assert main([*command, "--chain", f"network(model='{path}')"]) == 0
+    a, b = (sf.read(tmp_path / "out" / f"{name}.wav", dtype="float32")[0] for name in "ab")
+    want, _, _, latency = offline(alone(Network, path), np.pad(noise(1, 4800), ((0, 0), (0, 960))))
+    assert np.array_equal(a, want[0, latency : latency + 4800])
+    assert np.array_equal(b, a)
+
+
+# ---------------------------------------------------------------------------------------- chunks in batches
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_batch_of_chunks_is_as_one_after_the_other(mode):
+    """Of the shipped network, and of what the batch is not a divisor."""
+    model = ChunkModel(WGAN)
+    assert (model.runs_on, model.batch) == ("cpu", 1)
+    x = 0.1 * noise(1, 50_000)[0]
+    settings = {"hop": 8000, "lookahead": 512} if mode == "sliding" else {}
+    want = enhance(model, x, mode, **settings)
+    for batch in (2, 3, 32):
+        model.batch = batch
+        assert np.abs(enhance(model, x, mode, **settings) - want).max() < 1e-6
+
+
+# --------------------------------------------------------------------------------------------------- on a GPU
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("model", MODELS)
+def test_a_gpu_makes_what_the_cpu_makes(model, gpu, tmp_path):
+    make, settings, _ = MODELS[model]
+    path = make(tmp_path / "net.onnx", **settings)
+    width = 3 if make is streaming_models.wide else 2
+    rows, found = noise(width, 6000), []
+    for compute in ("cpu", gpu):
+        made = Network.of({"model": str(path), "compute": compute})()
+        made.fit(made.card.rate)
+        made.prepare(made.card.rate, made.hop, True, 2)
+        assert made.runs_on == compute
+        n = rows.shape[1] // made.hop * made.hop
+        found.append(contract.walk(made, rows[:, :n].copy(), contract.uniform(n, made.hop)))
+        made.release()
+    assert np.abs(found[0]).max() > 0.01
+    assert np.abs(found[1] - found[0]).max() <= 1e-3
+
+
+@pytest.mark.gpu
+def test_a_gpu_is_used_in_a_worker_process(gpu, tmp_path):
+    path = streaming_models.gru(tmp_path / "net.onnx", hop=64)
+    x = noise(2, 4000)
+    want, _, _, latency = offline(alone(Network, path), x)
+    with planned(alone(Network, path, compute=gpu), rate=48_000, block=64, ready=False) as plan:
+        assert plan.compute() == {"net": gpu}
+        got = play(plan, x)["main"]
+        assert np.abs(got - delayed(want, plan.latency - latency)).max() <= 1e-3
+
+
+@pytest.mark.gpu
+def test_batches_of_chunks_on_a_gpu_are_as_on_the_cpu(gpu):
+    x = 0.1 * noise(1, 200_000)[0]
+    model = ChunkModel(WGAN, gpu)
+    assert (model.runs_on, model.batch > 1) == (gpu, True)
+    assert np.abs(enhance(model, x) - enhance(ChunkModel(WGAN), x)).max() <= 1e-3
+
+
+@pytest.mark.gpu
+def test_a_gpu_that_does_not_exist_is_one_line(gpu, tmp_path):
+    path = streaming_models.gru(tmp_path / "net.onnx")
+    with pytest.raises(UserError, match="cuda:99") as error:
+        open_session(path, path.read_bytes(), 99)
+    assert "\n" not in str(error.value)
