@@ -1,7 +1,12 @@
-"""Does the sound break? The host under load, on private JACK servers, beside clients that are known to break.
+"""Does the sound break? The host under load and attack, on JACK servers, beside clients known to break.
 
 ``python benchmarks/realtime.py [--seconds S] [--periods N ...] [--loads L ...] [--duts D ...] [--json FILE]``
 measures one cell for each period, load and device under test with `glitchmeter.py`, and prints a table.
+
+Attacks on a worker process (lane 2), whose graph copies its input as its fallback does: ``kill2`` (SIGKILL)
+and ``hang2`` (SIGSTOP) every ten seconds, ``overload2`` (stopped for longer than a block, again and again,
+for ten seconds). Nothing of them may be heard, the latency is what it was, and a worker that is gone has to
+be back, by the blocks that were missed, within 50 ms.
 
 A cell is
     pass     no wrong sample, no xrun that no stall of the machine explains, the latency that was promised
@@ -22,12 +27,14 @@ import json
 import os
 import platform
 import re
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from glob import glob
 from importlib.metadata import version
@@ -35,11 +42,16 @@ from pathlib import Path
 from typing import Any
 
 import jack
+import numpy as np
 from foil import LOADS
 from jackd import JackServer, absent, child, end
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+
+from rtaudio.counters import attach, running
+from rtaudio.counters import report as counted
+from rtaudio.remote import HANG_BLOCKS
 
 HERE = Path(__file__).parent
 PERIODS = (64, 128, 256)
@@ -54,6 +66,14 @@ START_SECONDS = 90.0
 """Patience with a device under test that compiles."""
 IODELAY_SECONDS, PATCH_SECONDS = 3.0, 5.0
 """How long jack_iodelay measures, and may take to be connected."""
+ATTACK_EVERY = 10.0
+"""Seconds between two attacks, and of an overload."""
+SPARE_SECONDS = 5.0
+"""Seconds that a new spare is given before the next attack."""
+BACK_MS, RATE = 50.0, 48_000
+"""A worker that was killed is back by then, one that hangs as long after the verdict; the servers' rate."""
+STOPPED_BLOCKS, RUNNING_BLOCKS = 3, 2
+"""Of an overload: how long the worker is stopped, and let go."""
 STRANGER_PRIORITY = 50
 """Real-time priority from which on another program is worth naming."""
 KERNEL_THREAD = 0x00200000
@@ -82,11 +102,12 @@ class Device:
     client: str
     ours: bool
     meter: tuple[str, ...] = ()
+    attack: str = ""
 
 
-def _host(*options: str, meter: tuple[str, ...] = ()) -> Device:
+def _host(*options: str, meter: tuple[str, ...] = (), attack: str = "") -> Device:
     command = (sys.executable, "-m", "rtaudio", "live", "--api", "jack", *options)
-    return Device(command, "rtaudio", True, meter)
+    return Device(command, "rtaudio", True, meter, attack)
 
 
 def _foil(kind: str, client: str) -> Device:
@@ -100,6 +121,11 @@ DEVICES = {
     "remix0": _host("--chain", "remix(preset=live)", "--lane", "0", meter=("--mode", "null")),
     "remix1": _host("--chain", "remix(preset=live)", "--lane", "1", meter=("--mode", "null")),
     "hpss1": _host("--chain", HPSS, "--lane", "1", meter=("--mode", "null")),
+    "onnx1": _host("--chain", "enhance(mix=0)", "--lane", "1"),  # the network runs, and the sound stays
+    "lane2": _host("--chain", "gain", "--lane", "2"),
+    "kill2": _host("--chain", "gain", "--lane", "2", attack="kill"),
+    "hang2": _host("--chain", "gain", "--lane", "2", attack="hang"),
+    "overload2": _host("--chain", "gain", "--lane", "2", attack="overload"),
     "python": _foil("python", "PortAudio"),
     "compiled": _foil("compiled", "PortAudio"),
     "pedalboard": _foil("pedalboard", "rtaudio_foil"),
@@ -139,6 +165,73 @@ class Cell:
         if measured is None or self.promised_latency is None:
             return None
         return int(measured) - self.promised_latency
+
+
+class Attack(threading.Thread):
+    """What is done to a host's worker process while the meter listens.
+
+    Parameters
+    ----------
+    kind
+        ``kill``, ``hang`` or ``overload``.
+    period_ms
+        Of a block.
+    """
+
+    def __init__(self, kind: str, period_ms: float) -> None:
+        super().__init__(daemon=True)
+        self.kind, self._over = kind, threading.Event()
+        found = [number for number in running() if _descends(number, _parents())]
+        if len(found) != 1:
+            raise CellError(f"hosts to attack: {found}")
+        self._words, self._period_ms = attach(found[0]), period_ms
+        self._act: Callable[[], None] = {"kill": self._kill, "hang": self._stop, "overload": self._hinder}[
+            kind
+        ]
+        self.back_ms: list[float] = []
+        """How long the fallback was heard after each attack."""
+        self.restarts = 0
+
+    def run(self) -> None:
+        """Attack again and again."""
+        while not self._over.wait(SPARE_SECONDS):
+            before = self._worker()
+            self._act()
+            self._over.wait(ATTACK_EVERY - SPARE_SECONDS)
+            after = self._worker()
+            self.restarts += after["restarts"] - before["restarts"]
+            self.back_ms.append((after["misses"] - before["misses"]) * self._period_ms)
+
+    def end(self) -> dict[str, Any]:
+        """What came of it."""
+        self._over.set()
+        self.join()
+        return {
+            "kind": self.kind,
+            "attacks": len(self.back_ms),
+            "restarts": self.restarts,
+            "back_ms": self.back_ms,
+        }
+
+    def _worker(self) -> dict[str, Any]:
+        return dict(counted(self._words)["nodes"]["worker 1"])
+
+    def _signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._worker()["pid"], number)
+
+    def _kill(self) -> None:
+        self._signal(signal.SIGKILL)
+
+    def _stop(self) -> None:
+        self._signal(signal.SIGSTOP)
+
+    def _hinder(self) -> None:
+        until = time.monotonic() + ATTACK_EVERY
+        while time.monotonic() < until and not self._over.is_set():
+            for number, blocks in ((signal.SIGSTOP, STOPPED_BLOCKS), (signal.SIGCONT, RUNNING_BLOCKS)):
+                self._signal(number)
+                time.sleep(blocks * self._period_ms / 1e3)
 
 
 class CellError(Exception):
@@ -208,19 +301,27 @@ def other_real_time() -> set[str]:
 
     The stall watch comes before them too, and so does not see them.
     """
-    parents, names = {}, {}
+    names, parents = {}, _parents()
     for task in map(Path, glob("/proc/[0-9]*/task/[0-9]*/stat")):
         try:
             name, _, rest = task.read_text().partition("(")[2].rpartition(")")
         except OSError:
             continue  # It has ended.
         words = rest.split()
-        process, parent, priority, policy = int(task.parts[2]), int(words[1]), int(words[37]), int(words[38])
-        parents[process] = parent
+        process, priority, policy = int(task.parts[2]), int(words[37]), int(words[38])
         real_time = policy in {os.SCHED_FIFO, os.SCHED_RR} and priority >= STRANGER_PRIORITY
         if real_time and not int(words[6]) & KERNEL_THREAD:
             names[process] = name
     return {name for process, name in names.items() if not _descends(process, parents)}
+
+
+def _parents() -> dict[int, int]:
+    """The parent of every process."""
+    found = {}
+    for place in map(Path, glob("/proc/[0-9]*/stat")):
+        with contextlib.suppress(OSError):  # It has ended.
+            found[int(place.parts[2])] = int(place.read_text().rpartition(")")[2].split()[1])
+    return found
 
 
 def _descends(process: int, parents: dict[int, int]) -> bool:
@@ -293,7 +394,13 @@ def fill(cell: Cell, server: JackServer, baseline: dict[str, float] | None) -> N
         with started(device, cell.load, server) as cell.ready:
             found = READY.search(cell.ready)
             cell.promised_latency = int(found[1]) if found else None
+            attack = None
+            if device.attack:
+                attack = Attack(device.attack, 1e3 * server.period / server.rate)
+                attack.start()
             cell.meter = run_meter(device, cell.seconds, server)
+            if attack is not None:
+                cell.meter["attack"] = attack.end()
             if baseline is not None and device.ours:
                 cell.round_trip = round_trip(device.client, server)
                 if cell.round_trip:
@@ -320,6 +427,17 @@ def judge(cell: Cell, foil: Cell | None) -> None:
         wrong += [f"{count} {kind} unexplained" for kind, count in counts.items() if count]
         if cell.extra_latency != 0:
             wrong.append("no sound came back" if cell.extra_latency is None else "not the promised latency")
+    attack = meter.get("attack")
+    if attack and attack["kind"] == "overload":
+        if not sum(attack["back_ms"]):
+            blind.append("nothing came late")
+    elif attack:
+        late = max(attack["back_ms"], default=0.0)
+        limit = BACK_MS + (HANG_BLOCKS * 1e3 * cell.period / RATE if attack["kind"] == "hang" else 0.0)
+        if attack["restarts"] < attack["attacks"] or late > limit:
+            wrong.append(
+                f"{attack['restarts']} of {attack['attacks']} came back, the last after {late:.1f} ms"
+            )
     if meter["excused_percent"] > EXCUSED_PERCENT:
         blind.append(f"{meter['excused_percent']:.1f} % of the time excused")
     if foil is None or foil.worst_channel < FOIL_ERRORS:
@@ -328,7 +446,13 @@ def judge(cell: Cell, foil: Cell | None) -> None:
     short = [f"{meter['seconds']:.0f} s"] if meter["seconds"] < FULL_SECONDS - 1 else []
     cell.verdict = "FAIL" if wrong else "invalid" if blind else "short" if short else "pass"
     beside = [f"beside other real-time programs: {', '.join(meter['other_real_time'])}"]
-    cell.reasons = wrong + blind + short + (beside if meter["other_real_time"] else [])
+    told = []
+    if attack and attack["back_ms"]:
+        median, longest = np.median(attack["back_ms"]), max(attack["back_ms"])
+        told = [
+            f"{attack['attacks']} attacks, fallback for {median:.1f} ms (median), {longest:.1f} ms (longest)"
+        ]
+    cell.reasons = wrong + blind + short + told + (beside if meter["other_real_time"] else [])
 
 
 def plan(options: argparse.Namespace) -> list[Cell]:
@@ -443,7 +567,7 @@ def main() -> int:
             judge(cell, foils.get(cell.period))
     console.print(table(cells))
     for cell in cells:
-        if cell.verdict in {"FAIL", "invalid", "error"}:
+        if cell.verdict in {"FAIL", "invalid", "error"} or cell.meter.get("attack"):
             where = f"{cell.period} {cell.device} {cell.load}"
             console.print(f"{where}: {cell.verdict}: {'; '.join(cell.reasons)}", highlight=False)
     if options.json:

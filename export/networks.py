@@ -12,7 +12,7 @@ import io
 import json
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -231,10 +231,43 @@ def command(commands: Any) -> None:
     parser.add_argument(
         "--float32", action="store_true", help="keep weights at full precision (float16: half the size)"
     )
+    parser.add_argument(
+        "--average", type=Path, metavar="RUN", help="export the mean of the weights of both runs, half each"
+    )
     parser.add_argument("--licence", default="MIT", metavar="L", help="of the weights (MIT)")
     parser.add_argument("--notes", metavar="TEXT", help="for the card")
     parser.add_argument("--scores", type=Path, metavar="F.json", help="scores, for the card as they are")
     parser.set_defaults(run=run)
+
+
+def average(network: nn.Module, folder: Path, other: Path, names: Sequence[str]) -> dict[str, Any]:
+    """Take a network's weights half from another run, as M. Wortsman et al. do, "Model soups", ICML 2022.
+
+    Only of runs that one began with the weights of is the mean of any use, or of two that began alike.
+
+    Parameters
+    ----------
+    network
+        Of the run of ``folder``; changed.
+    other
+        The other run.
+    names
+        What to return of its record.
+
+    Raises
+    ------
+    FileError
+        It is of another network.
+    """
+    _, second, record = read_run(other)
+    mine, theirs = network.state_dict(), second.state_dict()
+    if {name: x.shape for name, x in mine.items()} != {name: x.shape for name, x in theirs.items()}:
+        raise FileError(f"{other} is of another network than {folder}: their weights have no mean")
+    with torch.no_grad():
+        for name, tensor in mine.items():
+            if tensor.is_floating_point():
+                tensor.lerp_(theirs[name], 0.5)
+    return {name: record[name] for name in (*names, "step", "seconds")}
 
 
 def run(options: argparse.Namespace) -> int:
@@ -246,7 +279,10 @@ def run(options: argparse.Namespace) -> int:
     task, network, record = read_run(options.run_folder)
     if not hasattr(task, "exportable"):
         raise UserError(f"{options.run_folder}: a network of the task {record['task']} has no form for ONNX")
-    card = {name: record[name] for name in ("task", "command", "data", "settings")}
+    names = "task", "command", "data", "settings"
+    card = {name: record[name] for name in names}
+    if options.average is not None:
+        card["averaged with"] = average(network, options.run_folder, options.average, names)
     card |= {"licence": options.licence, "seconds": round(record["seconds"]), "steps": record["step"]}
     if options.notes:
         card["notes"] = options.notes

@@ -4,8 +4,10 @@ import json
 from itertools import pairwise
 
 import numpy as np
+import onnx
 import pytest
 import torch
+from onnx import numpy_helper
 from workshop import config, status_of
 
 from engines.sessions import open_session
@@ -253,6 +255,35 @@ def test_exported_by_the_command(trained, capsys):
     _, network, record = read_run(trained / "run")
     assert record["task"] == "denoiser"
     assert not network.training
+
+
+def test_the_mean_of_two_runs_is_exported(trained):
+    path = small(trained, steps=2)
+    begun = trained / "second"
+    assert status_of("train", str(path), "-o", str(begun), "--start", str(trained / "run")) == 0
+    names = ("run", "second")
+    wanted = [read_run(trained / name)[1].state_dict()["speech.weight"] for name in names]
+    other = trained / "mean.onnx"
+    arguments = ("onnx", str(trained / "run"), "-o", str(other), "--average", str(begun), "--float32")
+    assert status_of(*arguments) == 0
+    stored = [numpy_helper.to_array(x) for x in onnx.load(other).graph.initializer]
+    mean = ((wanted[0] + wanted[1]) / 2).numpy().ravel()
+    assert any(x.size == mean.size and np.allclose(x.ravel(), mean, atol=1e-7) for x in stored)
+    assert not np.allclose(wanted[0], wanted[1], atol=1e-7)
+    card = json.loads(other.with_suffix(".json").read_text())
+    assert card["averaged with"]["step"] == 2
+
+
+def test_runs_of_different_networks_have_no_mean(trained, capsys):
+    path = small(trained, steps=1)
+    text = path.read_text().replace("hidden = 16", "hidden = 8")
+    path.write_text(text)
+    assert status_of("train", str(path), "-o", str(trained / "narrow")) == 0
+    target = trained / "none.onnx"
+    arguments = ("onnx", str(trained / "run"), "-o", str(target), "--average", str(trained / "narrow"))
+    assert status_of(*arguments) == 2
+    assert "is of another network" in capsys.readouterr().err
+    assert not target.exists()
 
 
 def test_settings_are_those_of_the_file(trained):

@@ -1,5 +1,7 @@
 """Files through ``rtaudio enhance``, with networks that do next to nothing."""
 
+import json
+
 import chunk_models
 import numpy as np
 import pytest
@@ -7,7 +9,11 @@ import soundfile as sf
 
 pytest.importorskip("onnxruntime", reason="runs networks")
 
+from engines.enhance import MODELS
+from engines.enhancer import Enhance
 from rtaudio.cli import main
+from rtaudio.graph import Graph, Node
+from rtaudio.plan import Plan
 
 CHUNK = 2048
 
@@ -114,13 +120,28 @@ def test_folders_and_what_cannot_be_read(tmp_path, capsys):
         (["none.wav", "-o", "out.wav"], "none.wav"),
         (["in.wav", "-o", "in.wav"], "is an input: choose another output"),
         (["in.wav", "in.wav", "-o", "out.wav"], "several inputs need a folder"),
-        (["in.wav", "-o", "out.wav", "--model", "none.onnx"], "a model has its card beside it"),
+        (["in.wav", "-o", "out.wav", "--model", "none.onnx"], "no model 'none.onnx'"),
+        (["in.wav", "-o", "out.wav", "--model", "lvie"], "no model 'lvie'"),
+        (["in.wav", "-o", "out.wav", "--model", "bare.onnx"], "a model has its card beside it"),
+        (
+            ["in.wav", "-o", "out.wav", "--model", "live", "--mode", "butt"],
+            "--mode is for networks that see chunks, such as paper: leave it out with --model live",
+        ),
+        (
+            ["in.wav", "-o", "out.wav", "--model", "paper", "--onset", "0"],
+            "--onset is for networks of spectra, such as live: leave it out with --model paper",
+        ),
+        (
+            ["in.wav", "-o", "out.wav", "--model", "paper", "--tail"],
+            "--tail is for networks of spectra, such as live: leave it out with --model paper",
+        ),
     ],
 )
 def test_mistakes_are_one_line(tmp_path, monkeypatch, capsys, arguments, message):
     monkeypatch.chdir(tmp_path)
     sf.write("in.wav", tones(16_000, 500.0), 16_000)
-    if "none.onnx" not in arguments:
+    (tmp_path / "bare.onnx").write_bytes(b"")
+    if "--model" not in arguments:
         chunk_models.write(tmp_path / "net.onnx", chunk_models.gain(0.5), CHUNK)
         arguments = [*arguments, "--model", "net.onnx"]
     assert main(["enhance", *arguments]) == 2
@@ -135,7 +156,56 @@ def test_mix_is_a_part(capsys):
     assert "'2' is not a number from 0 to 1" in capsys.readouterr().err
 
 
-def test_the_shipped_network_takes_noise_out_of_a_voice(tmp_path):
+def test_a_limit_leaves_as_much(enhance):
+    """Of what a network that takes all away would take."""
+    x = tones(16_000, 500.0)
+    y, _ = enhance(x, 16_000, 0.0, "--limit", "6")
+    np.testing.assert_allclose(y[:, 0], x * 10 ** (-6 / 20), atol=1e-6)
+    y, _ = enhance(x, 16_000, 0.0, "--limit", "0")
+    np.testing.assert_allclose(y[:, 0], x, atol=1e-6)
+
+
+@pytest.mark.parametrize("text", ["-1", "101", "loud"])
+def test_a_limit_is_a_number_of_decibels(text, capsys):
+    with pytest.raises(SystemExit):
+        main(["enhance", "in.wav", "-o", "out.wav", "--limit", text])
+    assert f"{text!r} is not a number of dB from 0 to 100" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("rate", "samples"), [(44_100, 30_001), (48_000, 1), (16_000, 12_345)])
+def test_live_is_the_engine_at_the_rate_of_the_file(tmp_path, rate, samples):
+    """As long and aligned: to the bit what the engine puts out, with the settings given."""
+    x = np.random.default_rng(1).uniform(-0.3, 0.3, (samples, 2)).astype(np.float32)
+    sf.write(tmp_path / "in.wav", x, rate, subtype="FLOAT")
+    to = ["-o", str(tmp_path / "out.wav"), "--json", str(tmp_path / "report.json")]
+    settings = ["--mix", "0.5", "--limit", "20", "--onset", "1", "--stereo", "each"]
+    assert main(["enhance", str(tmp_path / "in.wav"), *to, *settings]) == 0
+    y, got = sf.read(tmp_path / "out.wav", dtype="float32", always_2d=True)
+    assert (got, y.shape) == (rate, x.shape)
+    values = {"mix": 0.5, "limit": 20.0, "onset": 1.0, "stereo": "each"}
+    plan = Plan(Graph([Node("e", Enhance, values)], ["in -> e", "e.out -> out"]), rate, 512, 2, offline=True)
+    padded = np.pad(x.T, ((0, 0), (0, plan.latency + 512)))
+    blocks = [padded[:, at : at + 512] for at in range(0, padded.shape[1] - 511, 512)]
+    want = np.concatenate([plan.process(np.ascontiguousarray(b))["main"].copy() for b in blocks], axis=1)
+    late = plan.latency
+    plan.close()
+    assert np.array_equal(y.T, want[:, late : late + samples])
+    assert json.loads((tmp_path / "report.json").read_text())["latency"]["total"] == late
+
+
+def test_live_takes_several_files_in_processes(tmp_path):
+    """A model by its path too: every process finds the engine that goes with it."""
+    for name in ("a.wav", "b.wav"):
+        sf.write(tmp_path / name, tones(16_000, 500.0), 16_000)
+    names = [str(tmp_path / name) for name in ("a.wav", "b.wav")]
+    for folder, more in (("one", ["--jobs", "1"]), ("two", ["--model", str(MODELS["live"]), "--jobs", "2"])):
+        assert main(["enhance", *names, "-o", str(tmp_path / folder), *more]) == 0
+    for name in ("a.wav", "b.wav"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+@pytest.mark.parametrize("model", ["live", "paper"])
+def test_the_shipped_networks_take_noise_out_of_a_voice(tmp_path, model):
     """Of what it was trained for: a steady noise 20 dB below speech, made here."""
     import tiny_speech
 
@@ -144,7 +214,8 @@ def test_the_shipped_network_takes_noise_out_of_a_voice(tmp_path):
     noise = np.convolve(noise, np.ones(8) / 8, "same")
     noise *= 0.1 * np.sqrt(np.mean(clean**2) / np.mean(noise**2))
     sf.write(tmp_path / "in.wav", (clean + noise).astype(np.float32), 16_000, subtype="FLOAT")
-    assert main(["enhance", str(tmp_path / "in.wav"), "-o", str(tmp_path / "out.wav"), "--mix", "1"]) == 0
+    to = ["-o", str(tmp_path / "out.wav"), "--model", model]
+    assert main(["enhance", str(tmp_path / "in.wav"), *to, "--mix", "1"]) == 0
     out, _ = sf.read(tmp_path / "out.wav")
     pauses = np.convolve(np.abs(clean), np.ones(800), "same") < 1e-3
     assert np.sum(pauses) > 2_000

@@ -1,0 +1,744 @@
+"""The engine ``enhance``: speech without its noise, by a network that a card describes.
+
+What a network finds to be noise is taken out of the input, at the input's rate: so ``mix`` 0 leaves the input
+as it is, whatever lies above the network's band is kept, and what was taken out can be heard by itself.
+
+Networks are of two kinds. ``spectra`` clean one short-time spectrum after the other: frames of ``window``
+samples under the root of a Hann window, half a window apart and followed by zeros to ``fft`` samples; they
+say how likely there is speech, too. ``chunks`` see a long piece of waveform again and again
+(`engines.chunks.Sliding`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import lru_cache
+from math import ceil, exp, lcm
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines import chunks
+from engines.cards import find_model, read_card, read_content, read_kind
+from engines.dynamics import exp2
+from engines.enhance import MIX, MODELS
+from engines.network import MEASURED, MOST_CHANNELS, NOT_FINITE
+from rtaudio.errors import FileError, UserError
+from rtaudio.inference import WORDS, Inference, Session, Tensor, run
+from rtaudio.kernel import channel, kernel, position, power_of_two, settled, value
+from rtaudio.native import (
+    compiled,
+    f32_cube,
+    f32_matrix,
+    f32_vector,
+    f64_matrix,
+    f64_vector,
+    float32_at,
+    i64_matrix,
+    i64_vector,
+    int64_at,
+)
+from rtaudio.processor import RATES, Parameter, Port, Processor, Value
+from rtaudio.resample import mirror, pair, polyphase
+from rtaudio.stft import SIZES, fft_tables, inverse_real_fft, real_fft
+
+SPECTRA = "spectra"
+"""Kind of the networks that clean spectra; `engines.chunks.KIND` is the other."""
+LIMIT = 30.0
+"""Most attenuation in dB by default. PESQ of speech at 10 and 20 dB is best there; STOI grows the less is
+removed (docs/enhancement.md)."""
+ONSET = 0.25
+"""Protection of onsets by default: a tenth more of the weakest ones is kept, for 0.02 of PESQ."""
+PROTECTED = 0.05
+"""Seconds in which the protection of an onset fades to 1 / e."""
+SLOW = 0.16
+"""Seconds of the mean that is taken for an offset: of 50 Hz 2 % are in it."""
+FRAMES = 16
+"""Frames, at most, of which a network of kind spectra makes a frame: after as many silent ones all is silent.
+What it remembers for longer may only change gains."""
+OCTAVE = 20.0 * float(np.log10(2.0))
+"""dB of a doubled amplitude."""
+LEAST = 1e-30
+"""Power of the channels' mean below which a bin counts as empty."""
+
+# Parameters, in the order of the kernels' ramps; chunks have no onset.
+(LIMIT_AT, MIX_AT, ONSET_AT) = range(1, 4)
+
+# State arrays: what both kernels have,
+(SHAPE, DOWN, DOWN_STARTS, UP, UP_STARTS, HEARD, LOW, MADE, FRESH, GAINS, COMMON) = range(11)
+# spectra,
+(
+    CALLS, TENSORS, WINDOW, TURNS, SPLIT, WORK, FRAME, CHANNELS, CLEAN, OVERLAP, PRESENCE, RISES, MEANS, KEEP,
+) = range(COMMON, COMMON + 14)  # fmt: skip
+# and chunks.
+(CALL, NOISY, ENHANCED, FADING, RISE) = range(COMMON, COMMON + 5)
+# Words of the first: samples of a hop at the network's rate; those of the host in which a whole number of
+# hops ends, and that number; steps of the conversions; latencies of the host and of the network; in which hop
+# an output sample n lies, (n * PER + OFFSET) // UNITS; and the look-ahead.
+(HOP, SPAN, PER_SPAN, DOWN_STEP, UP_STEP, LATENCY, LATE, PER, OFFSET, UNITS, LOOKAHEAD, SHAPE_WORDS) = range(
+    12
+)
+# Columns of TENSORS, a row for every inference: addresses.
+(RE, IM, CLEAN_RE, CLEAN_IM, SPEECH) = range(5)
+# Columns of RISES, a row for every inference: recent presence, rise at the end of the last hop, of this one.
+(RECENT, BEFORE, NOW, RISE_WORDS) = range(4)
+# Columns of MEANS, a row for every channel: of the last frame and of this one.
+(OLD, NEW, MEAN_WORDS) = range(3)
+# Of KEEP: what is kept in a hop of a mean, and of the recent presence.
+(MEAN, LATELY) = range(2)
+
+
+@compiled
+def take_in(state: int, inputs: int, at: int, n: int) -> None:
+    """Keep a block of the input."""
+    heard = f32_matrix(state, HEARD)
+    for c in range(heard.shape[0]):
+        mirror(heard[c], at, channel(inputs, c, n), n)
+
+
+@compiled
+def lower(state: int, k: int) -> None:
+    """Hop ``k`` of all channels, at the network's rate."""
+    shape, heard, low, fresh = (
+        i64_vector(state, SHAPE),
+        f32_matrix(state, HEARD),
+        f32_matrix(state, LOW),
+        f32_vector(state, FRESH),
+    )
+    down, starts, hop = f32_matrix(state, DOWN), i64_vector(state, DOWN_STARTS), shape[HOP]
+    for c in range(heard.shape[0]):
+        polyphase(heard[c], down, starts, shape[DOWN_STEP], k * hop, fresh, hop)
+        mirror(low[c], k * hop, fresh, hop)
+
+
+@compiled
+def place(rings: Any, at: int) -> int:
+    """Where an absolute position lies in `mirror` rings."""
+    found: int = at & (rings.shape[1] // 2 - 1)
+    return found
+
+
+@compiled
+def hand_out(state: int, outputs: int, n: int, params: int, at: int) -> None:
+    """The input without what is removed, and that, of ``n`` samples."""
+    shape, heard, made = i64_vector(state, SHAPE), f32_matrix(state, HEARD), f32_matrix(state, MADE)
+    up, starts, gains = f32_matrix(state, UP), i64_vector(state, UP_STARTS), f32_vector(state, GAINS)
+    still = settled(params, LIMIT_AT, at) and settled(params, MIX_AT, at)
+    for i in range(1 if still else n):
+        most = 1.0 - exp2(-value(params, LIMIT_AT, at + i) / OCTAVE)
+        gains[i] = np.float32(value(params, MIX_AT, at + i) * most)
+    if still:
+        for i in range(1, n):
+            gains[i] = gains[0]
+    channels = heard.shape[0]
+    for c in range(channels):
+        out, removed = channel(outputs, c, n), channel(outputs, channels + c, n)
+        polyphase(made[c], up, starts, shape[UP_STEP], at, removed, n)
+        dry = heard[c, place(heard, at - shape[LATENCY]) :]
+        for i in range(n):
+            part = gains[i] * removed[i]
+            removed[i] = part
+            out[i] = dry[i] - part
+
+
+@kernel
+def spectra_kernel(state: int, inputs: int, outputs: int, n: int, params: int, context: int) -> int:
+    """The kernel of `Enhance`."""
+    shape, at = i64_vector(state, SHAPE), position(context)
+    take_in(state, inputs, at, n)
+    # The hops whose last sample lies in this block.
+    for k in range(at * shape[PER_SPAN] // shape[SPAN], (at + n) * shape[PER_SPAN] // shape[SPAN]):
+        last = -(-(k + 1) * shape[SPAN] // shape[PER_SPAN]) - 1
+        lower(state, k)
+        status = clean(state, k)
+        if status != 0:
+            return status
+        follow(state, k)
+        remove(state, k, value(params, ONSET_AT, last))
+    hand_out(state, outputs, n, params, at)
+    presence, likely = f32_vector(state, PRESENCE), channel(outputs, 2 * f32_matrix(state, HEARD).shape[0], n)
+    for i in range(n):
+        hop = ((at + i) * shape[PER] + shape[OFFSET]) // shape[UNITS]
+        likely[i] = presence[hop & (presence.shape[0] - 1)]
+    return 0
+
+
+@compiled
+def clean(state: int, k: int) -> int:
+    """Spectra of all channels, of the frame that ends with hop ``k``, and what the network makes of them.
+
+    It hears them without their offset, a slow mean, which is removed with the noise.
+    """
+    low, window, frame = f32_matrix(state, LOW), f32_vector(state, WINDOW), f32_vector(state, FRAME)
+    spectra, tensors, calls = f32_cube(state, CHANNELS), i64_matrix(state, TENSORS), i64_vector(state, CALLS)
+    work, turns, split = f32_matrix(state, WORK), f32_matrix(state, TURNS), f32_matrix(state, SPLIT)
+    means, keep = f64_matrix(state, MEANS), f64_vector(state, KEEP)
+    length, bins, channels = window.shape[0], spectra.shape[2], low.shape[0]
+    hop = length // 2
+    for c in range(channels):
+        x = low[c, place(low, (k + 1) * hop - length) :]
+        silent, newest = True, x[hop:]
+        for i in range(length):
+            silent = silent and x[i] == 0
+        total = 0.0
+        for i in range(hop):
+            total += newest[i]
+        means[c, OLD] = means[c, NEW]
+        means[c, NEW] = 0.0 if silent else total / hop + keep[MEAN] * (means[c, NEW] - total / hop)
+        offset = np.float32(means[c, NEW])
+        for i in range(length):
+            frame[i] = window[i] * (x[i] - offset)
+        for i in range(length, frame.shape[0]):
+            frame[i] = np.float32(0)
+        real_fft(frame, spectra[c, 0], spectra[c, 1], work, turns, split)
+    for call in range(calls.shape[0]):
+        # A network hears a channel, or the mean of all.
+        each = channels // calls.shape[0]
+        share = np.float32(1.0 / each)
+        for part in range(2):
+            mean = float32_at(tensors[call, RE + part], bins)
+            for f in range(bins):
+                mean[f] = spectra[call, part, f]
+            for c in range(1, each):
+                x = spectra[c, part]
+                for f in range(bins):
+                    mean[f] += x[f]
+            for f in range(bins):
+                mean[f] *= share
+        status = run(int64_at(calls[call], WORDS))
+        if status != 0:
+            return status
+        finite = np.isfinite(float32_at(tensors[call, SPEECH], 1)[0])
+        for part in range(2):
+            y = float32_at(tensors[call, CLEAN_RE + part], bins)
+            for f in range(bins):
+                finite = finite and np.isfinite(y[f])
+        if not finite:
+            return NOT_FINITE
+    return 0
+
+
+@compiled
+def follow(state: int, k: int) -> None:
+    """Presence of speech in hop ``k``, and how much more there is than there was lately, by its square: what
+    is doubtful counts little.
+    """
+    tensors, presence, rises = (
+        i64_matrix(state, TENSORS),
+        f32_vector(state, PRESENCE),
+        f64_matrix(state, RISES),
+    )
+    bins, keep = f32_cube(state, CHANNELS).shape[2], f64_vector(state, KEEP)
+    most = np.float32(0)
+    for call in range(tensors.shape[0]):
+        silent = True
+        for part in range(2):
+            x = float32_at(tensors[call, RE + part], bins)
+            for f in range(bins):
+                silent = silent and x[f] == 0
+        said = float32_at(tensors[call, SPEECH], 1)[0]
+        speech = np.float32(0) if silent else min(max(said, np.float32(0)), np.float32(1))
+        most = max(most, speech)
+        rise, sure = rises[call], float(speech) * speech
+        rise[BEFORE] = rise[NOW]
+        rise[NOW] = max(sure - rise[RECENT], 0.0)
+        rise[RECENT] = sure + keep[LATELY] * (rise[RECENT] - sure)
+    presence[k & (presence.shape[0] - 1)] = most
+
+
+@compiled
+def remove(state: int, k: int, onset: float) -> None:
+    """What is to be removed from hop ``k`` and was found in it and the frame before."""
+    shape, low, made, fresh = (
+        i64_vector(state, SHAPE),
+        f32_matrix(state, LOW),
+        f32_matrix(state, MADE),
+        f32_vector(state, FRESH),
+    )
+    window, frame, overlap = f32_vector(state, WINDOW), f32_vector(state, FRAME), f32_matrix(state, OVERLAP)
+    tensors, cleaned, rises = i64_matrix(state, TENSORS), f32_matrix(state, CLEAN), f64_matrix(state, RISES)
+    work, turns, split = f32_matrix(state, WORK), f32_matrix(state, TURNS), f32_matrix(state, SPLIT)
+    hop, calls, bins, means = shape[HOP], tensors.shape[0], cleaned.shape[1], f64_matrix(state, MEANS)
+    for c in range(low.shape[0]):
+        call = c if calls > 1 else 0
+        y_re, y_im = float32_at(tensors[call, CLEAN_RE], bins), float32_at(tensors[call, CLEAN_IM], bins)
+        for f in range(bins):
+            cleaned[0, f], cleaned[1, f] = y_re[f], y_im[f]
+        if calls < low.shape[0]:
+            turn_to(state, c)
+        # A real frame has none there, whatever the network says.
+        cleaned[1, 0] = cleaned[1, bins - 1] = np.float32(0)
+        inverse_real_fft(cleaned[0], cleaned[1], frame, work, turns, split)
+        rest, second, after = overlap[c], window[hop:], frame[hop:]
+        dry = low[c, place(low, (k - 1) * hop) :]
+        rise, more = rises[call, BEFORE], (rises[call, NOW] - rises[call, BEFORE]) / hop
+        old, new = np.float32(means[c, OLD]), np.float32(means[c, NEW])
+        for i in range(hop):
+            wet = rest[i] + window[i] * frame[i]
+            rest[i] = second[i] * after[i]
+            offset = second[i] * second[i] * old + window[i] * window[i] * new
+            kept = np.float32(1.0 - onset * (rise + more * (i + 1)))
+            fresh[i] = kept * (dry[i] - offset - wet) + offset
+        mirror(made[c], k * hop, fresh, hop)
+
+
+@compiled
+def turn_to(state: int, c: int) -> None:
+    """What was made of the channels' mean M, turned and scaled to channel ``c``, X: by X / M where M is no
+    less than a quarter of the channels' mean power, and less below.
+    """
+    spectra, cleaned, tensors = (
+        f32_cube(state, CHANNELS),
+        f32_matrix(state, CLEAN),
+        i64_matrix(state, TENSORS),
+    )
+    bins, channels = spectra.shape[2], spectra.shape[0]
+    m_re, m_im = float32_at(tensors[0, RE], bins), float32_at(tensors[0, IM], bins)
+    x_re, x_im, share = spectra[c, 0], spectra[c, 1], np.float32(0.25 / channels)
+    for f in range(bins):
+        quarter = np.float32(0)
+        for each in range(channels):
+            quarter += spectra[each, 0, f] * spectra[each, 0, f] + spectra[each, 1, f] * spectra[each, 1, f]
+        power = max(m_re[f] * m_re[f] + m_im[f] * m_im[f], share * quarter)
+        if power < LEAST:
+            cleaned[0, f] = cleaned[1, f] = np.float32(0)
+            continue
+        re = (x_re[f] * m_re[f] + x_im[f] * m_im[f]) / power
+        im = (x_im[f] * m_re[f] - x_re[f] * m_im[f]) / power
+        y_re, y_im = cleaned[0, f], cleaned[1, f]
+        cleaned[0, f], cleaned[1, f] = re * y_re - im * y_im, re * y_im + im * y_re
+
+
+@kernel
+def chunks_kernel(state: int, inputs: int, outputs: int, n: int, params: int, context: int) -> int:
+    """The kernel of `EnhanceChunks`."""
+    shape, at = i64_vector(state, SHAPE), position(context)
+    low, made, fresh = f32_matrix(state, LOW), f32_matrix(state, MADE), f32_vector(state, FRESH)
+    noisy, enhanced = f32_matrix(state, NOISY), f32_matrix(state, ENHANCED)
+    fading, rise = f32_matrix(state, FADING), f32_vector(state, RISE)
+    hop, late, fade, chunk = shape[HOP], shape[LATE], rise.shape[0], noisy.shape[1]
+    take_in(state, inputs, at, n)
+    for k in range(at * shape[PER_SPAN] // shape[SPAN], (at + n) * shape[PER_SPAN] // shape[SPAN]):
+        lower(state, k)
+        for c in range(low.shape[0]):
+            x = low[c, place(low, (k + 1) * hop - chunk) :]
+            for i in range(chunk):
+                noisy[c, i] = x[i]
+        status = run(int64_at(i64_vector(state, CALL)[0], WORDS))
+        if status != 0:
+            return status
+        for c in range(low.shape[0]):
+            silent = True
+            for i in range(chunk):
+                silent = silent and noisy[c, i] == 0
+            wet = enhanced[c, chunk - shape[LOOKAHEAD] - hop - fade :]
+            finite = True
+            for i in range(hop + fade):
+                if silent:
+                    wet[i] = np.float32(0)
+                finite = finite and np.isfinite(wet[i])
+            if not finite:
+                return NOT_FINITE
+            rest, dry = fading[c], low[c, place(low, k * hop - late) :]
+            for i in range(fade):
+                wet[i] = rise[i] * wet[i] + (np.float32(1) - rise[i]) * rest[i]
+            after = wet[hop:]
+            for i in range(fade):
+                rest[i] = after[i]
+            for i in range(hop):
+                fresh[i] = dry[i] - wet[i]
+            mirror(made[c], k * hop, fresh, hop)
+    hand_out(state, outputs, n, params, at)
+    return 0
+
+
+@dataclass(frozen=True)
+class SpectraCard:
+    """The card of a model of kind ``spectra``."""
+
+    path: Path
+    """Of the card."""
+    rate: int
+    """Hz"""
+    window: int
+    """Samples of a frame; a hop is half of it."""
+    fft: int
+    """Samples of a frame with the zeros after it."""
+    states: Mapping[str, tuple[int, ...]]
+    """Shapes of what the network remembers, by the name of its input; the output is new_NAME."""
+    sha256: str
+
+    @property
+    def bins(self) -> int:
+        """Of a spectrum."""
+        return self.fft // 2 + 1
+
+
+def read_spectra_card(path: Path) -> SpectraCard:
+    """The card beside a model NAME.onnx.
+
+    Raises
+    ------
+    FileError
+        There is none, or what it says cannot be.
+    """
+    card = path.with_suffix(".json")
+    found = read_card(path, SPECTRA, ("rate", "window", "hop", "fft", "states", "sha256"))
+    rate, window, hop, fft, states = (found[key] for key in ("rate", "window", "hop", "fft", "states"))
+    for key in ("rate", "window", "hop", "fft"):
+        if type(found[key]) is not int or found[key] < 1:
+            raise FileError(f"{card} says {key} {found[key]!r}: want a whole number above 0")
+    if not RATES[0] <= rate <= RATES[1]:
+        raise FileError(f"{card} says rate {rate}: want {RATES[0]} to {RATES[1]} Hz")
+    if fft not in SIZES or window > fft or 2 * hop != window:
+        sizes = ", ".join(map(str, SIZES))
+        raise FileError(
+            f"{card} says window {window}, hop {hop}, fft {fft}: want a hop of half a window, "
+            f"and an fft that holds it, {sizes}"
+        )
+    lengths = states.values() if isinstance(states, dict) else [None]
+    if not all(isinstance(each, list) and all(type(n) is int and n > 0 for n in each) for each in lengths):
+        raise FileError(f"{card} says states {states!r}: want a table of shapes by name")
+    return SpectraCard(
+        card, rate, window, fft, {name: tuple(each) for name, each in states.items()}, str(found["sha256"])
+    )
+
+
+class Enhance(Processor):
+    """Speech without its noise.
+
+    ``out`` and ``removed`` sum to the input, ``latency`` samples late. ``activity`` is how likely there is
+    speech, 0 to 1, aligned with them and held for a hop: no sound.
+
+    ``limit`` is by how many dB noise is lowered at most; ``mix`` how much of it is removed at all; with
+    ``onset`` less is removed where speech has just begun, for some 50 ms. ``stereo=linked`` has the network
+    hear the mean of the channels, and turns and scales what it says to each of them; ``each`` has it hear
+    them one by one. Networks that see chunks (``model=paper``) have ``hop`` and ``lookahead`` instead of
+    ``onset``, ``stereo`` and ``activity``: see `EnhanceChunks`.
+
+    Raises
+    ------
+    UserError
+        There is no such model, it is not as its card says, or ONNX Runtime is missing.
+    """
+
+    id = "enhance"
+    summary = "Speech without its noise, by a network"
+    outputs: ClassVar[tuple[Port, ...]] = (
+        Port("out"),
+        Port("removed"),
+        Port("activity", 1, control=True),
+    )
+    MODEL = Parameter(
+        "model",
+        "live",
+        scale="text",
+        automatable=False,
+        doc="live, paper, the name of a model that is installed, or NAME.onnx, its card NAME.json beside it",
+    )
+    LIMIT = Parameter("limit", LIMIT, 0.0, 100.0, "dB", doc="by how much noise is lowered at most")
+    MIX = Parameter("mix", 1.0, doc="how much is removed of what the network finds")
+    parameters = (
+        MODEL,
+        LIMIT,
+        MIX,
+        Parameter("onset", ONSET, doc="how much less is removed where speech has just begun"),
+        Parameter(
+            "stereo",
+            "each",
+            scale="choice",
+            automatable=False,
+            choices=("each", "linked"),
+            doc="the network hears each channel, or their mean: for channels that agree, at half the cost",
+        ),
+    )
+    lane = 1
+    tolerance = 1e-6
+    KERNEL = spectra_kernel
+    path: ClassVar[Path] = MODELS["live"]
+    others: ClassVar[Mapping[str, str]] = dict.fromkeys(("hop", "lookahead"), "sees chunks, such as paper")
+    """Parameters of the other kind, and what a network has to do for them."""
+
+    def __init__(self, /, **values: Value) -> None:
+        for name, does in self.others.items():
+            if name in values:
+                given = values.get("model", self.parameters[0].default)
+                raise UserError(f"{self.id}: {name} is for a network that {does}: {given} does not")
+        super().__init__(**values)
+        self.card = self.read()
+        self.hop = self.frames
+        self._session: Session | None = None
+        self._inferences: list[Inference] = []
+
+    @classmethod
+    def of(cls, values: Mapping[str, Value]) -> type[Self]:
+        """The engine with the ports and parameters that go with the kind of the model."""
+        default = cls.parameters[0].default
+        model = values.get("model", default)
+        if not isinstance(model, str) or model == default:
+            return cls
+        path = path_of(model)
+        return _engine(model, path, kind_of(path))  # type: ignore[return-value]
+
+    def read(self) -> Any:
+        """The model's card."""
+        return read_spectra_card(self.path)
+
+    @property
+    def frames(self) -> int:
+        """Samples of a hop, at the network's rate."""
+        return int(self.card.window) // 2
+
+    def fit(self, rate: int) -> None:
+        """Take whole hops where a hop is a whole number of samples at this rate."""
+        hop = Fraction(self.frames * rate, self.card.rate)
+        self.hop = int(hop) if hop.denominator == 1 else None
+
+    def allocate(self) -> Sequence[NDArray[Any]]:
+        """State: conversions and rings, what the transform needs, where tensors lie, and their memory."""
+        card = self.card
+        linked = self.values["stereo"] == "linked"
+        if not linked and self.channels > MOST_CHANNELS:
+            raise UserError(
+                f"{self.id}: {self.channels} channels are not supported with stereo=each "
+                f"(up to {MOST_CHANNELS}): use stereo=linked"
+            )
+        copies, hop = 1 if linked else self.channels, self.frames
+        session = self._open()
+        self._inferences = [
+            Inference(session, {name: f"new_{name}" for name in card.states}) for _ in range(copies)
+        ]
+        common = self._common(hop, card.window, FRAMES * hop)
+        ratio = Fraction(self.rate, card.rate)
+        hops = power_of_two(ceil((self.block + self.latency) / (hop * ratio)) + 4)
+        return (
+            *common,
+            np.array([inference.words.ctypes.data for inference in self._inferences], np.int64),
+            np.array(
+                [
+                    [each.inputs[name].ctypes.data for name in ("re", "im")]
+                    + [each.outputs[name].ctypes.data for name in ("clean_re", "clean_im", "speech")]
+                    for each in self._inferences
+                ],
+                np.int64,
+            ),
+            np.sin(np.pi * np.arange(card.window) / card.window).astype(np.float32),
+            *fft_tables(card.fft),
+            np.zeros((4, card.fft // 2), np.float32),
+            np.zeros(card.fft, np.float32),
+            np.zeros((self.channels, 2, card.bins), np.float32),
+            np.zeros((2, card.bins), np.float32),
+            np.zeros((self.channels, hop), np.float32),
+            np.zeros(hops, np.float32),
+            np.zeros((copies, RISE_WORDS)),
+            np.zeros((self.channels, MEAN_WORDS)),
+            np.array([exp(-hop / (seconds * card.rate)) for seconds in (SLOW, PROTECTED)]),
+            *(array.reshape(-1) for inference in self._inferences for array in inference.memory()),
+        )
+
+    def _common(self, late: int, behind: int, ringing: int) -> list[NDArray[Any]]:
+        """The state arrays that both kinds have; sets ``latency``, ``tail`` and ``stretch``.
+
+        The network is ``late`` samples late, hears ``behind`` samples, and rings on for ``ringing``.
+        """
+        card, hop = self.card, self.frames
+        ratio = Fraction(self.rate, card.rate)
+        both = pair(self.rate, card.rate, hop, late, self.hop == hop * ratio)
+        down, up = both.down, both.up
+        self.latency = both.latency
+        self.tail = ceil((behind + ringing) * ratio) + down.taps + ceil(up.taps * ratio)
+        # Of all the hops that end in a sample, the one that ends first in it: most lie behind it in a block.
+        ends = both.hop * (pow(both.hop.numerator, -1, both.hop.denominator) or 1)
+        self.stretch = ceil(ends) - 1, ceil(MEASURED * both.hop)
+        per, offset = 1 / both.hop, both.back / hop
+        units = lcm(per.denominator, offset.denominator)
+        shape = np.zeros(SHAPE_WORDS, np.int64)
+        shape[HOP], shape[SPAN], shape[PER_SPAN] = hop, both.hop.numerator, both.hop.denominator
+        shape[DOWN_STEP], shape[UP_STEP] = down.step, up.step
+        shape[LATENCY], shape[LATE] = both.latency, late
+        shape[PER], shape[OFFSET], shape[UNITS] = int(per * units), int(offset * units), units
+        rings = (
+            self.block + ceil(both.hop) + down.taps + both.latency + 1,
+            max(behind, late + hop),
+            ceil((self.block + both.latency) / ratio) + hop + 2 * up.taps,
+        )
+        return [
+            shape,
+            down.table,
+            down.starts,
+            up.table,
+            up.starts,
+            *(np.zeros((self.channels, 2 * power_of_two(length)), np.float32) for length in rings),
+            np.zeros(hop, np.float32),
+            np.zeros(self.block, np.float32),
+        ]
+
+    def _open(self) -> Session:
+        if self._session is None:
+            session = Session(read_content(self.path, self.card.sha256), str(self.path))
+            self.check(session)
+            self._session = session
+        return self._session
+
+    def check(self, session: Session) -> None:
+        """`FileError` if the network is not as its card says."""
+        card = self.card
+        spectrum = 1, 1, card.bins
+        states = {f"new_{name}": shape for name, shape in card.states.items()}
+        _check(self.path, "takes", session.inputs, {"re": spectrum, "im": spectrum} | dict(card.states))
+        gives = {"clean_re": spectrum, "clean_im": spectrum, "speech": (1, 1, 1)}
+        _check(self.path, "gives", session.outputs, gives | states)
+
+    def error(self) -> str | None:
+        """What ONNX Runtime said when the network failed; None if it did not since this was last asked."""
+        return next((said for each in self._inferences if (said := each.error())), None)
+
+    def release(self) -> None:
+        """Free the state, and the network."""
+        super().release()
+        for inference in self._inferences:
+            inference.close()
+        if self._session is not None:
+            self._session.close()
+        self._inferences, self._session = [], None
+
+
+class EnhanceChunks(Enhance):
+    """`Enhance` with a network that sees chunks, such as ``paper``.
+
+    Every ``hop`` samples, at the network's rate, it sees the last of them that it can; it is used up to
+    ``lookahead`` samples before the end of that, and crossfades over `engines.chunks.FADE`. Channels are
+    heard one by one. See `engines.chunks.Sliding`, whose result this is.
+    """
+
+    outputs = (Port("out"), Port("removed"))
+    parameters = (
+        Enhance.MODEL,
+        replace(Enhance.LIMIT, default=100.0),
+        replace(Enhance.MIX, default=MIX),
+        Parameter(
+            "hop", chunks.HOP, chunks.FADE, 16_384, "samples", "integer", automatable=False,
+            doc="after as many, at the network's rate, it is called again",
+        ),
+        Parameter(
+            "lookahead", chunks.LOOKAHEAD, 0, 16_384, "samples", "integer", automatable=False,
+            doc="as many it hears after what it is used for",
+        ),
+    )  # fmt: skip
+    KERNEL = chunks_kernel
+    path = MODELS["paper"]
+    others: ClassVar[Mapping[str, str]] = {
+        "onset": "says where speech is, such as live",
+        "stereo": "cleans spectra, such as live",
+    }
+
+    def __init__(self, /, **values: Value) -> None:
+        super().__init__(**values)
+        hop, ahead = self.frames, int(self.values["lookahead"])
+        if hop + ahead + chunks.FADE > self.card.chunk:
+            raise UserError(
+                f"{self.id}: hop={hop}, lookahead={ahead} and a crossfade of {chunks.FADE} are more than the "
+                f"{self.card.chunk} samples that {self.values['model']} sees: make them less"
+            )
+
+    def read(self) -> Any:
+        """The model's card."""
+        return chunks.read_chunk_card(self.path)
+
+    @property
+    def frames(self) -> int:
+        """Samples of a hop, at the network's rate."""
+        return int(self.values["hop"])
+
+    def allocate(self) -> Sequence[NDArray[Any]]:
+        """State: conversions and rings, the network's memory, and what crossfades."""
+        if self.channels > MOST_CHANNELS:
+            raise UserError(
+                f"{self.id}: {self.channels} channels are not supported with {self.values['model']} "
+                f"(up to {MOST_CHANNELS})"
+            )
+        lookahead, chunk = int(self.values["lookahead"]), self.card.chunk
+        shapes = {name: (self.channels, *shape[1:]) for name, shape in self.card.inputs().items()}
+        session = self._open()
+        inference = Inference(session, None, shapes | {"enhanced": (self.channels, chunk)})
+        self._inferences = [inference]
+        common = self._common(lookahead + chunks.FADE, chunk, 0)
+        common[SHAPE][LOOKAHEAD] = lookahead
+        return (
+            *common,
+            np.array([inference.words.ctypes.data], np.int64),
+            inference.inputs["noisy"],
+            inference.outputs["enhanced"],
+            np.zeros((self.channels, chunks.FADE), np.float32),
+            chunks.rise(chunks.FADE),
+            inference.words,
+            inference.inputs["z"].reshape(-1),
+        )
+
+    def check(self, session: Session) -> None:
+        """`FileError` if the network is not as its card says."""
+        _check(self.path, "takes", session.inputs, self.card.inputs())
+        _check(self.path, "gives", session.outputs, {"enhanced": (None, self.card.chunk)})
+
+
+KINDS: Mapping[str, type[Enhance]] = {SPECTRA: Enhance, chunks.KIND: EnhanceChunks}
+
+
+def path_of(model: str) -> Path:
+    """The file of a model that is named as the engine's parameter has it; `FileError` if there is none."""
+    return MODELS.get(model) or find_model(model)
+
+
+def kind_of(path: Path) -> str:
+    """Kind of a model that the engine takes.
+
+    Raises
+    ------
+    FileError
+        It has no card, or is of another kind.
+    """
+    kind = read_kind(path)
+    if kind not in KINDS:
+        raise FileError(f"{path} is a model of kind {kind!r}: enhance takes {' or '.join(KINDS)}")
+    return kind
+
+
+@lru_cache
+def _engine(model: str, path: Path, kind: str) -> type[Enhance]:
+    """The engine with a model; the same for the same, so that nodes of it are of one engine."""
+    base = KINDS[kind]
+    declared = replace(base.parameters[0], default=model)
+    return type(
+        Enhance.__name__,
+        (base,),
+        {
+            "__doc__": base.__doc__,
+            "__module__": Enhance.__module__,
+            "given": {"model": model},
+            "path": path,
+            "parameters": (declared, *base.parameters[1:]),
+        },
+    )
+
+
+def _check(
+    path: Path, does: str, tensors: Mapping[str, Tensor], want: Mapping[str, tuple[int | None, ...]]
+) -> None:
+    """`FileError` unless these are the tensors, all of float32."""
+    found = {name: tensor.shape for name, tensor in tensors.items()}
+    if found != want:
+        name = next(name for name in (*want, *found) if found.get(name) != want.get(name))
+        raise FileError(f"{path} {does} {_shown(name, found)}, but its card says {_shown(name, want)}")
+    for name, tensor in tensors.items():
+        if tensor.dtype != np.float32:
+            raise FileError(f"{path} {does} {name} of {tensor.dtype}: want float32")
+
+
+def _shown(name: str, shapes: Mapping[str, tuple[int | None, ...]]) -> str:
+    if name not in shapes:
+        return f"no {name}"
+    return f"{name} of ({', '.join('batch' if n is None else str(n) for n in shapes[name])})"
