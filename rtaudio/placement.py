@@ -24,6 +24,8 @@ CALLBACK_SHARE = 0.3
 programs in its chain, and what a measurement on an idle machine does not see."""
 HEADROOM = 1.5
 """A worker's blocks are given this much more time than was measured."""
+SLACK_NS = 500_000
+"""And this, but at most twice as much again: heavy work takes so much longer in one of a hundred blocks."""
 CYCLES, LIMIT_NS = 12, 50_000_000
 """How often every phase of the hop is measured, and after how long that is cut short."""
 
@@ -196,4 +198,5 @@ def divide(parts: Mapping[str, Part], workers: Mapping[str, int], period_ns: flo
 
 def _ahead(parts: list[Part], period_ns: float) -> int:
     """Blocks of latency that the work of one worker needs."""
-    return max(1, math.ceil(HEADROOM * sum(part.cost for part in parts) / period_ns))
+    needed = HEADROOM * sum(part.cost for part in parts)
+    return max(1, math.ceil(min(needed + SLACK_NS, 3 * needed) / period_ns))

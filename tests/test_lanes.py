@@ -9,6 +9,7 @@ import threading
 import time
 import types
 import weakref
+from contextlib import nullcontext
 from typing import ClassVar
 
 import contract
@@ -1032,7 +1033,7 @@ def test_what_takes_too_much_of_a_block_goes_to_a_worker():
     for us in (200, 900, 1700, 3000):
         found, costs = placed(chain(Node("spin", Spin, {"us": us}), Node("amp", Amp)))
         assert us <= costs["spin"] < 2 * us  # On a busy machine, too.
-        ahead = math.ceil(1.5 * costs["spin"] / 2000)
+        ahead = math.ceil((1.5 * costs["spin"] + 500) / 2000)
         assert found == ({} if us == 200 else {frozenset({"spin"}): ahead})
 
 
@@ -1085,9 +1086,19 @@ def test_what_is_too_slow_for_real_time_is_refused_with_its_cost(lane):
         run.start()
         wait_for(run, lambda: not run.running)
         assert run.statistics()["misses"] == 0
+    # Once in four blocks, for which a worker has time.
     plan = Plan(chain(Node("spin", SpinHop, {"us": 2500}, lane=lane)), RATE, BLOCK, 1, lane=None)
-    plan.check_pace()  # Once in four blocks.
+    with pytest.raises(UserError, match=says) if lane == 0 else nullcontext():
+        plan.check_pace()
     assert plan.close()
+
+
+def test_a_worker_has_slack_in_small_blocks():
+    """Work of 160 us, in blocks of a third of a millisecond: at times it takes four times as long."""
+    graph = chain(Node("spin", Spin, {"us": 160}, lane=1))
+    for block, ahead in ((16, 3), (32, 2), (64, 1)):
+        (found,) = placed(graph, block=block, rate=48_000)[0].values()
+        assert abs(found - ahead) <= (block == 16)
 
 
 def test_a_composite_goes_as_a_whole_where_the_graph_says():
@@ -1165,7 +1176,7 @@ def test_division_is_what_brute_force_demands(parts, data):
         assert (members <= workers) == (group.ahead > 0)
         if group.ahead:
             cost = sum(parts[name].cost for name in members)
-            assert group.ahead == max(1, -(-3 * cost // 200))
+            assert group.ahead == max(1, -(-9 * cost // 200))
         else:
             assert len(members) == 1
     of = {name: number for number, group in enumerate(groups) for name in group.parts}
