@@ -476,7 +476,7 @@ def test_a_killed_run_goes_on_to_the_same_table(place, capsys):
 
 
 def test_processes_score_what_one_does_and_one_may_die(place, capsys):
-    deadly = script("test -e once || { touch once; kill -9 $PPID; exit; }", *COUNTED)
+    deadly = script("if mkdir once 2>&-; then kill -9 $PPID; exit; fi", *COUNTED)
     line = ["--clean", "speech", "--noise", "noise", "--snr", "20", "--command", f"copy={deadly}", "-o"]
     assert evaluate(*line, "out", "--jobs", "2") == 1
     rows = table_of(place / "out" / "scores.csv")
