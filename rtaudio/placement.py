@@ -51,11 +51,6 @@ def _time_block(address: int, state: int, inputs: int, outputs: int, n: int, ram
     return taken
 
 
-def worst_block_ns(processor: Processor) -> int:
-    """Time of the most expensive block of a prepared processor, in ns; see `block_costs_ns`."""
-    return int(block_costs_ns(processor).max())
-
-
 def block_costs_ns(processor: Processor) -> NDArray[np.int64]:
     """Times of a prepared processor's blocks, one for each phase of its hop, in ns; it is reset afterwards.
 
