@@ -1,6 +1,7 @@
 """Synthetic noises: what rooms, machines, hands, streets and weather sound like.
 
-Each is a function ``(random, samples, rate)`` that returns (samples,) float32 at an RMS of `RMS`, as if cut
+Each is a function ``(random, samples, rate)`` that returns (samples,) float32 at an RMS of
+`export.sounds.RMS`, as if cut
 out of a longer recording: it does not fade in or out. Everything random comes from the generator, so that the
 same seed gives the same noise. `NOISES` has them by name. Rates are 8 kHz or more; components above half the
 rate are left out.
@@ -9,132 +10,41 @@ rate are left out.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
-import scipy.fft
-from numpy.typing import NDArray
-from scipy.signal import oaconvolve
 
-Audio = NDArray[np.float32]
-"""(samples,)."""
-Random = np.random.Generator
-Noise = Callable[[Random, int, int], Audio]
-
-RMS = 0.1
-"""Of every noise: -20 dB re RMS 1.0. Short events among silence have peaks far above 1 then."""
-LOWEST = 20.0
-"""Hz. Spectra are flat below."""
-SPAN = 4.0
-"""Seconds of what an event may have begun before the noise does, so that it is under way when it starts."""
-
-# ------------------------------------------------------------------------------------------ building blocks
-
-
-def _normalised(x: NDArray[Any]) -> Audio:
-    """At `RMS`, unless it is silent."""
-    rms = math.sqrt(float(np.mean(np.square(x, dtype=np.float64))))
-    return np.asarray(x * (RMS / (rms or 1.0)), np.float32)
-
-
-def shaped(random: Random, samples: int, rate: int, gain: Callable[[NDArray[Any]], NDArray[Any]]) -> Audio:
-    """Gaussian noise with a spectrum: ``gain`` gives the amplitude at frequencies in Hz. At an RMS of 1."""
-    size = scipy.fft.next_fast_len(max(samples, 64), real=True)
-    spectrum = scipy.fft.rfft(random.standard_normal(size, dtype=np.float32))
-    spectrum *= gain(np.maximum(scipy.fft.rfftfreq(size, 1.0 / rate), LOWEST)).astype(np.float32)
-    spectrum[0] = 0.0
-    x = scipy.fft.irfft(spectrum, size)
-    return np.asarray(x[:samples] / math.sqrt(float(np.mean(np.square(x)))), np.float32)
-
-
-def wandering(random: Random, samples: int, rate: int, fastest: float) -> NDArray[np.float64]:
-    """A smooth random curve, (samples,), of mean 0 and RMS 1 in the long run, that moves up to a frequency.
-
-    Gaussian values, two per period of ``fastest``, joined by the smooth step s = 3 t^2 - 2 t^3: a blend by s
-    of independent values of variance 1 has a mean square of 26/35.
-    """
-    place = np.arange(samples) * (2.0 * fastest / rate)
-    values = random.standard_normal(int(place[-1]) + 2) * math.sqrt(35 / 26)
-    t = np.arange(0.0, 1.0, 1 / 32)
-    curve = values[:-1, None] + (t * t * (3.0 - 2.0 * t)) * np.diff(values)[:, None]
-    return np.asarray(np.interp(place * 32, np.arange(curve.size + 1), np.append(curve, values[-1])))
-
-
-def periodic(cycles: NDArray[Any], amplitudes: Sequence[float] | NDArray[Any], random: Random) -> Audio:
-    """Harmonics, each at a random phase.
-
-    Parameters
-    ----------
-    cycles
-        (samples,), the phase of the fundamental, in cycles.
-    amplitudes
-        Of the fundamental and the harmonics above it.
-    """
-    size = max(1024, 16 * scipy.fft.next_fast_len(len(amplitudes)))
-    spectrum = np.zeros(size // 2 + 1, np.complex128)
-    phases = np.exp(2j * np.pi * random.random(len(amplitudes)))
-    spectrum[1 : len(amplitudes) + 1] = np.asarray(amplitudes) * phases * (size / 2)
-    table = scipy.fft.irfft(spectrum, size)
-    table = np.append(table, table[0])
-    place = (cycles - np.floor(cycles)) * size
-    whole = np.minimum(place.astype(np.int64), size - 1)
-    return np.asarray(table[whole] + (place - whole) * (table[whole + 1] - table[whole]), np.float32)
-
-
-def _audible(fundamental: float, amplitudes: NDArray[Any], rate: int) -> NDArray[Any]:
-    """Those below 0.45 of the rate; at least the first."""
-    return amplitudes[: max(1, int(0.45 * rate / fundamental))]
-
-
-def _cycles(random: Random, samples: int, rate: int, frequency: float, unsteadiness: float) -> NDArray[Any]:
-    """Phase of an oscillator whose frequency (Hz) wanders by a relative ``unsteadiness`` (RMS), in cycles."""
-    speed = 1.0 + unsteadiness * wandering(random, samples, rate, 0.5)
-    return np.cumsum(speed) * (frequency / rate)
-
-
-def ringing(random: Random, rate: int, low: float, high: float, decay: float, modes: int) -> Audio:
-    """A struck object: resonances (Hz, spread evenly in octaves) that decay, behind a short burst of noise.
-
-    ``decay`` is the time in seconds to -60 dB at ``low``; it falls with the root of frequency. The peak is 1.
-    """
-    samples = max(8, round(1.2 * decay * rate))
-    t = np.arange(samples) / rate
-    high = min(high, 0.45 * rate)
-    low = min(low, 0.8 * high)
-    x = np.zeros(samples)
-    for frequency in np.exp(random.uniform(math.log(low), math.log(high), modes)):
-        rate_of_decay = math.log(1000.0) / (decay * math.sqrt(low / frequency))
-        tone = np.sin(2 * np.pi * (frequency * t + random.random()))
-        x += random.uniform(0.2, 1.0) * np.exp(-rate_of_decay * t) * tone
-    burst = random.standard_normal(samples) * np.exp(-t / 0.002)
-    x += random.uniform(0.2, 1.0) * burst
-    x *= np.minimum(1.0, t / 0.0004)  # a blow takes its time too
-    x *= np.minimum(1.0, (t[-1] - t) / 0.002)
-    return np.asarray(x / np.max(np.abs(x)), np.float32)
-
-
-def scattered(
-    samples: int, sounds: Sequence[Audio], which: NDArray[Any], at: NDArray[Any], gains: Any
-) -> Audio:
-    """Sounds at sample numbers, which may lie before the start or run past the end."""
-    x = np.zeros(samples, np.float32)
-    for k, begin, gain in zip(which, at, gains, strict=True):
-        sound = sounds[int(k)]
-        skipped = max(0, -int(begin))
-        place = max(0, int(begin))
-        piece = sound[skipped : skipped + samples - place] if place < samples else sound[:0]
-        x[place : place + len(piece)] += np.float32(gain) * piece
-    return x
-
-
-def _moments(random: Random, samples: int, rate: int, per_second: float) -> NDArray[Any]:
-    """Moments (sample numbers) of a Poisson process, from `SPAN` before the start on, one inside."""
-    before = round(SPAN * rate)
-    count = random.poisson(per_second * (samples + before) / rate)
-    at = random.integers(-before, samples, count)
-    return np.append(at, random.integers(0, max(1, samples * 4 // 5)))
-
+from export.sounds import (
+    LOWEST,
+    Audio,
+    Noise,
+    Random,
+    audible,
+    echoing,
+    moments,
+    normalised,
+    over_floor,
+    periodic,
+    ringing,
+    room_tone,
+    scattered,
+    shaped,
+    unsteady,
+    wandering,
+)
+from export.transients import (
+    barks,
+    chirps,
+    crackle,
+    dishes,
+    handling,
+    keys,
+    machines,
+    paper,
+    rubbing,
+    steps,
+    ticks,
+)
 
 # ------------------------------------------------------------------------------------------ steady
 
@@ -142,14 +52,14 @@ def _moments(random: Random, samples: int, rate: int, per_second: float) -> NDAr
 def coloured(random: Random, samples: int, rate: int, exponent: float | None = None) -> Audio:
     """Noise whose power falls as ``f**-exponent`` above 20 Hz: 0 white, 1 pink, 2 brown; else 0 to 2.5."""
     exponent = random.uniform(0.0, 2.5) if exponent is None else exponent
-    return _normalised(shaped(random, samples, rate, lambda f: f ** (-exponent / 2.0)))
+    return normalised(shaped(random, samples, rate, lambda f: f ** (-exponent / 2.0)))
 
 
 def uneven(random: Random, samples: int, rate: int) -> Audio:
     """Noise with a random smooth spectrum: a tilt of 0 to -9 dB per octave, +-4 dB from octave to octave."""
     octaves = np.arange(math.log2(LOWEST), math.log2(rate))
     curve = random.uniform(-9.0, 0.0) * octaves + random.normal(0.0, 4.0, len(octaves))
-    return _normalised(
+    return normalised(
         shaped(random, samples, rate, lambda f: 10.0 ** (np.interp(np.log2(f), octaves, curve) / 20.0))
     )
 
@@ -160,9 +70,9 @@ def hum(random: Random, samples: int, rate: int, mains: float | None = None) -> 
     number = np.arange(1, 81)
     amplitudes = number ** -random.uniform(1.0, 2.2) * random.uniform(0.3, 1.0, len(number))
     amplitudes[1::2] *= random.uniform(0.7, 3.0)
-    tone = periodic(_cycles(random, samples, rate, mains, 2e-4), _audible(mains, amplitudes, rate), random)
+    tone = periodic(unsteady(random, samples, rate, mains, 2e-4), audible(mains, amplitudes, rate), random)
     hiss = shaped(random, samples, rate, lambda f: f**-0.5)
-    return _normalised(_normalised(tone) + _normalised(hiss) * 10.0 ** (random.uniform(-40.0, -20.0) / 20.0))
+    return normalised(normalised(tone) + normalised(hiss) * 10.0 ** (random.uniform(-40.0, -20.0) / 20.0))
 
 
 def fan(
@@ -181,8 +91,8 @@ def fan(
     amplitudes = random.uniform(0.02, 0.15, len(number)) / np.sqrt(number)
     passing = number % blades == 0
     amplitudes[passing] = random.uniform(0.5, 1.0, 8) * np.arange(1, 9) ** -random.uniform(0.7, 1.5)
-    cycles = _cycles(random, samples, rate, turns, 1e-3)
-    tone = _normalised(periodic(cycles, _audible(turns, amplitudes, rate), random))
+    cycles = unsteady(random, samples, rate, turns, 1e-3)
+    tone = normalised(periodic(cycles, audible(turns, amplitudes, rate), random))
     centre, width = random.uniform(150.0, 1_200.0), random.uniform(1.0, 2.0)
     slope = random.uniform(0.4, 0.9)
     air = shaped(
@@ -191,7 +101,7 @@ def fan(
     # The air pulses a little as the blades pass, and slowly.
     air *= 1.0 + random.uniform(0.0, 0.2) * np.sin(2 * np.pi * blades * cycles).astype(np.float32)
     air *= (1.0 + 0.05 * wandering(random, samples, rate, 1.0)).astype(np.float32)
-    return _normalised(_normalised(air) + tone * 10.0 ** (random.uniform(-18.0, 3.0) / 20.0))
+    return normalised(normalised(air) + tone * 10.0 ** (random.uniform(-18.0, 3.0) / 20.0))
 
 
 def ventilation(random: Random, samples: int, rate: int) -> Audio:
@@ -207,48 +117,10 @@ def ventilation(random: Random, samples: int, rate: int) -> Audio:
         ),
     )
     surges = 10.0 ** (1.5 / 20.0 * wandering(random, samples, rate, random.uniform(0.1, 0.5)))
-    return _normalised(x * surges)
-
-
-def room_tone(random: Random, samples: int, rate: int) -> Audio:
-    """A silent room as a microphone hears it: noise from outside, 6 to 9 dB per octave down, and hiss."""
-    order, corner = random.uniform(1.0, 1.5), random.uniform(40.0, 120.0)
-    outside = shaped(random, samples, rate, lambda f: (1.0 + (f / corner) ** 2) ** (-order / 2))
-    outside *= 10.0 ** (wandering(random, samples, rate, 0.2) / 20.0)
-    hiss = random.standard_normal(samples, dtype=np.float32)
-    return _normalised(outside + hiss * 10.0 ** (random.uniform(-40.0, -24.0) / 20.0))
+    return normalised(x * surges)
 
 
 # ------------------------------------------------------------------------------------------ events
-
-
-def keys(random: Random, samples: int, rate: int) -> Audio:
-    """Typing: 4 to 9 strokes a second with pauses, each a press, a thump of the desk and a softer release."""
-    pressed = [ringing(random, rate, 900.0, 6_000.0, 0.04, 6) for _ in range(6)]
-    released = [ringing(random, rate, 1_500.0, 7_000.0, 0.025, 5) for _ in range(6)]
-    thump = [ringing(random, rate, 90.0, 350.0, 0.08, 3) for _ in range(3)]
-    sounds = _echoing(random, [*pressed, *released, *thump], rate)
-    tempo = random.uniform(4.0, 9.0)
-    intervals = random.gamma(4.0, 1.0 / (4.0 * tempo), math.ceil((samples / rate + SPAN) * tempo * 2.0) + 8)
-    intervals += np.where(random.random(len(intervals)) < 0.06, random.exponential(1.0, len(intervals)), 0.0)
-    at = np.rint(np.cumsum(intervals) * rate).astype(np.int64) - round(random.uniform(0.5, 1.0) * SPAN * rate)
-    at = at[at < samples]
-    gains = random.lognormal(0.0, 0.35, len(at))
-    up = at + np.rint(random.uniform(0.06, 0.13, len(at)) * rate).astype(np.int64)
-    thumping = random.uniform(0.1, 0.8)
-    which = [
-        random.integers(0, 6, len(at)),
-        random.integers(6, 12, len(at)),
-        random.integers(12, 15, len(at)),
-    ]
-    x = scattered(
-        samples,
-        sounds,
-        np.concatenate(which),
-        np.concatenate([at, up, at]),
-        np.concatenate([gains, 0.4 * gains, thumping * gains]),
-    )
-    return _over_floor(random, x, rate)
 
 
 def clicks(random: Random, samples: int, rate: int) -> Audio:
@@ -259,10 +131,10 @@ def clicks(random: Random, samples: int, rate: int) -> Audio:
         sounds.append(
             ringing(random, rate, low, 4.0 * low, random.uniform(0.02, 0.25), int(random.integers(2, 7)))
         )
-    at = _moments(random, samples, rate, random.uniform(0.5, 8.0))
-    sounds = _echoing(random, sounds, rate)
+    at = moments(random, samples, rate, random.uniform(0.5, 8.0))
+    sounds = echoing(random, sounds, rate)
     x = scattered(samples, sounds, random.integers(0, 8, len(at)), at, random.lognormal(0.0, 0.6, len(at)))
-    return _over_floor(random, x, rate)
+    return over_floor(random, x, rate)
 
 
 def drops(random: Random, samples: int, rate: int) -> Audio:
@@ -276,26 +148,10 @@ def drops(random: Random, samples: int, rate: int) -> Audio:
         sound = np.exp(-math.log(1000.0) * t / decay) * np.sin(2 * np.pi * frequency * (t + 0.5 * rise * t))
         sound *= np.minimum(1.0, t / 0.0008) * np.minimum(1.0, (t[-1] - t) / 0.002)
         sounds.append(sound.astype(np.float32))
-    at = _moments(random, samples, rate, random.uniform(1.0, 12.0))
-    sounds = _echoing(random, sounds, rate)
+    at = moments(random, samples, rate, random.uniform(1.0, 12.0))
+    sounds = echoing(random, sounds, rate)
     x = scattered(samples, sounds, random.integers(0, 10, len(at)), at, random.lognormal(0.0, 0.5, len(at)))
-    return _over_floor(random, x, rate)
-
-
-def _echoing(random: Random, sounds: Sequence[Audio], rate: int) -> list[Audio]:
-    """Sounds in one room: each with a diffuse tail that decays by 60 dB in 0.15 to 0.5 s."""
-    decay = random.uniform(0.15, 0.5)
-    t = np.arange(round(0.8 * decay * rate)) / rate
-    tail = random.standard_normal(len(t)) * np.exp(-math.log(1000.0) * t / decay) * np.minimum(1.0, t / 0.005)
-    tail *= 10.0 ** (random.uniform(-20.0, -5.0) / 20.0) / math.sqrt(float(np.sum(tail**2)))
-    tail[0] = 1.0
-    return [oaconvolve(sound, tail).astype(np.float32) for sound in sounds]
-
-
-def _over_floor(random: Random, x: Audio, rate: int) -> Audio:
-    """Events over the room that they happen in, 10 to 30 dB below them."""
-    floor = room_tone(random, len(x), rate)
-    return _normalised(_normalised(x) + floor * 10.0 ** (random.uniform(-30.0, -10.0) / 20.0))
+    return over_floor(random, x, rate)
 
 
 # ------------------------------------------------------------------------------------------ outdoors
@@ -321,7 +177,7 @@ def traffic(random: Random, samples: int, rate: int) -> Audio:
         shift = 1.0 - random.uniform(0.02, 0.08) * approach / np.sqrt(1.0 + approach**2)
         engine = periodic(np.cumsum(shift) * firing / rate, 1.0 / np.arange(1.0, 13.0), random)
         x += (gain * random.uniform(0.2, 0.8) * np.sqrt(near)).astype(np.float32) * engine
-    return _normalised(x)
+    return normalised(x)
 
 
 def wind(random: Random, samples: int, rate: int) -> Audio:
@@ -332,7 +188,7 @@ def wind(random: Random, samples: int, rate: int) -> Audio:
     howl, width = random.uniform(300.0, 900.0), random.uniform(0.4, 1.0)
     air = shaped(random, samples, rate, lambda f: np.exp(-0.5 * (np.log2(f / howl) / width) ** 2))
     x = rumble * np.exp(0.6 * force)
-    return _normalised(x + random.uniform(0.03, 0.3) * air * np.exp(1.2 * force))
+    return normalised(x + random.uniform(0.03, 0.3) * air * np.exp(1.2 * force))
 
 
 def siren(random: Random, samples: int, rate: int) -> Audio:
@@ -348,15 +204,13 @@ def siren(random: Random, samples: int, rate: int) -> Audio:
         turns = t * (random.uniform(0.15, 0.3) if style == "wail" else random.uniform(2.5, 4.0))
         pitch = low + (high - low) * (0.5 - 0.5 * np.cos(2 * np.pi * turns))
     amplitudes = np.arange(1.0, 9.0) ** -random.uniform(1.0, 2.0)
-    tone = periodic(np.cumsum(pitch) / rate, _audible(high, amplitudes, rate), random)
+    tone = periodic(np.cumsum(pitch) / rate, audible(high, amplitudes, rate), random)
     tone *= np.exp(0.4 * wandering(random, len(t), rate, 0.3)).astype(np.float32)
     whole = tone[before:].copy()
     for echo in echoes:
         whole += np.float32(random.uniform(0.1, 0.4)) * tone[before - echo : len(tone) - echo]
     street = shaped(random, samples, rate, lambda f: 1.0 / (1.0 + (f / 200.0) ** 1.2))
-    return _normalised(
-        _normalised(whole) + _normalised(street) * 10.0 ** (random.uniform(-25.0, -5.0) / 20.0)
-    )
+    return normalised(normalised(whole) + normalised(street) * 10.0 ** (random.uniform(-25.0, -5.0) / 20.0))
 
 
 # ------------------------------------------------------------------------------------------ music
@@ -390,9 +244,9 @@ def music(random: Random, samples: int, rate: int) -> Audio:
         envelope = np.minimum(1.0, t / attack) * np.exp(-t / decay) * np.minimum(1.0, (4 * beat - t) / 0.02)
         for pitch in notes:
             frequency = 440.0 * 2.0 ** ((pitch - 69) / 12)
-            tones = periodic(t * frequency, _audible(frequency, amplitudes, rate), random)
+            tones = periodic(t * frequency, audible(frequency, amplitudes, rate), random)
             x[first:last] += (random.uniform(0.6, 1.0) * envelope).astype(np.float32) * tones
-    x = _normalised(x)
+    x = normalised(x)
     t = np.arange(round(0.25 * rate)) / rate
     kick = np.sin(2 * np.pi * (50.0 * t + 4.0 * (1.0 - np.exp(-t / 0.03)))) * np.exp(-t / 0.06)
     snare = random.standard_normal(len(t)) * np.exp(-t / 0.05) + np.sin(2 * np.pi * 190.0 * t) * np.exp(
@@ -413,7 +267,7 @@ def music(random: Random, samples: int, rate: int) -> Audio:
     drums = scattered(
         samples, sounds, np.array([k for k, _ in hits]), at, loudness * random.uniform(0.7, 1.0, len(at))
     )
-    return _normalised(x + drums)
+    return normalised(x + drums)
 
 
 # ------------------------------------------------------------------------------------------ scenes
@@ -427,7 +281,7 @@ def _scene(
     for noise, probability, least, most in parts:
         if random.random() < probability:
             x += noise(random, samples, rate) * np.float32(10.0 ** (random.uniform(least, most) / 20.0))
-    return _normalised(x)
+    return normalised(x)
 
 
 def office(random: Random, samples: int, rate: int) -> Audio:
@@ -471,6 +325,16 @@ NOISES: dict[str, Noise] = {
     "keys": keys,
     "clicks": clicks,
     "drops": drops,
+    "ticks": ticks,
+    "machines": machines,
+    "paper": paper,
+    "rubbing": rubbing,
+    "dishes": dishes,
+    "handling": handling,
+    "steps": steps,
+    "barks": barks,
+    "chirps": chirps,
+    "crackle": crackle,
     "traffic": traffic,
     "wind": wind,
     "siren": siren,

@@ -7,12 +7,16 @@ import numpy as np
 import pytest
 from scipy.signal import find_peaks, stft, welch
 
-from export import noises
-from export.noises import NOISES, RMS
+from export import sounds
+from export.noises import NOISES
+from export.sounds import RMS
 
 RATE = 16_000
 STEADY = ("coloured", "uneven", "hum", "fan", "ventilation", "room")
 EVENTS = ("keys", "clicks", "drops")
+TRANSIENTS = (
+    "ticks", "machines", "paper", "rubbing", "dishes", "handling", "steps", "barks", "chirps", "crackle",
+)  # fmt: skip
 
 
 def make(name, seed=0, seconds=8.0, rate=RATE, **options):
@@ -92,7 +96,7 @@ def test_steady_noises_begin_and_end_as_they_go_on(name):
     assert max(peaks) < 1.5
 
 
-@pytest.mark.parametrize("name", [*EVENTS, "traffic", "wind", "siren", "music"])
+@pytest.mark.parametrize("name", [*EVENTS, *TRANSIENTS, "traffic", "wind", "siren", "music"])
 def test_others_are_under_way_from_the_start(name):
     """Over many seeds, the first 0.3 s are about as loud as any, in the mean of the power."""
     first, rest = [], []
@@ -197,7 +201,8 @@ def test_keys_are_struck_as_fast_as_people_type():
     found = [make("keys", seed, 10.0) for seed in range(6)]
     assert all(2.0 < strokes(x) < 16.0 for x in found)  # a press and a release each
     assert all(share(x, 900, 8_000) > 0.3 for x in found)
-    assert 5.0 < np.mean([np.std(levels(x, 0.1)) for x in found]) < 14.0
+    audible = [np.maximum(frames, frames.max() - 40) for frames in (levels(x, 0.1) for x in found)]
+    assert 5.0 < np.mean([np.std(frames) for frames in audible]) < 15.0
 
 
 def test_events_are_sparse_and_decay():
@@ -213,7 +218,7 @@ def test_events_are_sparse_and_decay():
 
 def test_blows_ring_as_long_as_asked():
     for decay in (0.05, 0.3):
-        sound = noises.ringing(np.random.default_rng(0), RATE, 500.0, 502.0, decay, 1)
+        sound = sounds.ringing(np.random.default_rng(0), RATE, 500.0, 502.0, decay, 1)
         energy = np.cumsum(sound[::-1].astype(np.float64) ** 2)[::-1]
         curve = 10 * np.log10(energy / energy[0] + 1e-12)
         fit = (curve < -10) & (curve > -40)
@@ -224,7 +229,7 @@ def test_blows_ring_as_long_as_asked():
 
 def test_scattered_sounds_land_where_they_should():
     sound = np.arange(1.0, 5.0, dtype=np.float32)
-    x = noises.scattered(6, [sound], np.zeros(4, int), np.array([-2, 1, 4, 9]), [1.0, 10.0, 100.0, 1.0])
+    x = sounds.scattered(6, [sound], np.zeros(4, int), np.array([-2, 1, 4, 9]), [1.0, 10.0, 100.0, 1.0])
     assert x.tolist() == [3.0, 14.0, 20.0, 30.0, 140.0, 200.0]
 
 
