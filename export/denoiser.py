@@ -41,6 +41,7 @@ from export.models.denoiser import (
 )
 from export.networks import Exportable
 from export.noises import NOISES
+from export.perceptual import BEST, Disturbances
 from export.training import Arrays, Training, Uniform, Update, Validation
 from rtaudio.errors import UserError
 
@@ -74,6 +75,8 @@ class Loss:
         Of what is left where there is no speech at all, per dB above -60.
     speech
         Cross entropy of the speech presence.
+    perceptual
+        Of what is missing to the best score of `export.perceptual`, where there is speech.
     adversarial
         Of the critic's score; 0 for no critic.
     penalty
@@ -90,6 +93,7 @@ class Loss:
     harm: float = 0.02
     noise: float = 0.002
     speech: float = 0.05
+    perceptual: float = 0.0
     adversarial: float = 0.002
     penalty: float = 10.0
     every: int = 4
@@ -195,6 +199,7 @@ class DenoiserTask:
             weights[begin:end] = 1 / (end - begin)
         self._weights = weights / weights.mean()
         self._to_bands = torch.block_diag(torch.eye(LOW), band_means())  # type: ignore[no-untyped-call]
+        self._disturbances = Disturbances(RATE)
 
     def __getstate__(self) -> dict[str, Any]:
         """What processes need that number batches."""
@@ -316,6 +321,7 @@ class DenoiserTask:
         if self.bank.rooms.device != device:
             self.bank.to(device)
         self._weights, self._to_bands = self._weights.to(device), self._to_bands.to(device)
+        self._disturbances.to(device)
 
     def _enhance(self, network: nn.Module, mixed: Batch) -> tuple[Tensor, Tensor, Spectra]:
         """Sound (batch, samples) aligned with the noisy one, speech presence (batch, frames), and spectra."""
@@ -374,6 +380,10 @@ class DenoiserTask:
         present = ((voiced > 0.003 * loudest) & (voiced > 1e-3)).float()
         likely = speech.clamp(1e-4, 1 - 1e-4)
         heard = -(present * likely.log() + (1 - present) * (1 - likely).log()).mean()
+        unlike = torch.zeros_like(heard)
+        if loss.perceptual:
+            score = self._disturbances.score(mixed.clean[:, : enhanced.shape[1]], enhanced)
+            unlike = ((BEST - score) * has_speech).sum() / has_speech.sum().clamp_min(1)
         total = (
             loss.magnitude * magnitude
             + loss.removed * removed
@@ -383,10 +393,11 @@ class DenoiserTask:
             + loss.harm * harm
             + loss.noise * noise
             + loss.speech * heard
+            + loss.perceptual * unlike
         )
         found = {
             "magnitude": magnitude, "phase": phase, "fine": fine, "error": ratio, "harm": harm,
-            "noise": noise, "speech": heard,
+            "noise": noise, "speech": heard, "perceptual": unlike,
         }  # fmt: skip
         return total, {name: value.detach() for name, value in found.items()}
 
