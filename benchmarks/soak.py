@@ -4,8 +4,9 @@
 
 Through the host's public interface: parameters, bypass, mute, solo, presets, insertions and removals of
 nodes, losses of the device, all at random times from a seed. With ``--kills``, worker processes are killed
-too: what their fallback may sound in is a window like those of changes. With ``--every-engine``, all
-registered engines run beside it, in every lane, not heard. With ``--api jack`` the device is a JACK server of
+too: what their fallback may sound in is a window like those of changes, and so is what a block may that the
+host counts as late on a worker. With ``--every-engine``, all registered engines run beside it, in every lane,
+not heard, their parameters turned too. With ``--api jack`` the device is a JACK server of
 its own on the dummy driver, which is killed and started again; otherwise the null device, which is told to be
 gone.
 
@@ -17,26 +18,30 @@ recording must be what the graph means, to the bit: its input, as late as the pl
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import random
 import signal
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import soundfile as sf
+from inference import network
 from jackd import JackServer, absent
 from numpy.typing import NDArray
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from stalls import watch
 
+from rtaudio.counters import NODE_MISSES, sections
 from rtaudio.errors import UserError
 from rtaudio.files import AudioReader, AudioWriter
 from rtaudio.graph import Graph, Node
@@ -44,6 +49,7 @@ from rtaudio.host import Host
 from rtaudio.layout import CROSSFADE
 from rtaudio.null import NullDevice
 from rtaudio.plan import Plan
+from rtaudio.processor import Value
 from rtaudio.registry import engine_names, load_engine
 from rtaudio.remote import RemoteSegment
 from rtaudio.soundcard import open_device
@@ -54,6 +60,8 @@ PERIOD = 49_999
 """Samples of the file: prime, so that a wrong position is a wrong sample."""
 PAUSE = 0.05, 0.8
 """Seconds between two changes."""
+LOOK = 0.004
+"""Seconds between two looks for late blocks."""
 LOSS_EVERY = 20.0
 """Seconds between two losses of the device, about."""
 GAINS = (0.0, -6.0, -12.0, 3.0, -0.5)
@@ -63,6 +71,8 @@ LONGEST_RAMP = 0.05
 """Seconds that a change of a parameter takes, at most."""
 KILL_EVERY, TAKE_OVER = 10.0, 2.0
 """Seconds between two kills of a worker process, about, and until another has to have taken over."""
+HOP = 256
+"""Samples that the network of ``--every-engine`` takes at once."""
 MOST_NODES = 6
 LEAK, DEATH = 1.0, 0.5
 """MB a minute that memory may grow; MB that may stay of a JACK client that died (`soundcard.keep`)."""
@@ -204,6 +214,12 @@ class Soak:
         self.host, self.state = host, state
         self.random = random.Random(seed)  # noqa: S311
         self.changes: list[Change] = []
+        self.turned = 0
+        """Changes of parameters of engines that are not heard."""
+        self.late: list[tuple[int, int]] = []
+        """Where blocks of workers were late, from and to."""
+        self.refused: list[str] = []
+        """Edits that the host could not make, and why."""
         self._number = 0
 
     def _log(self, what: str, act: Callable[[], object], state: State) -> None:
@@ -264,7 +280,11 @@ class Soak:
             graph, what = graph.insert(node, f"{before} -> {after}"), f"insert {name} after {before}"
             row = list(state.row.items())
             state.row = dict([*row[:place], (name, Strip(gain)), *row[place:]])
-        self.host.edit(graph)
+        try:
+            self.host.edit(graph)
+        except UserError as error:  # all is as it was
+            self.refused.append(f"{what}: {error}")
+            return
         state.latency = self.host.plan.latency
         begin = int(self.host.stream.words[NEXT_AT])
         # What had been changed just before may still be fading in the new graph.
@@ -294,10 +314,38 @@ class Soak:
         self._log(f"kill {segment.title}", act, self.state)
         return True
 
+    def turn(self) -> None:
+        """Set a parameter of an engine that runs beside and is not heard."""
+        found = [
+            (name, parameter)
+            for name, node in self.host.plan.graph.nodes.items()
+            if name.startswith(BESIDE)
+            for parameter in node.make().parameters
+            if parameter.automatable and not parameter.choices
+        ]
+        if found:
+            name, parameter = self.random.choice(found)
+            value = self.random.uniform(parameter.minimum, parameter.maximum)
+            self.host.set(f"{name}.{parameter.id}", round(value) if parameter.scale == "integer" else value)
+            self.turned += 1
+
+    def look(self, over: threading.Event) -> None:
+        """Write down where blocks come late from workers: their fallback is heard."""
+        looked, late = 0, dict[str, int]()
+        while not over.wait(LOOK):
+            position = self.host.plan.position
+            counted = sections(self.host.counters.words)
+            before, late = late, {name: int(words[NODE_MISSES]) for name, words in counted.items()}
+            if any(count not in (0, before.get(name, 0)) for name, count in late.items()):
+                end = position + self.state.latency + round(CROSSFADE * RATE) + MARGIN
+                self.late.append((looked - BLOCK, end))
+            looked = position
+
     def change(self) -> None:
         """Do one of all that."""
         acts = [self.parameter] * 4 + [self.switch] * 4 + [self.preset, self.edit, self.edit]
         self.random.choice(acts)()
+        self.turn()
 
 
 @dataclass
@@ -335,14 +383,17 @@ class Found:
     """Where the first wrong ones are, and after what."""
 
 
-def check(recording: Path, changes: list[Change], first: State) -> Found:
-    """Compare the recording with what the graph meant wherever nothing was changing."""
+def check(recording: Path, changes: list[Change], late: list[tuple[int, int]], first: State) -> Found:
+    """Compare the recording with what the graph meant wherever nothing was changing or late."""
     heard, signal_ = sf.read(recording, dtype="float32")[0], exact()
     changes = sorted(changes, key=lambda change: change.begin)
     begins = [0, *(change.begin for change in changes), len(heard)]
     states = [first, *(change.state for change in changes)]
     names = ["start", *(change.what for change in changes)]
     found, settled = Found(), 0
+    fallback = np.zeros(len(heard), bool)
+    for begin, end in late:
+        fallback[max(begin, 0) : end] = True
     for number, state in enumerate(states):
         if number:
             settled = max(settled, changes[number - 1].end)
@@ -350,9 +401,10 @@ def check(recording: Path, changes: list[Change], first: State) -> Found:
         if begin < end:
             x = signal_[(np.arange(begin, end) - state.latency) % PERIOD]
             meant = state.play(x)
-            bad = np.flatnonzero(heard[begin:end] != meant)
-            found.compared += end - begin
-            found.silent += int(np.count_nonzero(meant == 0))
+            judged = ~fallback[begin:end]
+            bad = np.flatnonzero((heard[begin:end] != meant) & judged)
+            found.compared += int(np.count_nonzero(judged))
+            found.silent += int(np.count_nonzero((meant == 0) & judged))
             found.wrong += len(bad)
             if len(bad) and len(found.places) < 10:
                 found.places.append((begin + int(bad[0]), names[number]))
@@ -378,22 +430,36 @@ def main() -> int:
         return soak(Path(name), device, options)
 
 
-def every_engine() -> list[Node]:
-    """A node of every engine that runs as it is, a third of them in each lane."""
-    found = []
-    for number, name in enumerate(engine_names()):
-        node = Node(f"every-{name}", load_engine(name), lane=(0, 1, 2)[number % 3])
-        with suppress(UserError):  # it needs to be told more
-            Plan(alone(node), RATE, BLOCK, 1, offline=True).close()
-            found.append(node)
-    return found
+BESIDE = "every-"
+"""How the names of nodes begin that run beside what is heard."""
 
 
-def alone(node: Node) -> Graph:
-    """A graph of one node, everything connected."""
-    made = node.make()
-    edges = [f"in -> {node.name}.{port.name}" for port in made.inputs]
-    return Graph([node], [*edges, *(f"{node.name}.{port.name} -> out.{port.name}" for port in made.outputs)])
+def every_engine(folder: Path) -> list[Node]:
+    """A node of every engine, a third of them in each lane; `network` runs a recurrent one."""
+    needed: dict[str, dict[str, Value]] = {"network": {"model": str(write_network(folder))}}
+    return [
+        Node(f"{BESIDE}{name}", load_engine(name), needed.get(name, {}), lane=number % 3)
+        for number, name in enumerate(engine_names())
+    ]
+
+
+def write_network(folder: Path) -> Path:
+    """A network of 128 gated recurrent units, and its card."""
+    content, states = network("gru", HOP)
+    path = folder / "gru.onnx"
+    path.write_bytes(content)
+    card = {
+        "kind": "stream",
+        "rate": RATE,
+        "hop": HOP,
+        "latency": 0,
+        "inputs": [{"name": "x", "channels": 1}],
+        "outputs": [{"name": "y", "channels": 1}],
+        "states": {name: {"next": after, "shape": [1, 1, 128]} for name, after in states.items()},
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
+    path.with_suffix(".json").write_text(json.dumps(card))
+    return path
 
 
 def soak(folder: Path, device: Any, options: argparse.Namespace) -> int:
@@ -403,7 +469,7 @@ def soak(folder: Path, device: Any, options: argparse.Namespace) -> int:
     gain, limiter = load_engine("gain"), load_engine("limiter")
     nodes = [Node("first", gain), Node("side", gain, {"gain": -6.0}), Node("late", limiter, {"ceiling": 0.0})]
     edges = ["in -> first", "first -> out", "in -> late", "late -> side", "side -> out"]
-    every = every_engine() if options.every_engine else []
+    every = every_engine(folder) if options.every_engine else []
     for node in every:
         made = node.make()
         edges += [f"in -> {node.name}.{port.name}" for port in made.inputs if not port.optional]
@@ -415,7 +481,10 @@ def soak(folder: Path, device: Any, options: argparse.Namespace) -> int:
     usage, losses, seconds = Usage(), 0, 60.0 * options.minutes
     with watch() as stalls, host, _progress() as progress:
         run, task = Soak(host, state, options.seed), progress.add_task("soak", total=seconds)
+        over = threading.Event()
+        looks = threading.Thread(target=run.look, args=(over,))
         host.start()
+        looks.start()
         begin = time.monotonic()
         next_change, next_loss, back = begin + 1.0, begin + LOSS_EVERY / 2, 0.0
         next_kill, kills = begin + KILL_EVERY / 2, 0
@@ -440,9 +509,11 @@ def soak(folder: Path, device: Any, options: argparse.Namespace) -> int:
                 done = f"{len(run.changes)} changes, {losses} losses, {kills} kills"
                 progress.update(task, completed=now - begin, description=done)
             time.sleep(0.01)
+        over.set()
+        looks.join()
         report = host.statistics()
         host.close()
-    found = check(folder / "out.wav", run.changes, state)
+    found = check(folder / "out.wav", run.changes, run.late, state)
     return verdict(options, run, usage, report, losses, found, str(stalls))
 
 
@@ -477,8 +548,7 @@ def verdict(
     failed = [name for name, node in report["nodes"].items() if node["failures"]]
     problems = [f"failures of {', '.join(failed)}"] if failed else []
     if found.wrong:
-        late = f", {lane_misses} blocks late on workers" if lane_misses else ""
-        problems.append(f"{found.wrong} wrong samples{late}")
+        problems.append(f"{found.wrong} wrong samples")
     if slipped:
         problems.append(f"inconclusive: the files were late for {slipped} samples")
     deaths = losses / options.minutes if options.api == "jack" else 0.0
@@ -488,8 +558,11 @@ def verdict(
         problems.append(f"threads, files {quiet} became {final}")
     if report["device_losses"] < losses - 1:
         problems.append(f"{losses} losses, {report['device_losses']} noticed")
-    print(f"changes: {', '.join(f'{count} {kind}' for kind, count in sorted(kinds.items()))}")
-    late = f"{device_misses} blocks late on the null device, {lane_misses} on workers"
+    beside = f", {run.turned} not heard" if run.turned else ""
+    print(f"changes: {', '.join(f'{count} {kind}' for kind, count in sorted(kinds.items()))}{beside}")
+    late = (
+        f"{device_misses} blocks late on the null device, {lane_misses} on workers at {len(run.late)} times"
+    )
     print(f"device: {options.api}, {losses} losses, {xruns} xruns, {late}")
     compared = f"{found.compared} of {report['blocks'] * BLOCK} samples, {found.silent} of them silence"
     print(f"compared {compared}; {found.wrong} wrong")
@@ -497,6 +570,8 @@ def verdict(
         print(f"  at {place}, after '{what}'")
     grown = f"{usage.megabytes[half]:.1f} to {usage.megabytes[-1]:.1f} MB, {usage.slope():+.2f} MB a minute"
     print(f"memory {grown}; threads {quiet[0]} to {threads}, files {quiet[1]} to {files}")
+    for edit in run.refused:
+        print(f"  refused: {edit}")
     for problem in dict.fromkeys(report["problems"]):
         print(f"  told: {problem}")
     print(f"The machine meanwhile: {stalls}.")
