@@ -74,7 +74,7 @@ NODE_NAME = 0
     NODE_MISSES,  # blocks that its worker was late for: its fallback was heard
     NODE_WORKER,  # number of the worker that runs it, whose misses are its own; 0: the callback
     NODE_RESTARTS,  # times that its worker process was replaced
-    NODE_PID,  # number of the worker process
+    NODE_PID,  # number of the worker process; negative: it is gone, and no other has taken over
     NODE_LAPSES,  # times that its worker fell so far behind that it was reset
     NODE_TAKEOVERS,  # times that the CPU has taken over from a GPU
     NODE_LONGEST,  # ns
@@ -269,7 +269,8 @@ def sections(words: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
 
 def report(words: NDArray[np.int64]) -> dict[str, Any]:
     """What the words say, by names, times in microseconds, latencies in samples."""
-    nodes, latency = {}, {"total": int(words[LATENCY] + words[DEVICE_LATENCY])}
+    nodes, bypassed = {}, []
+    latency = {"total": int(words[LATENCY] + words[DEVICE_LATENCY])}
     used = sections(words)
     for name, section in used.items():
         nodes[name] = times_us(section[NODE_TIMES:], int(section[NODE_LONGEST]))
@@ -288,7 +289,9 @@ def report(words: NDArray[np.int64]) -> dict[str, Any]:
         if section[NODE_TAKEOVERS]:
             nodes[name]["takeovers"] = int(section[NODE_TAKEOVERS])
         if section[NODE_PID]:
-            nodes[name] |= {"pid": int(section[NODE_PID]), "restarts": int(section[NODE_RESTARTS])}
+            nodes[name] |= {"pid": abs(int(section[NODE_PID])), "restarts": int(section[NODE_RESTARTS])}
+        if section[NODE_FAILED] or (worker is not None and worker[NODE_PID] < 0):
+            bypassed.append(name)
         if section[NODE_LATENCY]:
             latency[name] = int(section[NODE_LATENCY])
     if words[DEVICE_LATENCY]:
@@ -317,6 +320,7 @@ def report(words: NDArray[np.int64]) -> dict[str, Any]:
         "load": round(spent / seconds, 5) if seconds else 0.0,
         "xruns": sum(flags.values()),
         **flags,
+        "bypassed": bypassed,
         "late_callbacks": int(words[LATE]),
         "misses": int(words[DEVICE_MISSES]) + sum(int(section[NODE_MISSES]) for section in used.values()),
         "device_misses": int(words[DEVICE_MISSES]),

@@ -306,7 +306,9 @@ class Process:
             os.killpg(self.pid, signal.SIGKILL)
         status = self._process.wait()
         self.read_answers()
-        how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
+        how = f"ended with status {status}"
+        if status < 0:
+            how = f"was killed by signal {-status} ({signal.strsignal(-status)})"
         with self._lock:
             self.over = self.verdict or how
         while self._pending:

@@ -276,8 +276,8 @@ class RemoteSegment(Segment):
 
     @property
     def gone(self) -> bool:
-        """Whether no process works."""
-        return bool(self._process.over)
+        """Whether no process works that should."""
+        return self._running and bool(self._process.over)
 
     def start(self, position: int, keep: object = None) -> None:
         """Let the worker start, at the block that begins at a position."""
@@ -316,6 +316,7 @@ class RemoteSegment(Segment):
 
     def stop(self, patience: float) -> bool:
         """Tell the worker to stop; the pool ends it."""
+        self._running = False
         write_release(self.memory.words, STOP, 1)
         wake(int(self.memory.semaphore.ctypes.data))
         return True
@@ -327,7 +328,7 @@ class RemoteSegment(Segment):
             host[NODE_FAILED:NODE_MISSES] = section[NODE_FAILED:NODE_MISSES]
             host[NODE_LAPSES:] = section[NODE_LAPSES:]
         worker[NODE_LAPSES:] = self.memory.sections[-2][NODE_LAPSES:]
-        worker[NODE_RESTARTS], worker[NODE_PID] = self.restarts, self.pid
+        worker[NODE_RESTARTS], worker[NODE_PID] = self.restarts, -self.pid if self.gone else self.pid
         wake_up[NODE_LAPSES:] = self.memory.sections[-1][NODE_LAPSES:]
 
     # ------------------------------------------------------------------------------------ the pool's thread

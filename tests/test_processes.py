@@ -291,7 +291,7 @@ def test_a_worker_that_is_killed_is_replaced_and_only_its_fallback_is_heard():
     assert report["nodes"]["worker 1"]["restarts"] == 1
     assert report["nodes"]["a"]["misses"] == sum(missed) == report["misses"]
     assert len(lines) == 2
-    assert lines[0] == "the worker process of a was killed by signal 9: bypassed until it is replaced"
+    assert lines[0] == "the worker process of a was killed by signal 9 (Killed): bypassed until it is replaced"
     assert lines[1].startswith("a: another worker process has taken over after ")
 
 
@@ -440,11 +440,13 @@ def test_one_that_is_given_up_stays_so(monkeypatch):
         (segment,) = plan.segments
         os.kill(segment.pid, signal.SIGKILL)
         told(plan, "given up", lines)
+        assert plan.statistics()["bypassed"] == ["a"]
         await_(lambda: segment._spare is None, "the spare's end")
         play(plan, x)
         assert segment.restarts == 0
         assert segment.progress[1] == remote.NEVER
         assert sum("given up" in line for line in [*lines, *plan.said()]) == 1
+    assert plan.statistics()["bypassed"] == []  # It has been stopped: nothing should work any more.
 
 
 def test_numbers_of_numpy_are_numbers():
@@ -631,7 +633,8 @@ def test_one_that_allocates_without_end_is_held_to_its_limit(tmp_path, monkeypat
     ],
 )
 def test_a_bad_engine_in_prepare_is_an_error_before_the_sound(what, says, tmp_path, monkeypatch):
-    monkeypatch.setattr(processes, "PREPARE_LIMIT", 3.0)
+    if what == "sleep":
+        monkeypatch.setattr(processes, "PREPARE_LIMIT", 3.0)
     (tmp_path / "go.prepare").touch()
     with pytest.raises(UserError) as error:
         Plan(chain(Node("a", Trouble, {"file": str(tmp_path / "go"), "prepare": what})), RATE, BLOCK, 2)
