@@ -6,9 +6,12 @@
 | ``cue``, ``cue set [TIME]`` | go to the cue point; set it, here or there |
 | ``loop [BEGIN END]``, ``loop off`` | repeat a part of the file, or all of it; play on |
 | ``play``, ``pause`` | |
-| ``set NODE.PARAMETER VALUE`` | as ``set remix.crossfade 0.5`` |
+| ``set NODE.PARAMETER VALUE`` | as ``set remix.crossfade 0.5``, or ``set remix.residual_insert ''`` |
 | ``mute NODE``, ``unmute NODE`` | and ``solo``, ``unsolo``, ``bypass``, ``unbypass`` |
 | ``status``, ``help``, ``quit`` | |
+
+What is fixed while sound runs, such as a model or a preset, is set by an edit (`Host.change`): it is loaded
+while sound and lines go on, and heard in a crossfade; the host's notes tell when, or why not.
 
 Times are seconds or ``m:ss``, both with decimals: 90.5 is 1:30.5. This module has no thread of its own:
 whoever has a line applies it.
@@ -25,6 +28,7 @@ from rtaudio.errors import UserError, nearest
 
 if TYPE_CHECKING:
     from rtaudio.deck import Deck
+    from rtaudio.edit import Edit
     from rtaudio.host import Host
     from rtaudio.processor import Value
 
@@ -123,14 +127,25 @@ def _pause(host: Host, arguments: list[str]) -> str | None:
 
 
 def _set(host: Host, arguments: list[str]) -> str | None:
-    if len(arguments) != 2:
+    if len(arguments) < 2:
         return None
-    path, text = arguments
-    value: Value = {"true": True, "false": False}.get(text, text)
-    with suppress(ValueError):
-        value = float(text)
-    host.set(path, value)
-    return f"{path} is {text}"
+    path, text = arguments[0], " ".join(arguments[1:])
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
+        text = text[1:-1]
+    value: Value = text
+    if host.plan.parameter(path).scale != "text":
+        value = {"true": True, "false": False}.get(text, text)
+        with suppress(ValueError):
+            value = float(text)
+    edit = host.change(path, value)
+    if edit is None:
+        return f"{path} is {text}"
+    ahead = [_named(each) for each in host.edits if each.path not in ("", edit.path)]
+    return f"{_named(edit)} waits for {', '.join(ahead)}" if ahead else f"loading {_named(edit)}"
+
+
+def _named(edit: Edit) -> str:
+    return f"{edit.path} {edit.value}"
 
 
 def _switch(switch: str, on: bool, done: str) -> Callable[[Host, list[str]], str | None]:
@@ -148,6 +163,7 @@ def _status(host: Host, arguments: list[str]) -> str | None:
         return None
     report = host.statistics()
     words = [f"load {100 * report['load']:.1f} %", f"xruns {report['xruns']}", f"misses {report['misses']}"]
+    words += [f"loading {_named(edit)}" for edit in host.edits if edit.path]
     if host.deck is not None:
         deck = host.deck
         at = f"{format_time(deck.position)} of {format_time(deck.duration)}"

@@ -125,7 +125,11 @@ class Node:
     lane: int | None = None
     """Where it runs: 0 in the callback, 1 on a worker thread, 2 in a worker process; None: from its cost."""
 
+    declared: Engine = field(init=False, repr=False, compare=False)
+    """The engine as it is without what it takes from ``values``, see `engine_of`."""
+
     def __post_init__(self) -> None:
+        self.declared = self.engine
         try:
             self.engine = engine_of(self.engine, self.values)
         except UserError as error:
@@ -145,6 +149,19 @@ class Node:
             return self.engine(**self.values)
         except UserError as error:
             raise self._wrong(error) from None
+
+    def changed(self, parameter: str, value: Value) -> Node:
+        """The node with another value of a parameter; those that its engine then does not have are gone.
+
+        `UserError` where they do not fit.
+        """
+        values = {**self.values, parameter: value}
+        try:
+            known = {each.id for each in parameters_of(engine_of(self.declared, values))}
+        except UserError as error:
+            raise self._wrong(error) from None
+        values = {name: value for name, value in values.items() if name in known}
+        return Node(self.name, self.declared, values, self.bypass, self.mute, self.solo, self.lane)
 
     def _wrong(self, error: UserError) -> UserError:
         prefix = f"{self.name}: "
@@ -281,6 +298,11 @@ class Graph:
         nodes = [node for node in self.nodes.values() if node.name != name]
         return Graph(nodes, [f"{each.source} -> {each.target}" for each in dict.fromkeys(kept)])
 
+    def replace(self, node: Node) -> Graph:
+        """A graph with another node in the place of the one of that name; `UserError` if it does not fit."""
+        nodes = [node if each.name == node.name else each for each in self.nodes.values()]
+        return Graph(nodes, [f"{each.source} -> {each.target}" for each in self.edges])
+
     def set_default(self, parameter: str, value: Value) -> list[str]:
         """Set a parameter in all nodes that have it and are not set themselves; returns the names of them.
 
@@ -292,6 +314,7 @@ class Graph:
                 found.append(node.name)
                 if parameter not in node.values:
                     node.values[parameter] = value
+                    node.engine = node.declared
                     node.__post_init__()
         return found
 

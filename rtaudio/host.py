@@ -2,13 +2,16 @@
 
 Threads: the device's thread runs the compiled callback and nothing else; worker threads run the parts of the
 graph that lane 1 has, processes those of lane 2, and a thread watches over these. A reader thread keeps the
-deck's tape full, recorder threads empty the output rings; the caller's thread controls, and polls the watch.
+deck's tape full, recorder threads empty the output rings, and one prepares an edit; the caller's thread
+controls, and polls the watch.
 """
 
 from __future__ import annotations
 
 import threading
 import time
+from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -17,25 +20,14 @@ import numpy as np
 
 from rtaudio.counters import EDITS, LOSSES, Counters, report
 from rtaudio.deck import CHUNK, IDLE, Deck
+from rtaudio.edit import EDIT_LIMIT, PRE_ROLL, Edit, pre_roll, shown
 from rtaudio.errors import FileError, UserError
-from rtaudio.executor import CONTEXT, run_block
 from rtaudio.files import AudioReader, AudioWriter
 from rtaudio.graph import MAIN, Graph
-from rtaudio.kernel import channel, ring_read
-from rtaudio.lanes import await_slots, warm_up
-from rtaudio.native import (
-    compiled,
-    exchange,
-    int64_at,
-    load_acquire,
-    now_ns,
-    read_acquire,
-    sleep_until_ns,
-    store_release,
-    write_release,
-)
+from rtaudio.lanes import warm_up
+from rtaudio.native import read_acquire, write_release
 from rtaudio.null import NullDevice
-from rtaudio.plan import IN, N_SEGMENTS, NOW, SEGMENTS, Plan
+from rtaudio.plan import NOW, Plan
 from rtaudio.processor import Value
 from rtaudio.realtime import (
     FIFO_PRIORITY,
@@ -53,7 +45,6 @@ from rtaudio.realtime import (
 from rtaudio.remote import RemoteSegment
 from rtaudio.ring import Ring
 from rtaudio.stream import (
-    BLOCK,
     DONE,
     FILE,
     FILE_ENDED,
@@ -61,11 +52,10 @@ from rtaudio.stream import (
     HISTORY_END,
     LONGEST_CALL,
     NEXT,
-    NEXT_AT,
     NO_TURN,
-    OFFERED,
     RECORD,
     RECORD_INPUT,
+    TAKEN_OVER,
     TURN,
     Stream,
 )
@@ -81,12 +71,8 @@ RUNAWAY = 0.5
 """Seconds of computing without a pause after which real-time threads lose their priority."""
 RETURN = 1.0
 """Seconds between two looks whether a lost device is back."""
-EDIT_LIMIT = 10.0
-"""Seconds after which an edit is given up: the new graph cannot catch up with the sound."""
-PRE_ROLL = 0.75
-"""Share of the kept input that an edit plays to the new graph before it is heard."""
-TAKE_OVER_WAIT = 50_000
-"""Nanoseconds between two looks whether the callback has taken a plan over."""
+GIVEN_UP = "the edit was given up"
+"""Another value took its place, or the sound has ended."""
 
 
 _kept: list[Plan | Stream | Deck | None] = []
@@ -141,38 +127,6 @@ class _Watch:
     delay: float = 0.0
     due: float = 0.0
     waiting: bool = False
-
-
-@compiled
-def _pre_roll(stream: Any, plan: Any, history: Any, limit: int) -> bool:
-    """Play past input to a plan until it has caught up with the sound, and offer it to the callback.
-
-    Returns True when the callback has taken it over; False where that is not possible within ``limit`` ns.
-    """
-    n, deadline = stream[BLOCK], now_ns() + limit
-    segments = int64_at(plan[SEGMENTS], plan[N_SEGMENTS])
-    at = int64_at(plan[CONTEXT], 1)[0]
-    while now_ns() < deadline:
-        if not await_slots(segments, at, deadline):
-            return False
-        end = load_acquire(stream, HISTORY_END)
-        if at < end:
-            for c in range(history.shape[0]):
-                ring_read(history[c], at, channel(plan[IN], c, n), n)
-            if load_acquire(stream, HISTORY_END) + n - at > history.shape[1]:
-                return False
-            run_block(plan, n)
-            at += n
-            continue
-        stream[NEXT_AT] = at
-        store_release(stream, TURN, OFFERED)
-        while load_acquire(stream, HISTORY_END) == at and load_acquire(stream, TURN) == OFFERED:
-            if now_ns() > deadline:
-                break
-            sleep_until_ns(now_ns() + TAKE_OVER_WAIT)
-        if not exchange(stream, TURN, OFFERED, NO_TURN):
-            return True
-    return False
 
 
 class Host:
@@ -265,7 +219,9 @@ class Host:
         self._next_look = 0.0
         self._runaways, self._ran_away = runaways(), False
         self._calls, self._looked, self._silent = 0, 0.0, 0.0
-        self._closed = self._hanging = self._editing = False
+        self._closed = self._hanging = self._no_priority = False
+        self._edit: Edit | None = None
+        self._waiting: deque[Edit] = deque()
         self.memory = 0, 0
         """Bytes of the plan that are locked in memory, and that should be."""
 
@@ -324,7 +280,8 @@ class Host:
                     time.sleep(0.001)
                 granted = raise_priority(segment.thread, below)
                 register_thread(segment.thread)
-            if not granted and "worker" not in " ".join(self.notes):
+            if not granted and not self._no_priority:
+                self._no_priority = True
                 self.notes.append("workers have no real-time priority: see 'rtaudio doctor'")
         if plan.watch_thread:
             raise_priority(plan.watch_thread, below)
@@ -364,28 +321,86 @@ class Host:
     # ------------------------------------------------------------------------------------------ control
 
     def set(self, path: str, value: Value, at: int = NOW) -> None:
-        """`Plan.set` of the plan that is heard."""
-        self.plan.set(path, value, at)
+        """`Plan.set` of the plan that is heard, and of one that is in preparation."""
+        self._set(("set", path, at), lambda plan: plan.set(path, value, at))
 
     def bypass(self, name: str, on: bool = True) -> None:
-        """`Plan.bypass` of the plan that is heard."""
-        self.plan.bypass(name, on)
+        """`Plan.bypass`, as `set`."""
+        self._set(("bypass", name), lambda plan: plan.bypass(name, on))
 
     def mute(self, name: str, on: bool = True) -> None:
-        """`Plan.mute` of the plan that is heard."""
-        self.plan.mute(name, on)
+        """`Plan.mute`, as `set`."""
+        self._set(("mute", name), lambda plan: plan.mute(name, on))
 
     def solo(self, name: str, on: bool = True) -> None:
-        """`Plan.solo` of the plan that is heard."""
-        self.plan.solo(name, on)
+        """`Plan.solo`, as `set`."""
+        self._set(("solo", name), lambda plan: plan.solo(name, on))
+
+    def _set(self, key: tuple[object, ...], change: Callable[[Plan], None]) -> None:
+        edit = self._edit
+        if edit is None or edit.plan is self.plan:
+            change(self.plan)
+            return
+        with edit.lock:
+            change(self.plan)
+            edit.follow(key, change)
+
+    def change(self, path: str, value: Value) -> Edit | None:
+        """Change any parameter: at once if it is automatable, else by an edit that makes its node anew.
+
+        The node's other values, switches and place stay; values that the engine does not have with the new
+        one are gone. Returns at once: the edit is prepared in a thread of its own, and `poll` brings it to
+        its end. There is one at a time, others wait; of several values for a parameter the last counts, and
+        an edit that is on its way to another is given up. What has become of it is told in `notes`. A latency
+        that changes moves the sound in time.
+
+        Parameters
+        ----------
+        path
+            ``"node.parameter"``; for a node inside of a composite, one that the composite has a parameter
+            for.
+        value
+            In the parameter's unit.
+
+        Returns
+        -------
+        The edit, to look at its ``done`` and ``error``; None if the value is set, or was before.
+
+        Raises
+        ------
+        UserError
+            Unknown node or parameter, a value out of range, or no sound runs.
+        """
+        if self.plan.parameter(path).automatable:
+            self.set(path, value)
+            return None
+        if not self.running:
+            raise UserError("no sound runs: there is nothing to edit")
+        node, parameter = self.plan.owner(path)
+        checked, path = parameter.checked(value, node.name), f"{node.name}.{parameter.id}"
+        for edit in [edit for edit in self._waiting if edit.path == path]:
+            self._waiting.remove(edit)
+            edit.end(UserError(GIVEN_UP))
+        if self._edit is not None and self._edit.path == path:
+            self._edit.give_up()
+        elif checked == self.plan.fixed(node.name, parameter.id):
+            return None
+
+        def make(graph: Graph) -> Graph:
+            return graph.replace(graph.nodes[node.name].changed(parameter.id, checked))
+
+        edit = Edit(make, None, path, shown(checked))
+        self._waiting.append(edit)
+        self._advance()
+        return edit
 
     def edit(self, graph: Graph, burst: int | None = None) -> None:
         """Let another graph be heard from now on, with a crossfade.
 
-        The new graph is prepared here, hears the last seconds of the input, and takes over at the start of a
-        block, so that nothing starts from silence; what a node remembers from before (a notch that `howl` has
-        held for long, an echo) and changes that wait for their position are lost. Returns when the fade is
-        over and the old graph released.
+        The new graph is prepared meanwhile, hears the last seconds of the input, and takes over at the start
+        of a block, so that nothing starts from silence; what a node remembers from before (a notch that
+        `howl` has held for long, an echo) and changes that wait for their position are lost. Returns when the
+        fade is over and the old graph released.
         `Graph.insert` and `Graph.remove` make the new graph; nodes that both have keep their settings.
         ``burst`` is that of `Plan`; None: as it is.
 
@@ -393,64 +408,133 @@ class Host:
         ------
         UserError
             The graph has no main output, or another number of channels, or cannot catch up with the sound, or
-            no sound runs. What is heard stays as it is.
+            no sound runs, or another edit is under way. What is heard stays as it is.
         """
         if not self.running:
             raise UserError("no sound runs: there is nothing to edit")
-        self._editing = True
-        try:
-            self._edit(graph, burst or self.plan.burst)
-        finally:
-            self._editing = False
-        self._set_end()
+        if self._edit is not None:
+            raise UserError("another edit is under way: wait until it is heard")
+        edit = Edit(lambda _: graph, burst)
+        self._begin(edit)
+        while not edit.done:
+            time.sleep(0.001)
+            self._watch_device()
+            self._advance()
+        if edit.error is not None:
+            raise edit.error
+
+    @property
+    def edits(self) -> list[Edit]:
+        """The edit that is under way, and those that wait."""
+        return [*filter(None, [self._edit]), *self._waiting]
 
     def _set_end(self) -> None:
         """Tell a device without a clock when the run ends: after an edit, or a change on the deck."""
         if isinstance(self.device, NullDevice):
             self.device.until(self._end)
 
-    def _edit(self, graph: Graph, burst: int) -> None:
-        old, words = self.plan, self.stream.words
-        new = Plan(graph, old.rate, old.block, old.channels, lane=old.lane, burst=burst)
+    def _begin(self, edit: Edit) -> None:
+        """Prepare an edit in a thread of its own; `_advance` brings it to its end."""
+        self._edit = edit
+        edit.thread = threading.Thread(
+            target=self._prepare, args=(edit, self.plan), name="rtaudio-edit", daemon=True
+        )
+        edit.thread.start()
+
+    def _advance(self) -> None:
+        """Look what has become of an edit, and begin the next one that waits."""
+        edit, words = self._edit, self.stream.words
+        if edit is None:
+            if self._waiting and self.running:
+                self._begin(self._waiting.popleft())
+            return
+        if edit.plan is not None and read_acquire(words, TURN) == DONE:
+            edit.leaving, self.plan, self.stream.plan = self.plan, edit.plan, edit.plan
+            write_release(words, TURN, NO_TURN)
+            self._set_end()
+            edit.turned.set()
+        if not self.running:
+            edit.give_up()
+            if read_acquire(words, TURN) == TAKEN_OVER and not edit.done:  # The callback may be in it.
+                edit.end(UserError("the sound ended before the edit was heard"))
+        if edit.thread is not None and not edit.thread.is_alive():
+            self._finish(edit)
+
+    def _finish(self, edit: Edit) -> None:
+        """After the end of an edit's thread: count and tell what is heard now."""
+        self._edit = None
+        old, new = edit.leaving, self.plan
+        if old is not None and edit.plan is new:
+            for name in set(old.sections()) - set(new.sections()):
+                self.counters.drop(name)
+            new.count_in(self.counters)
+            self.counters.words[EDITS] += 1
+            if edit.path:
+                moved = f", latency {old.latency} -> {new.latency} samples" * (new.latency != old.latency)
+                self.notes.append(f"{edit.path} is {edit.value}{moved}")
+        elif edit.path and not edit.given_up:
+            stays = shown(new.fixed(*edit.path.rsplit(".", 1)))
+            known = isinstance(edit.error, UserError)
+            why = f"{'' if known else f'{type(edit.error).__name__}: '}{edit.error}"
+            why = why.removeprefix(f"{edit.path.partition('.')[0]}: ")
+            self.notes.append(f"{edit.path} stays {stays}: {' '.join(why.split())}")
+        edit.end(edit.error)
+
+    def _prepare(self, edit: Edit, old: Plan) -> None:
+        """The thread of an edit: until the new plan is heard, and what goes is released."""
         try:
-            check_heard(new)
-            new.check_pace()
-            if len(new.heard) != len(old.heard):
-                has = f"{len(new.heard)} channels come out, not {len(old.heard)}"
-                raise UserError(f"{has}: a live edit keeps their number")
-            for path, setting in old.inside.items():
-                with suppress(UserError):  # what it was set in is gone
-                    new.set(path, setting)
-            if old in self._locked:
-                self._lock(new)
-            warm_up()
-            _pre_roll(words, new.words, self.stream.history, 0)  # Compiles, and returns at once.
-            end, block = int(read_acquire(words, HISTORY_END)), old.block
-            blocks = int(PRE_ROLL * self.stream.history.shape[1]) // block
-            new.start(max(0, end - blocks * block))
-            self._raise_workers(new)
-            words[NEXT] = new.words.ctypes.data
-            if not _pre_roll(words, new.words, self.stream.history, round(EDIT_LIMIT * 1e9)):
-                raise UserError(
-                    "the new graph cannot catch up with the sound: it is too heavy for this machine"
-                )
-        except UserError:
-            self._release(new)
-            raise
-        deadline = time.monotonic() + EDIT_LIMIT
-        while read_acquire(words, TURN) != DONE:
-            self._watch_device()
-            if not self.running or time.monotonic() > deadline:
-                _kept.append(new)  # The callback may be in it.
-                raise UserError("the sound ended before the edit was heard")
-            time.sleep(0.001)
-        self.plan = self.stream.plan = new
-        write_release(words, TURN, NO_TURN)
-        self._release(old)
-        for name in set(old.sections()) - set(new.sections()):
-            self.counters.drop(name)
-        new.count_in(self.counters)
-        self.counters.words[EDITS] += 1
+            self._offer(edit, old)
+        except Exception as error:
+            edit.error = error
+            if edit.plan is not None:
+                self._release(edit.plan)
+            return
+        edit.turned.wait()
+        if edit.leaving is not None:
+            self._release(edit.leaving)
+
+    def _offer(self, edit: Edit, old: Plan) -> None:
+        """Make the plan of an edit, and let it catch up with the sound and be taken over; or `UserError`."""
+        words, history, block = self.stream.words, self.stream.history, old.block
+        burst = edit.burst or old.burst
+        new = Plan(edit.make(old.graph), old.rate, block, old.channels, lane=old.lane, burst=burst)
+        edit.plan = new
+        check_heard(new)
+        new.check_pace()
+        if len(new.heard) != len(old.heard):
+            has = f"{len(new.heard)} channels come out, not {len(old.heard)}"
+            raise UserError(f"{has}: a live edit keeps their number")
+        edit.catch_up(old)
+        if old in self._locked:
+            self._lock(new)
+        warm_up()
+        pre_roll(words, new.words, history, edit.stop, 0)  # Compiles, and returns at once.
+        end = int(read_acquire(words, HISTORY_END))
+        blocks = int(PRE_ROLL * history.shape[1]) // block
+        new.start(max(0, end - blocks * block))
+        self._raise_workers(new)
+        words[NEXT] = new.words.ctypes.data
+        if not pre_roll(words, new.words, history, edit.stop, round(EDIT_LIMIT * 1e9)):
+            late = "the new graph cannot catch up with the sound: it is too heavy for this machine"
+            raise UserError(GIVEN_UP if edit.given_up else late)
+
+    def _end_edits(self) -> None:
+        """Give up what is not heard. Only while nothing calls, unless it hangs."""
+        while self._waiting:
+            self._waiting.pop().end(UserError(GIVEN_UP))
+        edit = self._edit
+        if edit is None or edit.thread is None:
+            return
+        edit.give_up()
+        self._advance()
+        if not edit.turned.is_set():
+            if not self._hanging:
+                edit.leaving = edit.plan
+            edit.error = edit.error or UserError(GIVEN_UP)
+            edit.turned.set()
+        edit.thread.join()
+        if self._edit is edit:
+            self._finish(edit)
 
     def _release(self, plan: Plan) -> None:
         """Close a plan that nothing calls any more."""
@@ -480,7 +564,8 @@ class Host:
         return self._standby is not None or self.device.running or gone
 
     def poll(self) -> None:
-        """Watch over nodes, workers and the device: call this several times a second."""
+        """Watch over nodes, workers, the device and edits: call this several times a second."""
+        self._advance()
         self._watch_nodes()
         self._watch_workers()
         self.problems += self.plan.said()
@@ -556,7 +641,7 @@ class Host:
             return
         if isinstance(self.device, Losable) and self._standby is None and self.device.lost:
             self._lose(self.device)
-        if self._editing:
+        if self._edit is not None:
             return  # What follows may take an edit: after the one under way.
         if isinstance(self.device, Losable) and self._standby is not None:
             if time.monotonic() >= self._next_look:
@@ -592,7 +677,7 @@ class Host:
             return
         self._hanging = True
         demote(self.stream.thread)
-        _kept.extend((self.plan, self.stream, self.deck))
+        _kept.extend((self.plan, self.stream, self.deck, *(edit.plan for edit in self.edits)))
         self.problems.append("a node in the callback does not return: the sound has ended")
 
     def _look_for(self, device: Losable, standby: NullDevice) -> None:
@@ -647,6 +732,7 @@ class Host:
         self._closed = True
         if not (self._standby or self.device).stop():
             self._hangs()
+        self._end_edits()
         self._stop.set()
         for thread in self._threads:
             thread.join()

@@ -35,7 +35,7 @@ from rtaudio.native import now_ns, read_acquire, write_release
 from rtaudio.parts import ENTRY, Part, composites, fallback_of, open_graph
 from rtaudio.placement import block_costs_ns, divide, in_process, place
 from rtaudio.processes import Pool
-from rtaudio.processor import MAXIMUM_CHANNELS, RATES, Block, Value
+from rtaudio.processor import MAXIMUM_CHANNELS, RATES, Block, Parameter, Value
 from rtaudio.remote import Remote, RemoteSegment
 from rtaudio.routing import bare
 
@@ -385,17 +385,8 @@ class Plan:
             Unknown node or parameter, a value out of range, a parameter that is fixed while sound runs, or
             more changes at once than the ring holds.
         """
-        name, dot, parameter_id = path.rpartition(".")
-        if not dot:
-            raise UserError(f"{path!r} is not of the form 'node.parameter'")
-        step = self._step(name)
-        composite = self._composites.get(name)
-        declared = step.processor.parameters if composite is None else parameters_of(type(composite))
-        known = {parameter.id: parameter for parameter in declared}
-        if parameter_id not in known:
-            listed = ", ".join(known) or "none"
-            raise UserError(f"{name}: no parameter {parameter_id!r}{nearest(parameter_id, known)} ({listed})")
-        parameter = known[parameter_id]
+        parameter = self.parameter(path)
+        name, _, parameter_id = path.rpartition(".")
         if not parameter.automatable:
             raise UserError(f"{path} is fixed while sound runs: set it before starting")
         target = parameter.to_kernel(parameter.checked(value, name))
@@ -408,6 +399,40 @@ class Plan:
             self.inside.pop(f"{inner}.{inner_id}", None)
         else:
             self.inside[f"{inner}.{inner_id}"] = value
+
+    def parameter(self, path: str) -> Parameter:
+        """The declaration of a parameter: see `set`. `UserError` if there is none such."""
+        name, dot, parameter_id = path.rpartition(".")
+        if not dot:
+            raise UserError(f"{path!r} is not of the form 'node.parameter'")
+        step = self._step(name)
+        composite = self._composites.get(name)
+        declared = step.processor.parameters if composite is None else parameters_of(type(composite))
+        known = {parameter.id: parameter for parameter in declared}
+        if parameter_id not in known:
+            listed = ", ".join(known) or "none"
+            raise UserError(f"{name}: no parameter {parameter_id!r}{nearest(parameter_id, known)} ({listed})")
+        return known[parameter_id]
+
+    def fixed(self, name: str, parameter: str) -> Value:
+        """The value of a parameter that is fixed while the plan runs."""
+        return (self._composites.get(name) or bare(self._step(name).processor)).values[parameter]
+
+    def owner(self, path: str) -> tuple[Node, Parameter]:
+        """The node of the graph that has a parameter, or has one for it where that is inside of a composite.
+
+        `UserError` where the composite has none.
+        """
+        name, _, parameter_id = path.rpartition(".")
+        while name not in self.graph.nodes:
+            name, _, inner = name.rpartition("/")
+            mapped = self._composites[name].mapped
+            found = [each.id for each in mapped if (each.node, each.parameter) == (inner, parameter_id)]
+            if not found:
+                has = f"it is inside of {name}, which has no parameter for it"
+                raise UserError(f"{path} is fixed while sound runs: {has}")
+            parameter_id = found[0]
+        return self.graph.nodes[name], self.parameter(f"{name}.{parameter_id}")
 
     def bypass(self, name: str, on: bool = True, at: int = NOW) -> None:
         """Play a node's input, delayed by its latency, instead of its output (or back), with a crossfade."""

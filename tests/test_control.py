@@ -165,6 +165,42 @@ def test_set(host):
     assert not steps(host).any()
 
 
+def test_what_is_fixed_is_set_by_an_edit():
+    with Host(Plan(load_chain("limiter | remix"), RATE, 512, 2), Stepped()) as host:
+        host.start()
+        assert apply(host, "set limiter.lookahead 1.5") == "limiter.lookahead is 1.5"
+        assert apply(host, "set limiter.lookahead 5") == "loading limiter.lookahead 5"
+        assert apply(host, "set remix.percussive_insert gain | gain") == (
+            "remix.percussive_insert gain | gain waits for limiter.lookahead 5"
+        )
+        assert apply(host, "status").endswith(
+            ", loading limiter.lookahead 5, loading remix.percussive_insert gain | gain"
+        )
+        assert apply(host, "set limiter.ceiling -3") == "limiter.ceiling is -3"
+        after(host)
+        assert host.notes[0] == "limiter.lookahead is 5, latency 584 -> 752 samples"
+        assert host.notes[1] == "remix.percussive_insert is gain | gain"
+        assert host.plan.graph.nodes["limiter"].values == {"ceiling": -3.0, "lookahead": 5.0}
+        assert apply(host, "set remix.percussive_insert ''") == "loading remix.percussive_insert ''"
+        after(host)
+        assert apply(host, "set remix/percussive.insert hpsss") == "loading remix.percussive_insert hpsss"
+        after(host)
+        assert host.notes[2] == "remix.percussive_insert is ''"
+        assert host.notes[3].startswith(
+            "remix.percussive_insert stays '': percussive: insert: chain, column 1: no"
+        )
+        assert len(host.notes) == 4
+
+
+def after(host):
+    until = time.monotonic() + DEADLINE
+    while host.edits:
+        assert time.monotonic() < until
+        host.device.step(0)
+        host.poll()
+        time.sleep(0.002)
+
+
 @pytest.mark.parametrize("switch", ["mute", "solo", "bypass"])
 def test_switches(host, switch):
     assert apply(host, f"{switch} strip").startswith("strip is ")
@@ -205,6 +241,7 @@ REFUSED = [
     ("set gain.gain 99", "gain: gain=99 is out of range"),
     ("set gain.gain loud", "gain: gain='loud' is not a number"),
     ("set gain.gain nan", "gain: gain=nan is out of range"),
+    ("set gain.gain 1 2", "gain: gain='1 2' is not a number"),
     ("mute strp", "no node 'strp', did you mean 'strip'?"),
     ("solo", "'solo' is not of the form 'solo NODE'"),
     ("quit now", "'quit now' is not of the form 'quit'"),

@@ -12,6 +12,7 @@ import pytest
 import soundfile as sf
 from stepped import Stepped, step_above_15_khz
 
+from engines.gain import Gain
 from rtaudio import host as host_module
 from rtaudio.counters import EDITS, NODE_TIMES, sections
 from rtaudio.errors import UserError
@@ -25,7 +26,7 @@ from rtaudio.layout import CROSSFADE
 from rtaudio.native import compiled, int64_at, load_acquire
 from rtaudio.null import NullDevice
 from rtaudio.plan import N_SEGMENTS, PLAN_WORDS, SEGMENTS, Plan
-from rtaudio.processor import Port, Processor
+from rtaudio.processor import Parameter, Port, Processor
 from rtaudio.registry import load_engine
 from rtaudio.stream import DONE, NEXT, NEXT_AT, NO_TURN, OFFERED, PLAN, TAKEN_OVER, TURN
 
@@ -110,6 +111,14 @@ class Sound:
             self.host.edit(graph, **options)
             self.turns.append(int(self.host.stream.words[NEXT_AT]))
 
+    def change(self, path, value, until=lambda edit: edit.done):
+        """Change a parameter while sound runs, as control does."""
+        with self.running():
+            edit = self.host.change(path, value)
+            await_(lambda: until(edit), self.host.poll)
+            self.turns.append(int(self.host.stream.words[NEXT_AT]))
+        return edit
+
     def result(self):
         """What was heard, (channels, samples)."""
         self.host.close()
@@ -125,6 +134,14 @@ class Sound:
             played.append(plan.process(block)["main"].copy())
         plan.close()
         return np.concatenate(played, axis=1)
+
+
+def await_(condition, meanwhile=lambda: None):
+    until = time.monotonic() + 60.0
+    while not condition():
+        assert time.monotonic() < until
+        meanwhile()
+        time.sleep(0.001)
 
 
 def crossfaded(old, new, at):
@@ -527,3 +544,284 @@ def test_an_edit_on_the_paced_device(tmp_path):
     expected = crossfaded(sine[None, : heard.shape[1]], np.concatenate(parts, axis=1), turn)
     np.testing.assert_array_equal(heard, expected)
     assert step_above_15_khz(heard[0, 2400:].astype(float)) <= -110
+
+
+# ------------------------------------------------------------------------------------------ single parameters
+
+
+class Held(Gain):
+    """A gain that is prepared at once as long as ``kind`` is empty: else control opens the gate."""
+
+    id = "held"
+    parameters = (*Gain.parameters, Parameter("kind", "", scale="text", automatable=False))
+    reached, gate = threading.Event(), threading.Event()
+
+    def allocate(self):
+        kind = self.values["kind"]
+        if kind:
+            Held.reached.set()
+            assert Held.gate.wait(60)
+        if kind == "refused":
+            raise UserError("held: there is nothing of this kind")
+        if kind == "broken":
+            raise ZeroDivisionError("a mistake\nin the engine")
+        return super().allocate()
+
+
+@pytest.fixture
+def gate():
+    Held.reached.clear()
+    Held.gate.clear()
+    yield Held.gate
+    Held.gate.set()
+
+
+def held(**values):
+    return chain(Node("held", Held, values), node("after", "gain"))
+
+
+def moved(signal, samples):
+    return np.pad(signal, ((0, 0), (max(0, samples), 0)))[:, max(0, -samples) :]
+
+
+@pytest.mark.parametrize("lane", [0, 1])
+def test_a_change_of_latency_is_a_crossfade_without_a_step(lane):
+    sound = Sound(chain(node("limiter")), lane)
+    sound.step(40)
+    before = sound.host.plan.latency
+    sound.change("limiter.lookahead", 5.0)
+    assert sound.host.notes == [f"limiter.lookahead is 5, latency {before} -> {before + 168} samples"]
+    assert sound.host.statistics()["latency"]["total"] == before + 168
+    sound.step(60)
+    heard = sound.result()
+    old, new = (sound.offline(chain(node("limiter", lookahead=each)), lane=lane) for each in (1.5, 5.0))
+    np.testing.assert_array_equal(moved(new, -168)[:, 1000:3000], old[:, 1000:3000])
+    np.testing.assert_array_equal(heard, crossfaded(old, new, sound.turns[0]))
+    for each in heard[:, 40 * BLOCK - 160 :]:
+        assert step_above_15_khz(each) <= -110
+
+
+def test_a_network_is_changed_for_one_of_another_kind():
+    """Two shipped ones; what was set before stays, and what only the first has goes."""
+    pytest.importorskip("onnxruntime", reason="runs networks")
+
+    def first():
+        return chain(node("enhance"))
+
+    second = chain(node("enhance", model="paper", limit=12.0))
+    late, later = latency_of(first()), latency_of(second)  # Compiles.
+    sound = Sound(first(), lane=None, channels=1)
+    sound.step(20)
+    sound.host.set("enhance.limit", 12.0)
+    sound.host.set("enhance.onset", 0.5)
+    sound.step(SECOND // 2)
+    before = sound.host.plan.latency
+    edit = sound.change("enhance.model", "paper")
+    assert edit.error is None
+    after = sound.host.plan.latency
+    assert sound.host.notes[-1] == f"enhance.model is paper, latency {before} -> {after} samples"
+    assert sound.host.plan.graph.nodes["enhance"].values == {"model": "paper", "limit": 12.0}
+    sound.step(SECOND // 2)
+    assert sound.host.statistics()["misses"] == 0
+    heard = sound.result()
+    assert heard.shape[1] < 7 * RATE  # all of it was kept
+
+    def settings(plan):
+        plan.set("enhance.limit", 12.0)
+        plan.set("enhance.onset", 0.5)
+
+    old = moved(sound.offline(first(), {20: settings}), before - late)[:, : heard.shape[1]]
+    new = moved(sound.offline(second), after - later)[:, : heard.shape[1]]
+    assert not np.array_equal(moved(old, after - before)[:, : old.shape[1]], new)
+    np.testing.assert_array_equal(heard, crossfaded(old, new, sound.turns[0]))
+
+
+def test_a_changed_node_has_the_engine_that_its_values_name():
+    """As a new node has it, which other processes can make."""
+    pytest.importorskip("onnxruntime", reason="runs networks")
+    paper = node("enhance", model="paper", lookahead=0)
+    assert paper.changed("model", "live") == node("enhance", model="live")
+    assert paper.changed("hop", 512.0) == node("enhance", model="paper", lookahead=0, hop=512.0)
+    with pytest.raises(UserError, match=r"^enhance: no model 'nope'"):
+        paper.changed("model", "nope")
+
+
+def latency_of(graph):
+    plan = Plan(graph, RATE, BLOCK, 1)
+    plan.close()
+    return plan.latency
+
+
+def test_sound_and_control_go_on_while_a_node_is_prepared(gate):
+    sound = Sound(held(gain=-1.0))
+    sound.host.set("held.gain", -6.0)
+    sound.step(40)
+    with sound.running():
+        edit = sound.host.change("held.kind", "other")
+        assert Held.reached.wait(60)
+        assert sound.host.edits == [edit]
+        sound.host.set("held.gain", -9.0)
+        sound.host.set("held.gain", -12.0)
+        sound.host.set("after.gain", -3.0)
+        sound.host.mute("after")
+        sound.host.mute("after", False)
+        count = len(sound.heard)
+        await_(lambda: len(sound.heard) > count + 20, sound.host.poll)
+        with pytest.raises(UserError, match="another edit is under way"):
+            sound.host.edit(wire())
+        assert not edit.done
+        gate.set()
+        await_(lambda: edit.done, sound.host.poll)
+    assert sound.host.notes == ["held.kind is other"]
+    assert sound.host.plan.graph.nodes["held"].values == {"gain": -12.0, "kind": "other"}
+    sound.step(20)
+    heard = sound.result()
+    steady = sound.offline(chain(node("a", "gain", gain=-12.0), node("b", "gain", gain=-3.0)))
+    np.testing.assert_array_equal(heard[:, -10 * BLOCK :], steady[:, -10 * BLOCK :])
+    begin = 40 * BLOCK
+    for each in heard[:, begin - 160 :]:
+        assert step_above_15_khz(each) <= -110
+
+
+def test_of_several_values_the_last_is_heard_and_other_changes_wait(gate):
+    graph = chain(Node("held", Held), node("limiter"), node("biquad"))
+    sound = Sound(graph)
+    sound.step(5)
+    with sound.running():
+        edits = [sound.host.change("held.kind", "a")]
+        assert Held.reached.wait(60)
+        edits += [sound.host.change("limiter.lookahead", each) for each in (5.0, 3.0)]
+        edits += [sound.host.change("held.kind", "b"), sound.host.change("biquad.kind", "lowpass")]
+        assert sound.host.edits == [edits[number] for number in (0, 2, 3, 4)]
+        gate.set()
+        await_(lambda: not sound.host.edits, sound.host.poll)
+    assert all(edit.done for edit in edits)
+    given_up = [edit.error is not None for edit in edits]
+    assert given_up == [True, True, False, False, False]
+    words = "limiter.lookahead is 3, latency 72 -> 144 samples", "held.kind is b", "biquad.kind is lowpass"
+    assert sound.host.notes == [*words]
+    assert sound.host.counters.words[EDITS] == 3
+    assert sound.host.change("biquad.kind", "lowpass") is None
+    values = [sound.host.plan.fixed(*path) for path in (("held", "kind"), ("limiter", "lookahead"))]
+    assert values == ["b", 3.0]
+    sound.result()
+
+
+def test_what_a_composite_has_a_parameter_for_is_changed_from_inside_too():
+    sound = Sound(chain(node("remix", percussive_insert="gain | delay")))
+    sound.step(5)
+    sound.host.set("remix.harmonic_gain", -3.0)
+    sound.host.set("remix/percussive/gain.gain", -9.0)
+    sound.change("remix/hpss.power", 3.0)
+    assert sound.host.notes.pop() == "remix.power is 3"
+    sound.change("remix/percussive.insert", "gain")
+    assert sound.host.notes.pop() == "remix.percussive_insert is gain"
+    values = sound.host.plan.graph.nodes["remix"].values
+    assert values == {"percussive_insert": "gain", "harmonic_gain": -3.0, "power": 3.0}
+    assert sound.host.plan.inside == {"remix/percussive/gain.gain": -9.0}
+    sound.result()
+
+
+FIXED_INSIDE = (
+    "remix/percussive/delay.time is fixed while sound runs: it is inside of remix/percussive, which"
+)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        ("remix.powr", 2.0, "remix: no parameter 'powr', did you mean 'power'?"),
+        ("remix.power", 99.0, "remix: power=99 is out of range"),
+        ("remix.hop", "257", "remix: hop='257' is not one of"),
+        ("remx.hop", "256", "no node 'remx', did you mean 'remix'?"),
+        ("remix/percussive/delay.time", 100.0, f"{FIXED_INSIDE} has no parameter for it"),
+    ],
+)
+def test_a_change_that_cannot_be_is_refused_at_once(path, value, said):
+    sound = Sound(chain(node("remix", percussive_insert="delay")))
+    with pytest.raises(UserError) as refused:
+        sound.host.change(path, value)
+    assert str(refused.value).startswith(said)
+    assert sound.host.edits == []
+    sound.host.close()
+
+
+def files():
+    return len(os.listdir("/proc/self/fd"))
+
+
+@pytest.mark.parametrize("kind", ["refused", "broken"])
+def test_a_change_that_fails_leaves_all_as_it_was(gate, kind):
+    gate.set()
+    sound = Sound(held(gain=-6.0), lane=1)
+    sound.step(20)
+    plan, threads, opened = sound.host.plan, threading.active_count(), files()
+    edit = sound.change("held.kind", kind)
+    assert isinstance(edit.error, UserError if kind == "refused" else ZeroDivisionError)
+    why = (
+        "there is nothing of this kind" if kind == "refused" else "ZeroDivisionError: a mistake in the engine"
+    )
+    assert sound.host.notes == [f"held.kind stays '': {why}"]
+    assert sound.host.plan is plan
+    assert plan.graph.nodes["held"].values == {"gain": -6.0}
+    assert (threading.active_count(), files()) == (threads, opened)
+    assert sound.host.counters.words[EDITS] == 0
+    sound.change("held.kind", "good")
+    assert sound.host.notes[1:] == ["held.kind is good"]
+    sound.step(20)
+    heard = sound.result()
+    np.testing.assert_array_equal(heard, sound.offline(held(gain=-6.0), lane=1))
+
+
+def test_a_network_that_is_not_as_its_card_says_is_not_heard(tmp_path):
+    pytest.importorskip("onnxruntime", reason="runs networks")
+    import streaming_models
+
+    good, bad = (streaming_models.gru(tmp_path / f"{name}.onnx", hop=64) for name in ("good", "bad"))
+    bad.write_bytes(bad.read_bytes() + b"\0")
+    graph = chain(node("network", model=str(good)))
+    late = latency_of(graph)  # Compiles.
+    sound = Sound(graph, lane=None, channels=1)
+    sound.step(20)
+    sound.change("network.model", str(bad))
+    (note,) = sound.host.notes
+    assert note.startswith(
+        f"network.model stays {good}: {bad} is not the model of its card: the hash differs"
+    )
+    sound.step(20)
+    late = sound.host.plan.latency - late
+    heard = sound.result()
+    np.testing.assert_array_equal(heard, moved(sound.offline(graph), late)[:, : heard.shape[1]])
+
+
+@pytest.mark.parametrize("stage", ["prepared", "offered", "taken over", "done", "waiting"])
+def test_a_host_that_closes_amid_a_change_leaves_nothing_behind(monkeypatch, gate, stage):
+    monkeypatch.setattr(host_module, "EDIT_LIMIT", 1e6)
+    graph = held()
+    Sound(graph, lane=1).host.close()  # Opens what stays open.
+    threads, opened = threading.active_count(), files()
+    sound = Sound(graph, lane=1)
+    sound.step(20)
+    words = sound.host.stream.words
+    edit = sound.host.change("held.kind", "other")
+    if stage in ("prepared", "waiting"):
+        assert Held.reached.wait(60)
+        if stage == "waiting":
+            sound.host.change("held.kind", "another")
+        monkeypatch.setattr(sound.device, "stop", lambda: gate.set() or True)
+    else:
+        gate.set()
+        await_(lambda: words[TURN] == OFFERED)  # Nothing calls meanwhile.
+    if stage in ("taken over", "done"):
+        end = TAKEN_OVER if stage == "taken over" else DONE
+        await_(lambda: words[TURN] == end, sound.step)
+    released = []
+    release = sound.host._release
+    monkeypatch.setattr(sound.host, "_release", lambda plan: released.append(plan) or release(plan))
+    plan = sound.host.plan
+    sound.host.close()
+    assert edit.done
+    assert (edit.error is None) == (stage == "done")
+    assert set(released) == {plan, edit.plan}
+    assert (sound.host.plan is edit.plan) == (stage == "done")
+    assert (threading.active_count(), files()) == (threads, opened)
