@@ -89,12 +89,12 @@ def score_pair(load: Load, systems: Sequence[System], started: Sequence[Enhance]
             if system.peer:
                 if place not in lags:
                     lags[place] = lag_of(process, pair.clean)
-                latency = 1e3 * lags[place] / RATE
+                latency = 1e3 * lags[place] / pair.rate
                 process = partial(on_time, process, lags[place])
             before = cpu_seconds()
             enhanced = process(pair.noisy[snr])
-            cost = (cpu_seconds() - before) * RATE / len(pair.clean)
-            row |= score(pair.clean, enhanced, RATE) | {"latency": latency, "cost": cost, "problem": ""}
+            cost = (cpu_seconds() - before) * pair.rate / len(pair.clean)
+            row |= score(pair.clean, enhanced, pair.rate) | {"latency": latency, "cost": cost, "problem": ""}
         except UserError as error:
             row["problem"] = one_line(str(error))
         except Exception as error:  # a network's, say: no reason to stop the others

@@ -23,6 +23,8 @@ class Pair:
     noise: str
     clean: Audio
     noisy: Mapping[float | None, Audio]
+    rate: int = RATE
+    """Hz."""
 
 
 Load = Callable[[int], Pair]
@@ -80,6 +82,8 @@ class Mixed:
     snrs: tuple[float, ...]
     count: int
     seed: int
+    rate: int = RATE
+    """Hz. Systems have to work at it too."""
 
     def __len__(self) -> int:
         return self.count
@@ -88,19 +92,20 @@ class Mixed:
         """What decides the pairs, without where the files lie."""
         clean = [clip.path for clip in self.clean]
         files = {"clean": digest(clean), "noise": digest(self.noise)}
-        return files | {"snr": list(self.snrs), "count": self.count, "seed": self.seed}
+        own = {} if self.rate == RATE else {"rate": self.rate}
+        return files | {"snr": list(self.snrs), "count": self.count, "seed": self.seed} | own
 
     def open(self) -> Load:
         """The function that mixes pairs; it keeps decoded files in memory."""
         clean, speakers = [clip.path for clip in self.clean], [clip.speaker for clip in self.clean]
-        mixer = Mixer(clean, self.noise, Recipe(rate=RATE, snr=self.snrs[:1]), self.seed, speakers)
+        mixer = Mixer(clean, self.noise, Recipe(rate=self.rate, snr=self.snrs[:1]), self.seed, speakers)
 
         def load(number: int) -> Pair:
             pair = mixer.pair(number)
             noisy: dict[float | None, Audio] = {
-                snr: mix(pair.clean, pair.noise, snr, RATE)[0] for snr in self.snrs
+                snr: mix(pair.clean, pair.noise, snr, self.rate)[0] for snr in self.snrs
             }
-            return Pair(pair.name, str(pair.details["noise"]), pair.clean, noisy)
+            return Pair(pair.name, str(pair.details["noise"]), pair.clean, noisy, self.rate)
 
         return load
 

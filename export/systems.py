@@ -79,15 +79,15 @@ def from_model(path: Path, mode: str, hop: int, lookahead: int) -> Enhance:
     return at_rate(partial(enhance, model, mode=mode, hop=hop, lookahead=lookahead), model.rate)
 
 
-def from_chain(chain: str) -> Enhance:
-    """Engines of this project, run offline, as ``rtaudio render`` does."""
+def from_chain(chain: str, speech: int = RATE) -> Enhance:
+    """Engines of this project, run offline, as ``rtaudio render`` does; for signals at ``speech`` Hz."""
     from rtaudio.cli import read_chain
     from rtaudio.parts import graph_rate
     from rtaudio.plan import Plan
     from rtaudio.render import BLOCK
 
     graph = read_chain(chain)
-    rate = graph_rate(graph, RATE)
+    rate = graph_rate(graph, speech)
 
     def process(x: Audio) -> Audio:
         plan = Plan(graph, rate, BLOCK, 1, offline=True)
@@ -108,7 +108,7 @@ def from_chain(chain: str) -> Enhance:
         found = ", ".join(f"{name} of {channels} channels" for name, channels in shapes.items())
         raise UserError(f"chain {chain!r} gives {found} for mono: want one output of one channel")
     (output,) = shapes
-    return at_rate(process, rate)
+    return at_rate(process, rate, speech)
 
 
 def chain_latency(chain: str) -> float:
@@ -201,26 +201,26 @@ def run_program(words: Sequence[str], errors: Path, timeout: float) -> None:
         raise UserError(f"{words[0]} ended with status {status}{told}")
 
 
-def at_rate(process: Enhance, rate: int) -> Enhance:
-    """A function for signals at 16 kHz, of one for signals at ``rate`` Hz."""
+def at_rate(process: Enhance, rate: int, speech: int = RATE) -> Enhance:
+    """A function for signals at ``speech`` Hz, of one for signals at ``rate`` Hz."""
 
     def resampled(x: Audio) -> Audio:
-        y = soxr.resample(process(soxr.resample(x, RATE, rate)), rate, RATE)[: len(x)]
+        y = soxr.resample(process(soxr.resample(x, speech, rate)), rate, speech)[: len(x)]
         return np.pad(np.asarray(y, np.float32), (0, len(x) - len(y)))
 
-    return process if rate == RATE else resampled
+    return process if rate == speech else resampled
 
 
 # ------------------------------------------------------------------------------------------ peers
 
 
-def rnnoise() -> Enhance:
-    """RNNoise by ``pyrnnoise``, else by the program ``rnnoise_demo``.
+def rnnoise(speech: int = RATE) -> Enhance:
+    """RNNoise by ``pyrnnoise``, else by the program ``rnnoise_demo``; for signals at ``speech`` Hz.
 
     J.-M. Valin, "A hybrid DSP/deep learning approach to real-time full-band speech enhancement", MMSP 2018.
     """
     if importlib.util.find_spec("pyrnnoise") is None:
-        return at_rate(_rnnoise_demo, 48_000)
+        return at_rate(_rnnoise_demo, 48_000, speech)
     from pyrnnoise import rnnoise as native  # type: ignore[import-untyped, import-not-found, unused-ignore]
 
     def process(x: Audio) -> Audio:
@@ -229,7 +229,7 @@ def rnnoise() -> Enhance:
         native.destroy(state)
         return _floats(np.concatenate(frames))[: len(x)]
 
-    return at_rate(process, 48_000)
+    return at_rate(process, 48_000, speech)
 
 
 def _rnnoise_demo(x: Audio) -> Audio:
