@@ -28,6 +28,7 @@ benchmark: $(VENV)/.test
 	@$(BIN)/python benchmarks/wake.py
 	@$(BIN)/python benchmarks/stress.py
 	@$(BIN)/python benchmarks/inference.py
+	@$(BIN)/python benchmarks/enhancement.py
 	@$(BIN)/python benchmarks/realtime.py
 
 clean:

@@ -53,6 +53,7 @@ def examine() -> Iterator[Finding]:
     yield _library("jack", "JACK", "apt-get install jackd2")
     yield _sound("jack", "")
     yield _sound("alsa", "connect a sound card, or use --api null")
+    yield _virtual_microphone()
     yield _library("espeak-ng", "eSpeak NG", "apt-get install espeak-ng")
     yield _network_runtime()
     yield _package("PySide6", POOR, "pip install 'rtaudio[gui]'", distribution="PySide6-Essentials")
@@ -146,6 +147,24 @@ def _sound(api: str, otherwise: str) -> Finding:
     if not found:
         return Finding(POOR, api, "no devices", otherwise)
     return Finding(GOOD, api, ", ".join(f"{device.name} ({device.rate} Hz)" for device in found))
+
+
+def _virtual_microphone() -> Finding:
+    """Whether ``live --virtual-mic`` finds a sound server."""
+    from rtaudio.errors import UserError
+    from rtaudio.jack import pipewire_library
+    from rtaudio.virtual import sound_server
+
+    what, remedy = "virtual microphone", "apt-get install pipewire-pulse wireplumber pipewire-jack"
+    try:
+        server = sound_server()
+    except UserError as error:
+        return Finding(POOR, what, "no pactl", str(error).partition(": ")[2])
+    if server is None:
+        return Finding(POOR, what, "neither PipeWire nor PulseAudio answers", f"{remedy} pulseaudio-utils")
+    if server.pipewire and not pipewire_library():
+        return Finding(POOR, what, f"{server.name} without its JACK", "apt-get install pipewire-jack")
+    return Finding(GOOD, what, server.name)
 
 
 def _library(name: str, what: str, remedy: str) -> Finding:

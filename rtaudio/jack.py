@@ -139,11 +139,37 @@ def _callback(function: Callable[..., Any]) -> int:
 # ---------------------------------------------------------------------------------------------- libjack
 
 
+PIPEWIRE_LIBRARY = "/usr/${LIB}/pipewire-0.3/jack/libjack.so.0"
+"""PipeWire's libjack where another one has its place, as ``pw-jack`` finds it."""
+
+_chosen = {"library": "libjack.so.0"}
+
+
+def pipewire_library() -> str:
+    """File of PipeWire's libjack; empty: it is not installed."""
+    for name in ("libjack.so.0", PIPEWIRE_LIBRARY):
+        with suppress(OSError, AttributeError):
+            version = ctypes.CDLL(name).jack_get_version_string
+            version.restype = ctypes.c_char_p
+            if b"PipeWire" in version():
+                return name
+    return ""
+
+
+def choose_pipewire() -> bool:
+    """Look for servers with PipeWire's libjack from now on; False if there is none, and nothing changes."""
+    name = pipewire_library()
+    if name and name != _chosen["library"]:
+        _chosen["library"] = name
+        _library.cache_clear()
+    return bool(name)
+
+
 @cache
 def _library() -> ctypes.CDLL:
     """libjack, silenced; without starting a server."""
     try:
-        library = ctypes.CDLL("libjack.so.0")
+        library = ctypes.CDLL(_chosen["library"])
     except OSError:
         raise UserError(
             "no libjack.so.0: apt-get install libjack-jackd2-0 (or pipewire-jack, and run under pw-jack)"

@@ -8,8 +8,9 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rtaudio import cli
@@ -19,11 +20,17 @@ if TYPE_CHECKING:
     from rtaudio.files import AudioReader
     from rtaudio.graph import Graph
     from rtaudio.host import Device, Host
+    from rtaudio.soundcard import SoundCard
+    from rtaudio.virtual import Microphone, Server
 
 MAXIMUM_PLACE = 256
 """Highest channel of a device."""
 LOOK = 0.05
 """Seconds between two looks at the host."""
+MICROPHONE = "rtaudio microphone"
+"""Name of the virtual one, if not said."""
+SILENT_SECONDS = 3.0
+"""Length of digital silence in the input that is worth a hint."""
 SAVE_CURSOR, RESTORE_CURSOR, UP = "\x1b7", "\x1b8", "\x1b[A"
 
 
@@ -75,6 +82,18 @@ def _add_live(commands: Any) -> None:
     )
     live.add_argument(
         "--howl-guard", action="store_true", help="stop feedback from the speaker to the microphone"
+    )
+    live.add_argument(
+        "--virtual-mic",
+        type=_microphone_name,
+        nargs="?",
+        const=MICROPHONE,
+        metavar="NAME",
+        help=f"play to a microphone of this name (default: {MICROPHONE}), which call programs list "
+        "meanwhile; on PipeWire and PulseAudio",
+    )
+    live.add_argument(
+        "--monitor", action="store_true", help="with --virtual-mic: play to the default output too"
     )
     cli.add_compute_option(live)
     live.add_argument("--freewheel", action="store_true", help="null device: do not wait for the clock")
@@ -162,7 +181,12 @@ def run_live(options: argparse.Namespace) -> int:
             check_places(file, options.start, options.loop)
         channels, inputs = _inputs(options, file)
         outputs = _outputs(options, graph.heard(channels))
-        device, inputs = _device(options, file, channels, inputs, outputs)
+        server = _sound_server(options)
+        if server is None:
+            device, inputs = _device(options, file, channels, inputs, outputs)
+        else:
+            outputs = list(range(graph.heard(channels)))
+            device, inputs = _call_device(options, server, file, channels, inputs, outputs, stack)
         rate = device.rate or (file.rate if file else options.rate) or 48_000
         if file is not None and file.rate != rate:
             file.close()
@@ -199,10 +223,12 @@ def run_live(options: argparse.Namespace) -> int:
             stack.enter_context(host)
             stack.enter_context(stress(options.stress))
             host.start()
-        cli.say(_ready(host))
+        called = "" if server is None else f", microphone {options.virtual_mic!r} for your call program"
+        cli.say(f"{_ready(host)}{called}")
         if not (options.freewheel or device.realtime):
             cli.say(f"warning: {PRIORITY_WARNING}")
-        shown = _watch(host, stopping, lines)
+        hush = _Hush(host, _source_name(graph, device)) if file is None else None
+        shown = _watch(host, stopping, lines, hush)
     for problem in host.problems[shown:]:
         cli.say(f"warning: {problem}")
     report = host.statistics()
@@ -233,6 +259,15 @@ def _check_live(options: argparse.Namespace) -> None:
         for option in ("input", "output", "map"):
             if getattr(options, option) is not None:
                 raise UserError(f"--{option} needs a sound card: the null device has no channels")
+    if options.virtual_mic is None:
+        if options.monitor:
+            raise UserError("--monitor goes with --virtual-mic: without, the output is heard anyway")
+        return
+    if options.output is not None or (options.map and options.map[1] is not None):
+        raise UserError("--virtual-mic is the output: leave --output and 'out=' out; --monitor plays it too")
+    if options.api in ("alsa", "null") or options.freewheel:
+        what = "--freewheel" if options.freewheel else f"--api {options.api}"
+        raise UserError(f"--virtual-mic needs PipeWire, PulseAudio or JACK: leave {what} out")
 
 
 def _inputs(options: argparse.Namespace, file: AudioReader | None) -> tuple[int, list[int] | None]:
@@ -289,6 +324,92 @@ def _device(
     width = max(inputs, default=-1) + 1
     rate = options.rate or (file.rate if file and api == "alsa" else None)
     return soundcard.open_device(api, options.input, options.output, rate, width, len(outputs)), inputs
+
+
+def _sound_server(options: argparse.Namespace) -> Server | None:
+    """What makes the virtual microphone; None if none is wanted, or JACK's ports have to do."""
+    if options.virtual_mic is None:
+        return None
+    from rtaudio import jack, virtual
+
+    server = virtual.sound_server()
+    by_jack = server is not None and server.pipewire and jack.choose_pipewire()
+    if server is not None and (by_jack or options.api != "jack"):
+        if server.pipewire and not by_jack:
+            raise UserError("--virtual-mic needs PipeWire's JACK: apt-get install pipewire-jack")
+        return server
+    try:
+        jack.devices()
+    except UserError:
+        raise UserError(virtual.INSTALL) from None
+    options.api, options.output = "jack", None if options.monitor else ""
+    cli.say(
+        "JACK has no virtual microphones: connect the ports 'rtaudio:out_1' and on to what should hear them"
+    )
+    return None
+
+
+def _call_device(
+    options: argparse.Namespace,
+    server: Server,
+    file: AudioReader | None,
+    channels: int,
+    inputs: list[int] | None,
+    outputs: list[int],
+    stack: ExitStack,
+) -> tuple[SoundCard, list[int]]:
+    """A new virtual microphone as the output, and the device's input of each of the graph's channels."""
+    from rtaudio import soundcard, virtual
+    from rtaudio.pulse import PulseDevice
+
+    heard = len(outputs)
+    if heard not in (1, 2):
+        raise UserError(f"a microphone has 1 or 2 channels, and this chain plays {heard}: see --channels")
+    unheard = file is not None and options.record_input is None
+    if not server.pipewire:
+        source = virtual.any_source() if unheard else virtual.find_source(options.input, server)
+        info, rate = virtual.describe(source, server), options.rate or 48_000
+        period = virtual.period_of(options.block, heard)
+    else:
+        virtual.ask_pipewire(options.block, options.rate)
+        found = soundcard.devices("jack")
+        info = None
+        if not unheard:
+            name = options.input or virtual.default_input(server, found)
+            info = soundcard.find_device(found, name, "input")
+        rate, period = options.rate or (found[0].rate if found else 48_000), 0
+    if unheard or info is None:
+        inputs = []
+    elif inputs is None:
+        inputs = [0] * channels if info.inputs == 1 else list(range(channels))
+    width = max(inputs, default=-1) + 1
+    if info is not None:
+        soundcard.check_channels(info, "input", width)
+    stack.enter_context(cli.on_signals(cli.leave, signal.SIGINT, *cli.ENDING))
+    making = virtual.Microphone(options.virtual_mic, heard, rate, server, period, options.monitor)
+    microphone = stack.enter_context(_made(making))
+    if options.monitor and not options.howl_guard:
+        cli.say("loudspeakers feed back to the microphone: use headphones, or give --howl-guard")
+    if not server.pipewire:
+        return PulseDevice(source, microphone, rate, period, width, heard), inputs
+    virtual.await_node(microphone)
+    return virtual.NodeDevice(microphone, None if info is None else info.name, options.rate, width), inputs
+
+
+@contextmanager
+def _made(microphone: Microphone) -> Iterator[Microphone]:
+    """The microphone, there for a while. Signals wait while it is made and while it is removed."""
+    late: list[int] = []
+    wait = partial(cli.on_signals, lambda number, frame: late.append(number), signal.SIGINT, *cli.ENDING)
+    try:
+        with wait():
+            microphone.make()
+        for number in late[:1]:
+            signal.raise_signal(number)
+        yield microphone
+    finally:
+        with wait():
+            microphone.close()
 
 
 def _lane(options: argparse.Namespace) -> int | None:
@@ -398,7 +519,43 @@ def _lines(wanted: bool) -> _Lines | None:
     return _Lines(file) if wanted or os.isatty(file) else None
 
 
-def _watch(host: Host, stopping: list[int], lines: _Lines | None) -> int:
+class _Hush:
+    """Notices, once, that a microphone gives nothing but digital silence.
+
+    ``source`` is its name; empty: nothing is heard.
+    """
+
+    def __init__(self, host: Host, source: str) -> None:
+        self._host, self._source = host, source
+        self._since = host.plan.position
+
+    def look(self) -> str:
+        """What to say; empty: nothing."""
+        host = self._host
+        at = host.plan.position
+        if not host.device.running or not host.stream.silent_since(self._since):
+            self._since = at
+        if not self._source or at - self._since < SILENT_SECONDS * host.plan.rate:
+            return ""
+        source, self._source = self._source, ""
+        where = "alsamixer" if host.device.name == "alsa" else "pactl list sources"
+        return (
+            f"nothing but digital silence comes from {source!r}: is the microphone muted, or its use not "
+            f"permitted? See '{where}' and the system's privacy settings"
+        )
+
+
+def _source_name(graph: Graph, device: Device) -> str:
+    """What the graph hears; empty: nothing."""
+    from rtaudio.graph import IN
+    from rtaudio.soundcard import SoundCard
+
+    if isinstance(device, SoundCard) and any(edge.source.node == IN for edge in graph.edges):
+        return device.input_name
+    return ""
+
+
+def _watch(host: Host, stopping: list[int], lines: _Lines | None, hush: _Hush | None) -> int:
     """Redraw the status line, and do what lines say, until the sound ends, a signal comes or a line quits.
 
     Returns how many problems were told. Where lines are typed below it, the status line is the one above.
@@ -419,9 +576,10 @@ def _watch(host: Host, stopping: list[int], lines: _Lines | None) -> int:
         for problem in host.problems[shown:]:
             tell(f"warning: {problem}")
             shown += 1
-        for note in host.notes:
-            tell(note)
-        host.notes.clear()
+        while host.notes:
+            tell(cli.one_line(host.notes.pop(0)))
+        if hush is not None and (hint := hush.look()):
+            tell(hint)
         if drawn:
             _draw_status(host, typed)
         if lines is None:
@@ -492,6 +650,8 @@ def _summary(report: dict[str, Any]) -> None:
     for what, count in counted.items():
         if count:
             cli.say(f"{count} {what}")
+    if report["bypassed"]:
+        cli.say(f"bypassed: {', '.join(report['bypassed'])}")
 
 
 # ------------------------------------------------------------------------------------ looking
@@ -501,7 +661,7 @@ def _add_devices(commands: Any) -> None:
     devices = commands.add_parser(
         "devices", help="list sound cards and JACK", description="List the devices of every API."
     )
-    devices.add_argument("--api", choices=["jack", "alsa"], help="(default: all that are there)")
+    devices.add_argument("--api", choices=["jack", "alsa", "pulse"], help="(default: all that are there)")
     devices.add_argument("--json", metavar="F", help="write them as JSON ('-' for stdout)")
     devices.set_defaults(run=run_devices)
 
@@ -510,10 +670,13 @@ def run_devices(options: argparse.Namespace) -> int:
     """``rtaudio devices``."""
     from dataclasses import asdict
 
-    from rtaudio import soundcard
+    from rtaudio import soundcard, virtual
 
     cli.check_report(options.json, [])
-    found = soundcard.devices(options.api)
+    found = [] if options.api == "pulse" else soundcard.devices(options.api)
+    if options.api in ("pulse", None):
+        with suppress(*[UserError] * (options.api is None)):
+            found += virtual.devices()
     if options.json != "-":
         sys.stdout.write(soundcard.device_table(found))
     cli.write_report(options.json, [asdict(device) for device in found])
@@ -618,6 +781,16 @@ def run_measure_latency(options: argparse.Namespace) -> int:
     if added != whole.declared:
         cli.say(f"warning: measured and declared differ by {added - whole.declared} samples")
     return int(added != whole.declared)
+
+
+def _microphone_name(text: str) -> str:
+    """The type of ``--virtual-mic``."""
+    from rtaudio.virtual import check_name
+
+    try:
+        return check_name(text)
+    except UserError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _time(text: str) -> float:

@@ -52,6 +52,7 @@ from rtaudio.native import (
     int64_at,
     load_acquire,
     now_ns,
+    read_acquire,
     store_release,
     thread_id,
 )
@@ -375,6 +376,14 @@ class Stream:
         self.words[AT] = self.words[FINISHED]
         if fade:
             self.words[FADE_AT] = self.words[AT]
+
+    def silent_since(self, begin: int) -> bool:
+        """Whether the input from a position on, at most `HISTORY_SECONDS` ago, was exactly zero."""
+        end, length = int(read_acquire(self.words, HISTORY_END)), self.history.shape[1]
+        if not 0 <= begin <= end < begin + length - self.block:
+            return False
+        first, last = begin % length, begin % length + end - begin
+        return not (self.history[:, first:last].any() or self.history[:, : max(0, last - length)].any())
 
     def adapt(self, period: int | None) -> None:
         """Re-block for a device that from now on asks for ``period`` samples at once.
