@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from traceback import clear_frames
 from typing import Any
 
 import numpy as np
@@ -149,6 +150,13 @@ class Edit:
             for change in self._changes.values():
                 self.follow((), change)
             self._changes.clear()
+
+
+def forget(error: BaseException | None) -> None:
+    """Let go of what an error's frames hold: a whole plan, which would stay until the collector comes."""
+    while error is not None:
+        clear_frames(error.__traceback__)
+        error = error.__context__
 
 
 def shown(value: Value) -> str:

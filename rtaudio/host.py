@@ -20,7 +20,7 @@ import numpy as np
 
 from rtaudio.counters import EDITS, LOSSES, Counters, report
 from rtaudio.deck import CHUNK, IDLE, Deck
-from rtaudio.edit import EDIT_LIMIT, PRE_ROLL, Edit, pre_roll, shown
+from rtaudio.edit import EDIT_LIMIT, PRE_ROLL, Edit, forget, pre_roll, shown
 from rtaudio.errors import FileError, UserError
 from rtaudio.files import AudioReader, AudioWriter
 from rtaudio.graph import MAIN, Graph
@@ -479,6 +479,7 @@ class Host:
             why = why.removeprefix(f"{edit.path.partition('.')[0]}: ")
             self.notes.append(f"{edit.path} stays {stays}: {' '.join(why.split())}")
         edit.end(edit.error)
+        edit.plan = edit.leaving = None
 
     def _prepare(self, edit: Edit, old: Plan) -> None:
         """The thread of an edit: until the new plan is heard, and what goes is released."""
@@ -488,6 +489,7 @@ class Host:
             edit.error = error
             if edit.plan is not None:
                 self._release(edit.plan)
+            forget(error)
             return
         edit.turned.wait()
         if edit.leaving is not None:

@@ -624,6 +624,9 @@ class Plan:
         hanging = [segment for segment in self.segments if not segment.stop(PATIENCE)]
         if self._pool is not None:
             self._pool.close()
+        for segment in self.segments:
+            if isinstance(segment, RemoteSegment):
+                segment.close()
         if not hanging:
             for step in self._steps.values():
                 step.processor.release()
