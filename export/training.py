@@ -21,7 +21,7 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -664,8 +664,9 @@ def command(commands: Any) -> None:
     )  # fmt: skip
     parser.add_argument("--compute", choices=("auto", "cpu", "cuda"), default="auto", help="where (auto)")
     parser.add_argument(
-        "--start", type=Path, metavar="RUN", help="begin with the weights of another run of these networks"
-    )
+        "--start", type=Path, nargs="+", metavar="RUN",
+        help="begin with the weights of another run of these networks; of several, with their mean",
+    )  # fmt: skip
     parser.add_argument(
         "--resume", action="store_true", help="go on from the run's checkpoint, if it has one"
     )
@@ -692,7 +693,7 @@ def run(options: argparse.Namespace) -> int:
         start = {} if options.start is None else {"start": begin_with(options.start, task)}
         run_ = Run(task, settings.training, folder, settings.seed, place, options.minutes)
         budget = "" if options.minutes is None else f" --minutes {options.minutes:g}"
-        budget += "" if options.start is None else f" --start {options.start.name}"
+        budget += "" if options.start is None else f" --start {' '.join(run.name for run in options.start)}"
         record = {
             "task": name,
             "command": f"python -m export train {options.config.name}{budget}",
@@ -738,24 +739,36 @@ def run(options: argparse.Namespace) -> int:
     return 0 if whole else 130
 
 
-def begin_with(folder: Path, task: Task) -> dict[str, Any]:
-    """Give a task the weights of a run, the mean where there is one; says of which, for the record.
+def begin_with(folders: Sequence[Path], task: Task) -> list[dict[str, Any]]:
+    """Give a task the weights of runs, the mean where there is one; says of which, for the record.
+
+    Of several runs the averaged network gets the mean ("Model soups", M. Wortsman et al., ICML 2022); the
+    others get the first run's.
 
     Raises
     ------
     FileError
         There is no such run, or it is of other networks.
     """
-    tensors, state = load_checkpoint(folder)
-    for name, network in task.networks.items():
-        prefix = "mean." if name == task.averaged else f"network.{name}."
-        weights = {key.removeprefix(prefix): x for key, x in tensors.items() if key.startswith(prefix)}
-        try:
-            network.load_state_dict(weights)
-        except RuntimeError as error:
-            reason = str(error).splitlines()[-1].strip()
-            raise FileError(f"{folder} is of other networks than the configuration: {reason}") from None
-    return {"sha256": state["sha256"], "step": state["step"]}
+    runs = []
+    for number, folder in enumerate(folders):
+        tensors, state = load_checkpoint(folder)
+        runs.append({"sha256": state["sha256"], "step": state["step"]})
+        for name, network in task.networks.items():
+            prefix = "mean." if name == task.averaged else f"network.{name}."
+            weights = {key.removeprefix(prefix): x for key, x in tensors.items() if key.startswith(prefix)}
+            before = {key: x.clone() for key, x in network.state_dict().items()}
+            try:
+                network.load_state_dict(weights)
+            except RuntimeError as error:
+                reason = str(error).splitlines()[-1].strip()
+                raise FileError(f"{folder} is of other networks than the configuration: {reason}") from None
+            share = number / (number + 1) if name == task.averaged else 1.0
+            with torch.no_grad():
+                for key, x in network.state_dict().items():
+                    if number and x.is_floating_point():
+                        x.lerp_(before[key], share)
+    return runs
 
 
 def open_run(run_: Run, folder: Path, record: Mapping[str, Any], resume: bool) -> None:

@@ -230,7 +230,7 @@ def test_a_run_begins_with_the_weights_of_another(trained):
     name = "inner.weight"
     assert torch.allclose(before[f"mean.{name}"], after[f"network.denoiser.{name}"], atol=1e-6)
     record = json.loads((trained / "begun" / "run.json").read_text())
-    assert record["start"]["step"] == 30
+    assert [run["step"] for run in record["start"]] == [30]
     assert record["command"].endswith("--start run")
 
 
@@ -272,6 +272,16 @@ def test_the_mean_of_two_runs_is_exported(trained):
     assert not np.allclose(wanted[0], wanted[1], atol=1e-7)
     card = json.loads(other.with_suffix(".json").read_text())
     assert card["averaged with"]["step"] == 2
+
+    still = small(trained, steps=1, rise=0)
+    still.write_text(still.read_text().replace("denoiser = 0.005", "denoiser = 1e-9"))
+    runs = [str(trained / name) for name in names]
+    assert status_of("train", str(still), "-o", str(trained / "third"), "--start", *runs) == 0
+    after, _ = load_checkpoint(trained / "third")
+    assert np.allclose(after["network.denoiser.speech.weight"].numpy().ravel(), mean, atol=1e-6)
+    record = json.loads((trained / "third" / "run.json").read_text())
+    assert [run["step"] for run in record["start"]] == [30, 2]
+    assert record["command"].endswith("--start run second")
 
 
 def test_runs_of_different_networks_have_no_mean(trained, capsys):
