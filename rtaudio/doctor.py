@@ -159,7 +159,7 @@ def _virtual_microphone() -> Finding:
     try:
         server = sound_server()
     except UserError as error:
-        return Finding(POOR, what, "no pactl", str(error).partition(": ")[2])
+        return Finding(POOR, what, str(error))
     if server is None:
         return Finding(POOR, what, "neither PipeWire nor PulseAudio answers", f"{remedy} pulseaudio-utils")
     if server.pipewire and not pipewire_library():

@@ -145,15 +145,23 @@ PIPEWIRE_LIBRARY = "/usr/${LIB}/pipewire-0.3/jack/libjack.so.0"
 _chosen = {"library": "libjack.so.0"}
 
 
+def _is_pipewires(name: str) -> bool:
+    """Whether a file is PipeWire's libjack; also False if it is not there."""
+    with suppress(OSError, AttributeError):
+        version = ctypes.CDLL(name).jack_get_version_string
+        version.restype = ctypes.c_char_p
+        return b"PipeWire" in version()
+    return False
+
+
 def pipewire_library() -> str:
     """File of PipeWire's libjack; empty: it is not installed."""
-    for name in ("libjack.so.0", PIPEWIRE_LIBRARY):
-        with suppress(OSError, AttributeError):
-            version = ctypes.CDLL(name).jack_get_version_string
-            version.restype = ctypes.c_char_p
-            if b"PipeWire" in version():
-                return name
-    return ""
+    return next(filter(_is_pipewires, ("libjack.so.0", PIPEWIRE_LIBRARY)), "")
+
+
+def on_pipewire() -> bool:
+    """Whether the JACK servers are PipeWire."""
+    return _is_pipewires(_chosen["library"])
 
 
 def choose_pipewire() -> bool:

@@ -333,6 +333,8 @@ def _sound_server(options: argparse.Namespace) -> Server | None:
     from rtaudio import jack, virtual
 
     server = virtual.sound_server()
+    if server is not None and virtual.sweep():
+        server = virtual.sound_server()
     by_jack = server is not None and server.pipewire and jack.choose_pipewire()
     if server is not None and (by_jack or options.api != "jack"):
         if server.pipewire and not by_jack:
@@ -367,7 +369,7 @@ def _call_device(
         raise UserError(f"a microphone has 1 or 2 channels, and this chain plays {heard}: see --channels")
     unheard = file is not None and options.record_input is None
     if not server.pipewire:
-        source = virtual.any_source() if unheard else virtual.find_source(options.input, server)
+        source = virtual.any_source(server) if unheard else virtual.find_source(options.input, server)
         info, rate = virtual.describe(source, server), options.rate or 48_000
         period = virtual.period_of(options.block, heard)
     else:
@@ -538,11 +540,20 @@ class _Hush:
         if not self._source or at - self._since < SILENT_SECONDS * host.plan.rate:
             return ""
         source, self._source = self._source, ""
-        where = "alsamixer" if host.device.name == "alsa" else "pactl list sources"
         return (
-            f"nothing but digital silence comes from {source!r}: is the microphone muted, or its use not "
-            f"permitted? See '{where}' and the system's privacy settings"
+            f"nothing but digital silence comes from {source!r}: is the microphone muted, or "
+            f"{_where_to_look(host.device.name)}"
         )
+
+
+def _where_to_look(api: str) -> str:
+    """The rest of the question why an input is silent."""
+    from rtaudio.jack import on_pipewire
+
+    if api == "jack" and not on_pipewire():
+        return "not connected? See 'jack_lsp -c' and the card's mixer"
+    where = "alsamixer" if api == "alsa" else "pactl list sources"
+    return f"its use not permitted? See '{where}' and the system's privacy settings"
 
 
 def _source_name(graph: Graph, device: Device) -> str:
@@ -670,13 +681,10 @@ def run_devices(options: argparse.Namespace) -> int:
     """``rtaudio devices``."""
     from dataclasses import asdict
 
-    from rtaudio import soundcard, virtual
+    from rtaudio import soundcard
 
     cli.check_report(options.json, [])
-    found = [] if options.api == "pulse" else soundcard.devices(options.api)
-    if options.api in ("pulse", None):
-        with suppress(*[UserError] * (options.api is None)):
-            found += virtual.devices()
+    found = soundcard.devices(options.api)
     if options.json != "-":
         sys.stdout.write(soundcard.device_table(found))
     cli.write_report(options.json, [asdict(device) for device in found])

@@ -12,6 +12,7 @@ import fcntl
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,7 @@ SHUT_SECONDS = 0.5
 PIPE_BYTES = 4096
 """Longest period: what a pipe takes whole or not at all."""
 PIPE_SECONDS = 0.08
-"""What the pipe holds at least: how long a server without real-time priority may stall."""
+"""What the pipe should hold: how long a server without real-time priority may stall."""
 
 # Words after the gate's.
 (
@@ -210,6 +211,12 @@ class PulseDevice(SoundCard):
         """Connect, and begin to call."""
         self._check(stream)
         gate = Gate(WORDS)
+        words = gate.words
+        words[STOP] = 1
+        _pump(words, gate.address)  # Compiles, and returns at once.
+        words[STOP] = 0
+        words[PAUSE] = duration_ns(self._period, self.rate) // 2
+        gate.open(stream)  # Compiles too. What is recorded meanwhile would wait: only now connect.
         attempt = Attempt(
             partial(_Recording, self._origin, self.rate, self._period), discard=_Recording.close
         )
@@ -219,17 +226,11 @@ class PulseDevice(SoundCard):
         widths = self._origin.channels, self.outputs
         memory = [np.zeros(width * self._period, np.float32) for width in widths]
         memory.append(np.zeros(fcntl.fcntl(self._microphone.pipe, fcntl.F_GETPIPE_SZ) // 4, np.float32))
-        words = gate.words
         words[HANDLE], words[READ] = recording.handle, _address(_library()[0].pa_simple_read)
         words[FRAMES], words[CHANNELS], words[INPUTS] = self._period, self._origin.channels, self.inputs
         words[SOURCE], words[SINK], words[WASTE] = (each.ctypes.data for each in memory)
         words[WASTE_BYTES] = memory[2].nbytes
-        words[PAUSE] = duration_ns(self._period, self.rate) // 2
         words[OUTPUTS], words[PIPE] = self.outputs, self._microphone.pipe
-        words[STOP] = 1
-        _pump(words, gate.address)  # Compiles, and returns at once.
-        words[STOP] = 0
-        gate.open(stream)
         self._recording, self._open_gate, self._memory = recording, gate, memory
         self._runner = threading.Thread(
             target=_pump, args=(words, gate.address), name="rtaudio-pulse", daemon=True
@@ -278,7 +279,11 @@ def _address(function: Callable[..., Any]) -> int:
 
 
 def open_pipe(path: str, bytes_per_second: int) -> int:
-    """A microphone's pipe, open so that neither end blocks and what is not heard can be taken out again."""
+    """A microphone's pipe, open so that neither end blocks and what is not heard can be taken out again.
+
+    Its size is a wish: the system refuses it to users whose pipes are large already.
+    """
     file = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-    fcntl.fcntl(file, fcntl.F_SETPIPE_SZ, max(PIPE_BYTES, round(PIPE_SECONDS * bytes_per_second)))
+    with suppress(OSError):
+        fcntl.fcntl(file, fcntl.F_SETPIPE_SZ, max(PIPE_BYTES, round(PIPE_SECONDS * bytes_per_second)))
     return file

@@ -83,12 +83,19 @@ class DeviceInfo:
 
 
 def devices(api: str | None = None) -> list[DeviceInfo]:
-    """The devices of a host API, or of all that are there."""
-    from rtaudio import jack, portaudio
+    """The devices of a host API, or of all that are there.
 
-    lists: dict[str, Callable[[], list[DeviceInfo]]] = {"jack": jack.devices, "alsa": portaudio.devices}
+    Besides `APIS` there is ``"pulse"``: the microphones that `rtaudio.virtual` can hear.
+    """
+    from rtaudio import jack, portaudio, virtual
+
+    lists: dict[str, Callable[[], list[DeviceInfo]]] = {
+        "jack": jack.devices,
+        "alsa": portaudio.devices,
+        "pulse": virtual.devices,
+    }
     if api is not None:
-        return lists[_known(api)]()
+        return lists[_known(api, tuple(lists))]()
     found: list[DeviceInfo] = []
     refusals = []
     for list_ in lists.values():
@@ -116,6 +123,8 @@ def device_table(found: Sequence[DeviceInfo]) -> str:
     for row in rows:
         cells = [text.ljust(width) for text, width in zip(row, widths, strict=False)]
         lines.append("  ".join([*cells, row[5]]))
+    if any(info.api == "pulse" for info in found):
+        lines.append("pulse: heard by 'rtaudio live --virtual-mic' only")
     return "\n".join(lines) + "\n"
 
 
@@ -128,7 +137,7 @@ def open_device(
     outputs: int,
 ) -> SoundCard:
     """Open a sound card by its host API; the parameters are those of `rtaudio.jack.JackDevice`."""
-    if _known(api) == "jack":
+    if _known(api, APIS) == "jack":
         from rtaudio.jack import JackDevice
 
         return JackDevice(input, output, rate, inputs, outputs)
@@ -137,9 +146,9 @@ def open_device(
     return PortAudioDevice(input, output, rate, inputs, outputs)
 
 
-def _known(api: str) -> str:
-    if api not in APIS:
-        raise UserError(f"no host API {api!r}{nearest(api, APIS)}; there are {' and '.join(APIS)}")
+def _known(api: str, apis: Sequence[str]) -> str:
+    if api not in apis:
+        raise UserError(f"no host API {api!r}{nearest(api, apis)}; there are {' and '.join(apis)}")
     return api
 
 

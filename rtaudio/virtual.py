@@ -3,11 +3,12 @@
 On PipeWire it is a node of class ``Audio/Source/Virtual``, to which JACK's ports are connected; on PulseAudio
 a source that reads a pipe (`rtaudio.pulse`). Neither is a monitor, which browsers do not list. Both are made
 by modules of the sound server, through ``pactl``, which stay when the process that wanted them is killed: so
-they carry its number and the time of its start, and those of the dead are removed.
+they carry its number, the time of its start and where that counts, and those of the dead are removed.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
@@ -17,6 +18,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from rtaudio.errors import UserError
@@ -43,7 +45,7 @@ INSTALL = (
 NO_MICROPHONE = "the sound server has no microphone: connect one, or name a source with --input"
 
 _OWNER = "rtaudio.owner"
-_OWNED = re.compile(rf"{re.escape(_OWNER)}=(\d+)-(\d+)")
+_OWNED = re.compile(rf"{re.escape(_OWNER)}=(\d+)-(\d+)-([0-9a-f]+)")
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,8 @@ class _Module:
     index: str
     owner: tuple[str, str]
     """Number and start of the process."""
+    world: str
+    """Where it runs; see `_world`."""
 
 
 # ---------------------------------------------------------------------------------------------- pactl
@@ -105,18 +109,18 @@ def _pactl(*arguments: str) -> str:
     except subprocess.TimeoutExpired:
         raise UserError(f"the sound server does not answer within {ANSWER_SECONDS:g} s: restart it") from None
     if done.returncode != 0:
-        said = done.stderr.strip() or f"status {done.returncode}"
+        said = " ".join(done.stderr.split()) or f"status {done.returncode}"
         raise UserError(f"'pactl {' '.join(arguments)}' failed: {said}")
     return done.stdout
 
 
 def sound_server() -> Server | None:
-    """The user's PipeWire or PulseAudio; None where none answers.
+    """The user's PipeWire or PulseAudio; None where none runs.
 
     Raises
     ------
     UserError
-        It may be there, but ``pactl`` is not installed.
+        It may be there, but ``pactl`` is not installed; or it is, but hangs or refuses.
     """
     if shutil.which("pactl") is None:
         if shutil.which("pipewire-pulse") or shutil.which("pulseaudio"):
@@ -124,8 +128,10 @@ def sound_server() -> Server | None:
         return None
     try:
         said = _fields(_pactl("info"))
-    except UserError:
-        return None
+    except UserError as error:
+        if "Connection refused" in str(error):
+            return None
+        raise
     pipewire = re.search(r"on (PipeWire [\d.]+)", said.get("Server Name", ""))
     return Server(
         name=pipewire[1] if pipewire else f"PulseAudio {said.get('Server Version', '')}",
@@ -150,10 +156,10 @@ def _fields(text: str) -> dict[str, str]:
 def sources() -> list[Source]:
     """All that can be recorded, monitors too."""
     found = []
-    for part in _pactl("list", "sources").split("Source #")[1:]:
+    for part in re.split("^Source #", _pactl("list", "sources"), flags=re.MULTILINE)[1:]:
         said = _fields(part)
         form = re.match(r"\S+ (\d+)ch (\d+)Hz", said.get("Sample Specification", ""))
-        if form is None:
+        if form is None or "Name" not in said:
             continue
         owner = said.get(_OWNER, "").partition("-")[0]
         found.append(
@@ -224,12 +230,15 @@ def find_source(wanted: str | None, server: Server) -> Source:
     return exact
 
 
-def any_source() -> Source:
-    """A source to take the time from where nothing is heard."""
-    found = sources()
+def any_source(server: Server) -> Source:
+    """A source to take the time from where nothing is heard: the default output's monitor, or any other.
+
+    A microphone only where there is no monitor: to record from a headset changes how it plays.
+    """
+    found = [source for source in sources() if not source.owner]
     if not found:
         raise UserError("the sound server has neither microphone nor output: connect one")
-    return found[0]
+    return max(found, key=lambda source: (source.name == f"{server.sink}.monitor", source.monitor))
 
 
 # ---------------------------------------------------------------------------------------------- modules
@@ -243,22 +252,48 @@ def _started(pid: int | str) -> str:
         return ""
 
 
+@cache
+def _world() -> str:
+    """Where the number of a process means that process: this machine, since it started, and PID namespace."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    namespace = os.stat("/proc/self/ns/pid").st_ino
+    return hashlib.sha256(f"{boot} {namespace}".encode()).hexdigest()[:8]
+
+
 def _modules() -> list[_Module]:
     """The modules of all hosts."""
     found = []
     for line in _pactl("list", "short", "modules").splitlines():
         owned = _OWNED.search(line)
         if owned is not None and line.split("\t")[0].isdecimal():
-            found.append(_Module(line.split("\t")[0], (owned[1], owned[2])))
+            found.append(_Module(line.split("\t")[0], (owned[1], owned[2]), owned[3]))
     return found
 
 
-def sweep() -> None:
-    """Remove what killed hosts have left; what other hosts use stays."""
-    for module in reversed(_modules()):
-        if _started(module.owner[0]) != module.owner[1]:
-            with suppress(UserError):  # another host sweeps too
-                _pactl("unload-module", module.index)
+def sweep() -> bool:
+    """Remove what killed hosts have left; what other hosts use stays, as what those elsewhere have left.
+
+    Returns
+    -------
+    bool
+        Whether there was something: the default microphone may be another now.
+    """
+    left = [
+        module
+        for module in reversed(_modules())
+        if module.world == _world() and _started(module.owner[0]) != module.owner[1]
+    ]
+    for module in left:
+        with suppress(UserError):  # another host sweeps too
+            _pactl("unload-module", module.index)
+    return bool(left)
+
+
+def _quoted(text: str) -> str:
+    """A value for a module's argument; ``'`` is as any other letter."""
+    if '"' in text or "\\" in text:
+        raise UserError(f"the sound server cannot be told {text!r}, for its quote or backslash: rename it")
+    return f'"{text}"'
 
 
 def check_name(name: str) -> str:
@@ -311,14 +346,13 @@ class Microphone:
             raise UserError("--monitor: the sound server has no output; connect one, or leave it out")
 
     def make(self) -> None:
-        """Let it appear. `close` it whatever comes of this.
+        """Let it appear, after a `sweep`. `close` it whatever comes of this.
 
         Raises
         ------
         UserError
             The name is taken, or the server refuses.
         """
-        sweep()
         for source in sources():
             if self.name == source.name or self.label == source.label:
                 whose = f", of process {source.owner}" if source.owner else ""
@@ -330,18 +364,21 @@ class Microphone:
 
     def _make(self) -> None:
         pid = os.getpid()
-        mark = f"{_OWNER}={pid}-{_started(pid)}"
+        mark = f"{_OWNER}={pid}-{_started(pid)}-{_world()}"
         properties = f"\"device.description='{self.label}' device.icon_name=audio-input-microphone {mark}\""
         places = "mono" if self.channels == 1 else "front-left,front-right"
         form = f"rate={self.rate}", f"channels={self.channels}", f"channel_map={places}"
         if self.period:
-            folder = Path(tempfile.mkdtemp(prefix="rtaudio-", dir=os.environ.get("XDG_RUNTIME_DIR")))
+            runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+            folder = Path(
+                tempfile.mkdtemp(prefix="rtaudio-", dir=runtime if os.path.isdir(runtime) else None)
+            )
             path = folder / "microphone"
             try:
                 self._load(
                     "module-pipe-source",
                     f"source_name={self.name}",
-                    f"file={path}",
+                    f"file={_quoted(str(path))}",
                     "format=float32le",
                     *form,
                     f"source_properties={properties}",
@@ -367,7 +404,7 @@ class Microphone:
             self._load(
                 "module-loopback",
                 f"source={self.name}",
-                f"sink={self._sink}",
+                f"sink={_quoted(self._sink)}",
                 f"latency_msec={MONITOR_MS}",
                 "source_dont_move=true",
                 f'sink_input_properties="{mark}"',

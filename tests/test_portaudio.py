@@ -120,7 +120,7 @@ def test_portaudio_is_never_a_client_of_jack(cards):
         assert not any(host.startswith("JACK") for host in hosts)
         assert os.environ["JACK_DEFAULT_SERVER"] == server.name
         apis = {info.api for info in soundcard.devices()}
-    assert apis == {"jack", "alsa"}
+    assert apis - {"pulse"} == {"jack", "alsa"}
 
 
 def test_who_imported_sounddevice_first_does_not_make_it_one():

@@ -1,10 +1,13 @@
 """The virtual microphone on real sound servers: its sound, its end whatever ends the host, mistakes."""
 
+import fcntl
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from contextlib import contextmanager
@@ -18,15 +21,16 @@ from jackserver import jack_server
 from soundserver import RATE, PipeWire, PulseAudio
 from stepped import Stepped, call
 
-from rtaudio import virtual
+from rtaudio import doctor, jack, pulse, virtual
 from rtaudio.chain import load_chain
 from rtaudio.cli import main
 from rtaudio.errors import UserError
 from rtaudio.graph import Graph
 from rtaudio.host import Host
-from rtaudio.live import _Hush
+from rtaudio.live import _Hush, _where_to_look
 from rtaudio.plan import Plan
-from rtaudio.virtual import Server, Source, check_name
+from rtaudio.soundcard import DeviceInfo, device_table
+from rtaudio.virtual import Microphone, Server, Source, check_name
 
 DEADLINE = 60.0
 """Seconds after which something that should have happened is taken not to."""
@@ -174,6 +178,19 @@ def test_what_a_killed_host_leaves_goes_with_the_next_and_silence_is_told(server
     assert run(server, "live", "--virtual-mic", "--input", server.microphone, "--seconds", 0.1)[0] == 0
 
 
+def test_what_a_killed_host_leaves_is_not_the_default_microphone(server):
+    desk = server.pactl(
+        "load-module", "module-remap-source", "master=room.monitor", "source_name=desk"
+    ).strip()
+    with live(server, "--input", server.microphone) as host:
+        host.line("READY")
+        server.pactl("set-default-source", "rtaudio.rtaudio_microphone")
+        host.end(signal.SIGKILL)
+    status, _, said = run(server, "live", "--virtual-mic", "another one", "--seconds", 0.1)
+    server.pactl("unload-module", desk)
+    assert status == 0, said
+
+
 def test_an_error_or_a_signal_while_it_starts_leaves_nothing(server, tmp_path):
     begin = "--input", server.microphone
     status, _, said = run(server, "live", "--virtual-mic", *begin, "--record", tmp_path / "none" / "f.wav")
@@ -230,21 +247,23 @@ PULSEAUDIO = """Source #1
 Source #5
 	State: RUNNING
 	Name: rtaudio.desk
-	Description: Desk
+	Description: Source #2 of Name: Eve
 	Driver: module-pipe-source.c
 	Sample Specification: float32le 1ch 44100Hz
 	Channel Map: mono
 	Monitor of Sink: n/a
 	Properties:
-		device.description = "Desk"
-		rtaudio.owner = "41-7"
+		device.description = "Source #2 of Name: Eve"
+		Name: another
+		rtaudio.owner = "41-7-0c"
 """
 MODULES = (
     "1\tlibpipewire-module-rt\t{\n            nice.level    = -11\n        }\t\n"
     "20\tmodule-null-sink\tsink_name=of_another\t\n"
-    '21\tmodule-pipe-source\tsource_name=a source_properties="rtaudio.owner={mine}"\t\n'
-    '22\tmodule-pipe-source\tsource_name=b source_properties="rtaudio.owner={number}-1"\t\n'
-    '23\tmodule-loopback\tsource=b sink_input_properties="rtaudio.owner={number}-1"\t\n'
+    '21\tmodule-pipe-source\tsource_name=a source_properties="rtaudio.owner={mine}-{world}"\t\n'
+    '22\tmodule-pipe-source\tsource_name=b source_properties="rtaudio.owner={number}-1-{world}"\t\n'
+    '23\tmodule-loopback\tsource=b sink_input_properties="rtaudio.owner={number}-1-{world}"\t\n'
+    '24\tmodule-pipe-source\tsource_name=c source_properties="rtaudio.owner={number}-1-0123abcd"\t\n'
 )
 
 
@@ -264,18 +283,21 @@ def test_sources_are_read(monkeypatch):
     answer(monkeypatch, {("list", "sources"): PULSEAUDIO})
     assert virtual.sources() == [
         Source(1, "room.monitor", "Monitor of Room", 2, "front-left,front-right", 48_000, True, 0),
-        Source(5, "rtaudio.desk", "Desk", 1, "mono", 44_100, False, 41),
+        Source(5, "rtaudio.desk", "Source #2 of Name: Eve", 1, "mono", 44_100, False, 41),
     ]
 
 
 def test_only_modules_of_the_dead_are_removed_the_last_first(monkeypatch):
-    """This process lives, but was not started at tick 1."""
+    """This process lives, but was not started at tick 1; what has its number elsewhere is not known."""
     number = os.getpid()
     since = Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]
     modules = MODULES.replace("{mine}", f"{number}-{since}").replace("{number}", str(number))
+    modules = modules.replace("{world}", virtual._world())
     asked = answer(monkeypatch, {("list", "short", "modules"): modules})
-    virtual.sweep()
+    assert virtual.sweep()
     assert asked[1:] == [("unload-module", "23"), ("unload-module", "22")]
+    answer(monkeypatch, {})
+    assert not virtual.sweep()
 
 
 @pytest.mark.parametrize(
@@ -290,6 +312,128 @@ def test_servers_are_told_apart(monkeypatch, name, version, expected):
     answer(monkeypatch, {("info",): info})
     monkeypatch.setattr(virtual.shutil, "which", lambda program: f"/usr/bin/{program}")
     assert virtual.sound_server() == Server(*expected, source="c.d", sink="a.b")
+
+
+def test_a_server_that_hangs_is_not_taken_for_none(monkeypatch, tmp_path, capsys):
+    program = tmp_path / "pactl"
+    program.write_text("#!/bin/sh\nexec /bin/sleep 60\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(virtual, "ANSWER_SECONDS", 0.1)
+    expected = "the sound server does not answer within 0.1 s: restart it"
+    for command in "live --virtual-mic", "devices --api pulse":
+        assert main(command.split()) == 2
+        assert capsys.readouterr().err == f"rtaudio: {expected}\n"
+    assert doctor._virtual_microphone().detail == expected
+    program.write_text("#!/bin/sh\necho 'Connection failure: Access denied' >&2; exit 1\n")
+    with pytest.raises(UserError, match="Access denied"):
+        virtual.sound_server()
+    program.write_text("#!/bin/sh\necho 'Connection failure: Connection refused' >&2; exit 1\n")
+    assert virtual.sound_server() is None
+
+
+def loaded(monkeypatch, sink):
+    """The arguments of the modules of a microphone, as a shell reads them."""
+    modules = []
+
+    def pactl(*arguments):
+        if arguments[0] == "load-module":
+            modules.append(dict(part.split("=", 1) for part in shlex.split(" ".join(arguments[2:]))))
+            if "file" in modules[-1]:
+                os.mkfifo(modules[-1]["file"])
+        return "7"
+
+    monkeypatch.setattr(virtual, "_pactl", pactl)
+    microphone = Microphone("Desk", 1, RATE, Server("PulseAudio", False, "", sink), 256, True)
+    try:
+        microphone._make()
+    finally:
+        microphone.close()
+    return modules
+
+
+@pytest.mark.parametrize("runtime", ["it's a folder", "nowhere"])
+def test_paths_and_names_with_spaces_are_one_argument(monkeypatch, tmp_path, runtime):
+    for folder in "it's a folder", "temporary":
+        (tmp_path / folder).mkdir()
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / runtime))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    source, loop = loaded(monkeypatch, "Eve's loud speakers")
+    used = tmp_path / (runtime if runtime != "nowhere" else "temporary")
+    assert Path(source["file"]).parent.parent == used
+    assert loop["sink"] == "Eve's loud speakers"
+    with pytest.raises(UserError, match="rename it"):
+        loaded(monkeypatch, 'a "sink"')
+    assert not any(used.iterdir())
+
+
+def test_the_time_comes_from_the_default_outputs_monitor(monkeypatch):
+    def source(name, monitor, owner=0):
+        return Source(0, name, name, 2, "", RATE, monitor, owner)
+
+    found = [
+        source("rtaudio.desk", False, 41),
+        source("headset", False),
+        source("hdmi.monitor", True),
+        source("speakers.monitor", True),
+    ]
+    server = Server("PulseAudio", False, "headset", "speakers")
+    for expected in "speakers.monitor", "hdmi.monitor", "headset":
+        monkeypatch.setattr(virtual, "sources", found.copy)
+        assert virtual.any_source(server).name == expected
+        found.pop()
+    monkeypatch.setattr(virtual, "sources", found.copy)
+    with pytest.raises(UserError, match="neither microphone nor output"):
+        virtual.any_source(server)
+
+
+def test_a_pipe_as_large_as_the_system_permits_will_do(monkeypatch, tmp_path):
+    control = fcntl.fcntl
+
+    def refuse(file, command, *value):
+        if command == fcntl.F_SETPIPE_SZ:
+            raise PermissionError
+        return control(file, command, *value)
+
+    monkeypatch.setattr(fcntl, "fcntl", refuse)
+    os.mkfifo(tmp_path / "microphone")
+    file = pulse.open_pipe(str(tmp_path / "microphone"), 8 * RATE)
+    assert os.write(file, b"sound") == 5
+    os.close(file)
+
+
+def test_all_is_compiled_before_the_source_records(monkeypatch):
+    """Else the server keeps what comes meanwhile, and the call hears it late."""
+    done = []
+
+    def connect(*arguments):
+        done.append("connected")
+        raise UserError("enough")
+
+    class Compiling:
+        inputs = outputs = 2
+        rate, address = RATE, 0
+
+        @property
+        def callback(self):
+            done.append("callback")
+            return 0
+
+    monkeypatch.setattr(pulse, "_pump", lambda *arguments: done.append("pump"))
+    monkeypatch.setattr(pulse._Recording, "__init__", connect)
+    source = Source(0, "desk", "Desk", 2, "", RATE, False, 0)
+    device = pulse.PulseDevice(source, SimpleNamespace(label="m", pipe=-1), RATE, 256, 2, 2)
+    with pytest.raises(UserError, match="enough"):
+        device.start(Compiling())
+    assert done == ["pump", "callback", "connected"]
+
+
+def test_the_table_says_what_a_sound_servers_microphones_are_for():
+    row = DeviceInfo("pulse", 3, "Desk", 2, 0, RATE, (RATE,), True, False)
+    assert device_table([row]).splitlines()[1:] == [
+        "pulse  3      Desk  2*  0    48 kHz",
+        "pulse: heard by 'rtaudio live --virtual-mic' only",
+    ]
 
 
 def test_jacks_ports_stay_as_they_are():
@@ -353,6 +497,20 @@ def test_silence_is_told_once_and_after_three_seconds_of_nothing_but_zeros():
                 told.append((number, hint))
         assert [number for number, _ in told] == [251 + 300]
         assert "'Desk Microphone'" in told[0][1]
+
+
+@pytest.mark.parametrize(
+    ("api", "pipewire", "see"),
+    [
+        ("alsa", False, "'alsamixer'"),
+        ("pulse", False, "'pactl list sources'"),
+        ("jack", True, "'pactl list sources'"),
+        ("jack", False, "'jack_lsp -c'"),
+    ],
+)
+def test_silence_is_told_with_where_to_look(monkeypatch, api, pipewire, see):
+    monkeypatch.setattr(jack, "on_pipewire", lambda: pipewire)
+    assert f"See {see}" in _where_to_look(api)
 
 
 def test_silence_is_what_a_plain_look_finds():
