@@ -24,6 +24,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from rtaudio.edit import shown
 from rtaudio.errors import UserError, nearest
 
 if TYPE_CHECKING:
@@ -62,6 +63,8 @@ def apply(host: Host, line: str) -> str | None:
     if not words:
         return ""
     name, arguments = words[0], words[1:]
+    if name == "set":
+        arguments = line.strip().split(maxsplit=2)[1:]  # A text may have several spaces side by side.
     if name == "quit" and not arguments:
         return None
     if name not in _COMMANDS:
@@ -127,9 +130,9 @@ def _pause(host: Host, arguments: list[str]) -> str | None:
 
 
 def _set(host: Host, arguments: list[str]) -> str | None:
-    if len(arguments) < 2:
+    if len(arguments) != 2:
         return None
-    path, text = arguments[0], " ".join(arguments[1:])
+    path, text = arguments
     if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
         text = text[1:-1]
     value: Value = text
@@ -139,7 +142,7 @@ def _set(host: Host, arguments: list[str]) -> str | None:
             value = float(text)
     edit = host.change(path, value)
     if edit is None:
-        return f"{path} is {text}"
+        return f"{path} is {shown(text)}"
     ahead = [_named(each) for each in host.edits if each.path not in ("", edit.path)]
     return f"{_named(edit)} waits for {', '.join(ahead)}" if ahead else f"loading {_named(edit)}"
 

@@ -67,14 +67,14 @@ NODE_NAME = 0
     NODE_AHEAD,  # blocks that its lane adds
     NODE_LATENCY,  # samples
     NODE_COST,  # worst ns of a block, measured before the start; 0: not measured
-    NODE_FAILED,  # 1: bypassed since its kernel failed
+    NODE_FAILED,  # 1: bypassed since its kernel failed; of a worker: it hangs, or none works
     NODE_FAILURES,
     NODE_FAILED_AT,  # position of the last failure
     NODE_STATUS,  # of the kernel then; 0: its output was not finite
     NODE_MISSES,  # blocks that its worker was late for: its fallback was heard
     NODE_WORKER,  # number of the worker that runs it, whose misses are its own; 0: the callback
     NODE_RESTARTS,  # times that its worker process was replaced
-    NODE_PID,  # number of the worker process; negative: it is gone, and no other has taken over
+    NODE_PID,  # number of the worker process
     NODE_LAPSES,  # times that its worker fell so far behind that it was reset
     NODE_TAKEOVERS,  # times that the CPU has taken over from a GPU
     NODE_LONGEST,  # ns
@@ -289,8 +289,9 @@ def report(words: NDArray[np.int64]) -> dict[str, Any]:
         if section[NODE_TAKEOVERS]:
             nodes[name]["takeovers"] = int(section[NODE_TAKEOVERS])
         if section[NODE_PID]:
-            nodes[name] |= {"pid": abs(int(section[NODE_PID])), "restarts": int(section[NODE_RESTARTS])}
-        if section[NODE_FAILED] or (worker is not None and worker[NODE_PID] < 0):
+            nodes[name] |= {"pid": int(section[NODE_PID]), "restarts": int(section[NODE_RESTARTS])}
+        is_worker = section[NODE_LANE] and not section[NODE_WORKER]
+        if not is_worker and (section[NODE_FAILED] or (worker is not None and worker[NODE_FAILED])):
             bypassed.append(name)
         if section[NODE_LATENCY]:
             latency[name] = int(section[NODE_LATENCY])

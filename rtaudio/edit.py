@@ -7,8 +7,7 @@ up with the sound the callback takes it over, in a crossfade. What is set meanwh
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from traceback import clear_frames
 from typing import Any
 
@@ -18,7 +17,7 @@ from rtaudio.errors import UserError
 from rtaudio.executor import CONTEXT, run_block
 from rtaudio.graph import Graph
 from rtaudio.kernel import channel, ring_read
-from rtaudio.lanes import await_slots
+from rtaudio.lanes import all_rest, await_slots
 from rtaudio.native import (
     compiled,
     exchange,
@@ -29,32 +28,44 @@ from rtaudio.native import (
     store_release,
     write_release,
 )
-from rtaudio.plan import IN, N_SEGMENTS, SEGMENTS, Plan
+from rtaudio.plan import IN, N_SEGMENTS, NOW, SEGMENTS, NoRoomError, Plan
 from rtaudio.processor import Value
 from rtaudio.stream import BLOCK, HISTORY_END, NEXT_AT, NO_TURN, OFFERED, TURN
 
 EDIT_LIMIT = 10.0
 """Seconds after which an edit is given up: the new graph cannot catch up with the sound."""
 PRE_ROLL = 0.75
-"""Share of the kept input that an edit plays to the new graph before it is heard."""
+"""Share of the kept input that an edit plays to the new graph before it is heard, at most."""
+CATCH_UP = 0.25
+"""Share of `EDIT_LIMIT` that playing it may take, as far as is known beforehand."""
 TAKE_OVER_WAIT = 50_000
 """Nanoseconds between two looks whether the callback has taken a plan over."""
 STOP_WAIT = 20_000_000
 """Nanoseconds of waiting for workers between two looks whether to give up."""
+REST_AFTER, REST = 10_000_000, 200_000
+"""Nanoseconds after which workers get a rest, and of that: real-time threads that never pause are taken to
+run away, and keep others of their priority from running."""
 
 
 @compiled
-def pre_roll(stream: Any, plan: Any, history: Any, stop: Any, limit: int) -> bool:
-    """Play past input to a plan until it has caught up with the sound, and offer it to the callback.
+def pre_roll(stream: Any, plan: Any, history: Any, stop: Any, limit: int, offer: bool) -> bool:
+    """Play past input to a plan until it has caught up with the sound; then ``offer`` it to the callback.
 
-    Returns True when the callback has taken it over; False where that is not possible within ``limit`` ns, or
-    ``stop`` is not 0 any more.
+    Returns True when it has caught up, or the callback has taken it over if it is offered; False where that
+    is not possible within ``limit`` ns, or ``stop`` is not 0 any more.
     """
     n, deadline = stream[BLOCK], now_ns() + limit
+    rest = now_ns() + REST_AFTER
     segments = int64_at(plan[SEGMENTS], plan[N_SEGMENTS])
     at = int64_at(plan[CONTEXT], 1)[0]
     while now_ns() < deadline and load_acquire(stop, 0) == 0:
         if not await_slots(segments, at, now_ns() + STOP_WAIT):
+            continue
+        if now_ns() > rest:
+            resting = all_rest(segments)
+            sleep_until_ns(now_ns() + REST)
+            if resting:
+                rest = now_ns() + REST_AFTER
             continue
         end = load_acquire(stream, HISTORY_END)
         if at < end:
@@ -65,6 +76,8 @@ def pre_roll(stream: Any, plan: Any, history: Any, stop: Any, limit: int) -> boo
             run_block(plan, n)
             at += n
             continue
+        if not offer:
+            return True
         stream[NEXT_AT] = at
         store_release(stream, TURN, OFFERED)
         while load_acquire(stream, HISTORY_END) == at and load_acquire(stream, TURN) == OFFERED:
@@ -74,6 +87,20 @@ def pre_roll(stream: Any, plan: Any, history: Any, stop: Any, limit: int) -> boo
         if not exchange(stream, TURN, OFFERED, NO_TURN):
             return True
     return False
+
+
+def to_play(shares: Sequence[float], processors: int) -> float:
+    """Seconds of past input that a plan can be played without running out of time.
+
+    Parameters
+    ----------
+    shares
+        Of real time, that its callback and each of its workers need, see `Plan.check_pace`.
+    processors
+        Of the machine; half of them are taken to be busy with what is heard.
+    """
+    share = max(*shares, 2.0 * sum(shares) / processors)
+    return CATCH_UP * EDIT_LIMIT * (1.0 - share) / share if share > 0.0 else EDIT_LIMIT
 
 
 class Edit:
@@ -104,6 +131,8 @@ class Edit:
         """The new plan, once there is one."""
         self.leaving: Plan | None = None
         """The plan that the thread releases after `turned`."""
+        self.memory = 0, 0
+        """`Host.memory` once it is heard."""
         self.turned = threading.Event()
         """Set when control knows which plan goes."""
         self.thread: threading.Thread | None = None
@@ -132,24 +161,39 @@ class Edit:
     def follow(self, key: tuple[object, ...], change: Callable[[Plan], None]) -> None:
         """Change the new plan as the one that is heard; with `lock` held.
 
-        Before the new plan is there, the change is kept: the last one of each ``key``.
+        Before the new plan is there, or while it has no room, changes are kept in their order: the last one
+        of each ``key``.
         """
-        if self._follows and self.plan is not None:
-            with suppress(UserError):  # what it was set in is gone
-                change(self.plan)
-        else:
-            self._changes.pop(key, None)
-            self._changes[key] = change
+        self._changes.pop(key, None)
+        self._changes[key] = change
+        self._send()
+
+    def follow_up(self) -> None:
+        """Change the new plan by what is kept, as far as it is there and has room."""
+        with self.lock:
+            self._send()
 
     def catch_up(self, old: Plan) -> None:
         """Set in the new plan what was set in the old one, and the graph does not hold."""
         with self.lock:
-            self._follows = True
             for path, value in list(old.inside.items()):
-                self.follow((), lambda plan, path=path, value=value: plan.set(path, value))  # type: ignore[misc]
-            for change in self._changes.values():
-                self.follow((), change)
-            self._changes.clear()
+                self._changes.setdefault(
+                    ("set", path, NOW),
+                    lambda plan, path=path, value=value: plan.set(path, value),  # type: ignore[misc]
+                )
+            self._follows = True
+            self._send()
+
+    def _send(self) -> None:
+        while self._follows and self.plan is not None and self._changes:
+            key, change = next(iter(self._changes.items()))
+            try:
+                change(self.plan)
+            except NoRoomError:
+                return
+            except UserError:
+                pass  # What it was set in is gone.
+            del self._changes[key]
 
 
 def forget(error: BaseException | None) -> None:
@@ -157,6 +201,12 @@ def forget(error: BaseException | None) -> None:
     while error is not None:
         clear_frames(error.__traceback__)
         error = error.__context__
+
+
+def reason(error: BaseException | None) -> str:
+    """Why an edit is not heard, in a line."""
+    known = isinstance(error, UserError)
+    return " ".join(f"{'' if known else f'{type(error).__name__}: '}{error}".split())
 
 
 def shown(value: Value) -> str:

@@ -151,15 +151,18 @@ class Node:
             raise self._wrong(error) from None
 
     def changed(self, parameter: str, value: Value) -> Node:
-        """The node with another value of a parameter; those that its engine then does not have are gone.
+        """The node with another value of a parameter; others that its engine then does not have are gone.
 
-        `UserError` where they do not fit.
+        `UserError` where the values do not fit, or the engine does not have this one.
         """
         values = {**self.values, parameter: value}
         try:
-            known = {each.id for each in parameters_of(engine_of(self.declared, values))}
+            known = [each.id for each in parameters_of(engine_of(self.declared, values))]
         except UserError as error:
             raise self._wrong(error) from None
+        if parameter not in known:
+            listed = f"{nearest(parameter, known)} ({', '.join(known) or 'none'})"
+            raise UserError(f"{self.name}: no parameter {parameter!r}{listed}")
         values = {name: value for name, value in values.items() if name in known}
         return Node(self.name, self.declared, values, self.bypass, self.mute, self.solo, self.lane)
 

@@ -8,6 +8,7 @@ controls, and polls the watch.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import deque
@@ -20,7 +21,7 @@ import numpy as np
 
 from rtaudio.counters import EDITS, LOSSES, Counters, report
 from rtaudio.deck import CHUNK, IDLE, Deck
-from rtaudio.edit import EDIT_LIMIT, PRE_ROLL, Edit, forget, pre_roll, shown
+from rtaudio.edit import EDIT_LIMIT, PRE_ROLL, Edit, forget, pre_roll, reason, shown, to_play
 from rtaudio.errors import FileError, UserError
 from rtaudio.files import AudioReader, AudioWriter
 from rtaudio.graph import MAIN, Graph
@@ -73,6 +74,12 @@ RETURN = 1.0
 """Seconds between two looks whether a lost device is back."""
 GIVEN_UP = "the edit was given up"
 """Another value took its place, or the sound has ended."""
+CLOSE_LIMIT = 5.0
+"""Seconds that a host which closes waits for what an edit is loading."""
+TOO_HEAVY = "the new graph cannot catch up with the sound: it is too heavy for this machine"
+NO_CLOCK = "the new graph cannot catch up with the sound: that runs as fast as it can"
+STANDS_STILL = "the device asks for no sound: the new graph cannot take over"
+"""Why the callback has not taken a plan over."""
 
 
 _kept: list[Plan | Stream | Deck | None] = []
@@ -212,7 +219,6 @@ class Host:
         self._threads: list[threading.Thread] = []
         self._watches: dict[str, _Watch] = {}
         self._progress: dict[int, tuple[int, float]] = {}
-        self._abandoned: set[int] = set()
         self._locked: dict[Plan | Stream, list[Any]] = {}
         self._standby: NullDevice | None = None
         self._period = device.period
@@ -256,17 +262,17 @@ class Host:
         if not freewheel:
             limit_runaway(RUNAWAY)
             self._lock(self.stream)
-            self._lock(self.plan)
+            self.memory = self._lock(self.plan)
         self.plan.start(0)
         self.stream.begin(fade=isinstance(self.device, Losable))
         self.device.start(self.stream, self._end)
         if not freewheel:
             self._raise_workers(self.plan)
 
-    def _lock(self, owner: Plan | Stream) -> None:
-        """Lock all memory of a plan or stream."""
+    def _lock(self, owner: Plan | Stream) -> tuple[int, int]:
+        """Lock all memory of a plan or stream: see `lock_memory`."""
         self._locked[owner] = owner.arrays()
-        self.memory = lock_memory(self._locked[owner])
+        return lock_memory(self._locked[owner])
 
     def _raise_workers(self, plan: Plan) -> None:
         """Give workers a priority just below the device thread's, and processes one less than their watch."""
@@ -349,10 +355,12 @@ class Host:
         """Change any parameter: at once if it is automatable, else by an edit that makes its node anew.
 
         The node's other values, switches and place stay; values that the engine does not have with the new
-        one are gone. Returns at once: the edit is prepared in a thread of its own, and `poll` brings it to
-        its end. There is one at a time, others wait; of several values for a parameter the last counts, and
-        an edit that is on its way to another is given up. What has become of it is told in `notes`. A latency
-        that changes moves the sound in time.
+        one are gone. As with every edit, all nodes of the graph are made anew, with their values: of what one
+        remembers, only what it hears again in the last seconds of the input is there, see `edit`. Returns at
+        once: the edit is prepared in a thread of its own, and `poll` brings it to its end. There is one at a
+        time, others wait; of several values for a parameter the last counts, and an edit that is on its way
+        to another is given up. What has become of it is told in `notes`. A latency that changes moves the
+        sound in time.
 
         Parameters
         ----------
@@ -387,6 +395,8 @@ class Host:
             return None
 
         def make(graph: Graph) -> Graph:
+            if node.name not in graph.nodes:
+                raise UserError("there is no such node any more")
             return graph.replace(graph.nodes[node.name].changed(parameter.id, checked))
 
         edit = Edit(make, None, path, shown(checked))
@@ -448,6 +458,8 @@ class Host:
             if self._waiting and self.running:
                 self._begin(self._waiting.popleft())
             return
+        if edit.plan is not self.plan:
+            edit.follow_up()
         if edit.plan is not None and read_acquire(words, TURN) == DONE:
             edit.leaving, self.plan, self.stream.plan = self.plan, edit.plan, edit.plan
             write_release(words, TURN, NO_TURN)
@@ -463,23 +475,30 @@ class Host:
     def _finish(self, edit: Edit) -> None:
         """After the end of an edit's thread: count and tell what is heard now."""
         self._edit = None
+        try:
+            self._tell(edit)
+        finally:
+            edit.end(edit.error)
+            edit.plan = edit.leaving = None
+
+    def _tell(self, edit: Edit) -> None:
+        """Count and tell what is heard now."""
         old, new = edit.leaving, self.plan
         if old is not None and edit.plan is new:
             for name in set(old.sections()) - set(new.sections()):
                 self.counters.drop(name)
             new.count_in(self.counters)
             self.counters.words[EDITS] += 1
+            self.memory = edit.memory
+            self._watches.clear()
             if edit.path:
                 moved = f", latency {old.latency} -> {new.latency} samples" * (new.latency != old.latency)
                 self.notes.append(f"{edit.path} is {edit.value}{moved}")
         elif edit.path and not edit.given_up:
-            stays = shown(new.fixed(*edit.path.rsplit(".", 1)))
-            known = isinstance(edit.error, UserError)
-            why = f"{'' if known else f'{type(edit.error).__name__}: '}{edit.error}"
-            why = why.removeprefix(f"{edit.path.partition('.')[0]}: ")
-            self.notes.append(f"{edit.path} stays {stays}: {' '.join(why.split())}")
-        edit.end(edit.error)
-        edit.plan = edit.leaving = None
+            name, _, parameter = edit.path.rpartition(".")
+            value = new.fixed(name, parameter)
+            stays = "" if value is None else f" stays {shown(value)}"
+            self.notes.append(f"{edit.path}{stays}: {reason(edit.error).removeprefix(f'{name}: ')}")
 
     def _prepare(self, edit: Edit, old: Plan) -> None:
         """The thread of an edit: until the new plan is heard, and what goes is released."""
@@ -501,24 +520,35 @@ class Host:
         burst = edit.burst or old.burst
         new = Plan(edit.make(old.graph), old.rate, block, old.channels, lane=old.lane, burst=burst)
         edit.plan = new
+        if edit.given_up:
+            raise UserError(GIVEN_UP)
         check_heard(new)
-        new.check_pace()
+        shares = new.check_pace()
         if len(new.heard) != len(old.heard):
             has = f"{len(new.heard)} channels come out, not {len(old.heard)}"
             raise UserError(f"{has}: a live edit keeps their number")
         edit.catch_up(old)
-        if old in self._locked:
-            self._lock(new)
+        paced = old in self._locked
+        if paced:
+            edit.memory = self._lock(new)
         warm_up()
-        pre_roll(words, new.words, history, edit.stop, 0)  # Compiles, and returns at once.
+        pre_roll(words, new.words, history, edit.stop, 0, False)  # Compiles, and returns at once.
+        wanted = max(new.latency, round(old.rate * to_play(shares, len(os.sched_getaffinity(0)))))
+        blocks = min(int(PRE_ROLL * history.shape[1]) // block, -(-wanted // block))
         end = int(read_acquire(words, HISTORY_END))
-        blocks = int(PRE_ROLL * history.shape[1]) // block
         new.start(max(0, end - blocks * block))
-        self._raise_workers(new)
         words[NEXT] = new.words.ctypes.data
-        if not pre_roll(words, new.words, history, edit.stop, round(EDIT_LIMIT * 1e9)):
-            late = "the new graph cannot catch up with the sound: it is too heavy for this machine"
-            raise UserError(GIVEN_UP if edit.given_up else late)
+        limit, began = round(EDIT_LIMIT * 1e9), time.monotonic_ns()
+        late = TOO_HEAVY if paced else NO_CLOCK
+        caught_up = pre_roll(words, new.words, history, edit.stop, limit, False)
+        if caught_up:
+            if paced:
+                self._raise_workers(new)
+            calls, left = self.stream.callbacks, max(limit // 10, limit - (time.monotonic_ns() - began))
+            if pre_roll(words, new.words, history, edit.stop, left, True):
+                return
+            late = STANDS_STILL if self.stream.callbacks == calls else late
+        raise UserError(GIVEN_UP if edit.given_up else late)
 
     def _end_edits(self) -> None:
         """Give up what is not heard. Only while nothing calls, unless it hangs."""
@@ -534,8 +564,15 @@ class Host:
                 edit.leaving = edit.plan
             edit.error = edit.error or UserError(GIVEN_UP)
             edit.turned.set()
-        edit.thread.join()
-        if self._edit is edit:
+        edit.thread.join(CLOSE_LIMIT)
+        if self._edit is not edit:
+            return
+        if edit.thread.is_alive():  # It gives up, and releases what it has made, once that is loaded.
+            self._edit = None
+            edit.end(UserError(GIVEN_UP))
+            what = f"{edit.path} {edit.value}" if edit.path else "an edit"
+            self.problems.append(f"{what} still loads: it is not waited for")
+        else:
             self._finish(edit)
 
     def _release(self, plan: Plan) -> None:
@@ -600,18 +637,6 @@ class Host:
                     self.plan.rearm(name)
                     watch.waiting = False
 
-    @property
-    def bypassed(self) -> list[str]:
-        """Nodes that play their fallback for now: they have failed, or their worker hangs or is gone."""
-        idle = {
-            name
-            for segment in self.plan.segments
-            if segment.thread in self._abandoned or (isinstance(segment, RemoteSegment) and segment.gone)
-            for name in segment.names
-        }
-        failed = self.plan.failed()
-        return failed + [name for name in self.plan.graph.nodes if name in idle and name not in failed]
-
     def _watch_workers(self) -> None:
         """Take a worker that hangs off its priority; what it should make stays bypassed."""
         now = time.monotonic()
@@ -622,11 +647,11 @@ class Host:
             before, since = self._progress.get(segment.thread, (-1, now))
             if done != before or done == published:
                 self._progress[segment.thread] = done, now
-                if segment.thread in self._abandoned:
-                    self._abandoned.remove(segment.thread)
+                if segment.hangs:
+                    segment.hangs = False
                     self.problems.append(f"the worker of {', '.join(sorted(segment.names))} goes on")
-            elif now - since > HANG and segment.thread not in self._abandoned:
-                self._abandoned.add(segment.thread)
+            elif now - since > HANG and not segment.hangs:
+                segment.hangs = True
                 demote(segment.thread)
                 names = ", ".join(sorted(segment.names))
                 self.problems.append(f"the worker of {names} hangs: bypassed, its priority taken")
@@ -650,7 +675,10 @@ class Host:
                 self._look_for(self.device, self._standby)
                 self._next_look = time.monotonic() + RETURN
         elif self.stream.words[FLAGGED] or self.device.period != self._period:
-            self._adapt()
+            try:
+                self._adapt()
+            except UserError as error:  # Sound goes on: workers may be late.
+                self.problems.append(f"the device calls in other blocks now, but {error}")
             self.stream.words[FLAGGED] = 0
 
     def _lose(self, device: Losable) -> None:
@@ -701,17 +729,24 @@ class Host:
                 self.problems.append(f"the device is back, but {error}")
 
     def _adapt(self) -> None:
-        """Prepare re-blocking, and the workers, for the length in which the device calls now."""
+        """Prepare re-blocking, and the workers, for the length in which the device calls now.
+
+        `UserError` where the workers cannot be: they are as they were.
+        """
         period, before = self.device.period, self.stream.latency + self.plan.latency
         self._period = period
         self.stream.adapt(period)
         burst = burst_of(period, self.plan.block, int(self.stream.words[LONGEST_CALL]))
-        if self.plan.segments and burst != self.plan.burst:
-            self.edit(self.plan.graph, burst)
-        total = self.stream.latency + self.plan.latency
-        if total != before:
-            now = f"of {period} samples" if period else "of any length"
-            self.problems.append(f"the device now calls in blocks {now}: latency is {total} samples")
+        try:
+            if self.plan.segments and burst != self.plan.burst:
+                self.edit(self.plan.graph, burst)
+        except Exception as error:
+            raise UserError(reason(error)) from None
+        finally:
+            total = self.stream.latency + self.plan.latency
+            if total != before:
+                now = f"of {period} samples" if period else "of any length"
+                self.problems.append(f"the device now calls in blocks {now}: latency is {total} samples")
 
     def statistics(self) -> dict[str, Any]:
         """`rtaudio.counters.report`, and what the device adds to it."""
@@ -719,7 +754,6 @@ class Host:
         found = report(self.counters.words) | self.device.statistics()
         found["placement"] = self.plan.placement()
         found["compute"] = self.plan.compute()
-        found["bypassed"] = self.bypassed
         found["locked_bytes"], found["lockable_bytes"] = self.memory
         found["problems"] = list(self.problems)
         return found

@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtaudio.counters import (
+    NODE_FAILED,
     NODE_LAPSES,
     NODE_LONGEST,
     NODE_MISSES,
@@ -264,6 +265,16 @@ def await_slots(segments: Any, position: int, deadline: int) -> bool:
     return True
 
 
+@compiled
+def all_rest(segments: Any) -> bool:
+    """Whether no worker has anything to do."""
+    for number in range(segments.shape[0]):
+        shared = int64_at(int64_at(segments[number], SEGMENT_WORDS)[SHARED], SEGMENT_WORDS)
+        if load_acquire(shared, DONE) < load_acquire(shared, HEAD):
+            return False
+    return True
+
+
 class Memory:
     """What both sides of a segment use.
 
@@ -448,6 +459,15 @@ class Segment:
     def progress(self) -> tuple[int, int]:
         """Blocks published and blocks processed."""
         return int(self.memory.words[HEAD]), int(self.memory.words[DONE])
+
+    @property
+    def hangs(self) -> bool:
+        """Whether the worker is taken to hang, which is counted as a failure of it; to be set."""
+        return bool(self._sections[0][NODE_FAILED])
+
+    @hangs.setter
+    def hangs(self, hangs: bool) -> None:
+        self._sections[0][NODE_FAILED] = hangs
 
     def stop(self, patience: float) -> bool:
         """Stop the worker; whether it did within ``patience`` seconds. What it uses must stay, if not."""

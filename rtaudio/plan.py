@@ -17,6 +17,7 @@ from rtaudio.counters import (
     LATENCY,
     NODE_AHEAD,
     NODE_COST,
+    NODE_FAILED,
     NODE_LANE,
     NODE_LATENCY,
     NODE_TAKEOVERS,
@@ -60,6 +61,10 @@ _WAIT_NS = 100_000_000
 """Nanoseconds of waiting for a worker after which Python may be interrupted."""
 
 _NONE = np.zeros(0, np.int64)
+
+
+class NoRoomError(UserError):
+    """More changes at once than the command ring holds."""
 
 
 @dataclass
@@ -300,8 +305,12 @@ class Plan:
         """The callback's context; its first word is the position."""
         return self._main.context
 
-    def check_pace(self) -> None:
+    def check_pace(self) -> list[float]:
         """Refuse what is too slow for real time where it runs. Before `start`: what is not measured is now.
+
+        Returns
+        -------
+        Shares of real time that the callback and each worker need on average.
 
         Raises
         ------
@@ -313,7 +322,7 @@ class Plan:
             ("on a worker", segment.names & self._parts.keys()) for segment in self.segments
         ]
         on_workers = {name for _, names in groups for name in names}
-        callback = "in the callback"
+        callback, shares = "in the callback", []
         for where, names in [(callback, self._parts.keys() - on_workers), *groups]:
             parts = [self._parts[name] for name in names if self._parts[name].staged]
             for part in parts:
@@ -328,6 +337,8 @@ class Plan:
                 measured = f"{takes} of a block of {period_ns / 1e6:.2f} ms, measured"
                 advice = "take larger blocks or cheaper settings"
                 raise UserError(f"too slow for real time {where}: {measured}; {advice}")
+            shares.append(sum(part.mean for part in parts) / period_ns)
+        return shares
 
     def start(self, position: int = 0) -> None:
         """Start the workers. The first block is at ``position``, a multiple of the block."""
@@ -414,9 +425,12 @@ class Plan:
             raise UserError(f"{name}: no parameter {parameter_id!r}{nearest(parameter_id, known)} ({listed})")
         return known[parameter_id]
 
-    def fixed(self, name: str, parameter: str) -> Value:
-        """The value of a parameter that is fixed while the plan runs."""
-        return (self._composites.get(name) or bare(self._step(name).processor)).values[parameter]
+    def fixed(self, name: str, parameter: str) -> Value | None:
+        """The value of a parameter that is fixed while the plan runs; None if there is none such."""
+        made = self._composites.get(name)
+        if made is not None:
+            return made.values.get(parameter)
+        return bare(self._steps[name].processor).values.get(parameter) if name in self._steps else None
 
     def owner(self, path: str) -> tuple[Node, Parameter]:
         """The node of the graph that has a parameter, or has one for it where that is inside of a composite.
@@ -525,7 +539,7 @@ class Plan:
             at += step.heard_at + (step.processor.latency if ramp < 0 else 0)
         event = np.array([at, step.row, index, target, round(seconds * self.rate), wait, rearm], np.float64)
         if not step.walk.send(event):
-            raise UserError(f"more than {COMMANDS} changes wait for the next block: send them later")
+            raise NoRoomError(f"more than {COMMANDS} changes wait for the next block: send them later")
 
     # ------------------------------------------------------------------------------------------ reports
 
@@ -539,11 +553,12 @@ class Plan:
                 section[NODE_AHEAD], section[NODE_WORKER] = step.ahead, 0
                 section[NODE_LATENCY], section[NODE_COST] = step.processor.latency, step.cost
                 step.words[executor.COUNTERS] = section.ctypes.data
+                section[NODE_FAILED] = read_acquire(*step.failure) != 0
                 bare(step.processor).takeovers = section[NODE_TAKEOVERS : NODE_TAKEOVERS + 1]
         for number, segment in enumerate(self.segments, 1):
             worker, wake = (counters.section(f"worker {number}{what}") for what in WORKER)
             worker[NODE_LANE], worker[NODE_AHEAD] = segment.lane, segment.ahead
-            worker[NODE_LATENCY] = segment.ahead * self.block
+            worker[NODE_LATENCY], worker[NODE_FAILED] = segment.ahead * self.block, 0
             segment.count_in(worker, wake)
             for name, step in self._steps.items():
                 if step.of_node and name in segment.names:

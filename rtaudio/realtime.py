@@ -195,6 +195,8 @@ THREADS = 64
 _PARAMETER, _DEMOTED, _FIRST = range(3)
 _threads = np.zeros(_FIRST + THREADS, np.int64)
 """A sched_param of priority 0, how often the brake was pulled, then the registered threads or 0."""
+_registering = threading.Lock()
+"""Held while a place in the table is looked for: an edit's thread registers too."""
 
 _set_scheduler = types.ExternalFunction(
     "sched_setscheduler", types.int32(types.int32, types.int32, types.intp)
@@ -204,15 +206,16 @@ _errno_location = types.ExternalFunction("__errno_location", types.intp())
 
 def register_thread(thread_id: int) -> None:
     """Let the brake of `limit_runaway` take hold of a thread."""
-    if thread_id not in _threads[_FIRST:]:
+    with _registering:
         free = np.flatnonzero(_threads[_FIRST:] == 0)
-        if free.size:
+        if free.size and thread_id not in _threads[_FIRST:]:
             _threads[_FIRST + free[0]] = thread_id
 
 
 def forget_thread(thread_id: int) -> None:
     """Undo `register_thread`, before the thread ends: the kernel gives its number away again."""
-    _threads[_FIRST:][_threads[_FIRST:] == thread_id] = 0
+    with _registering:
+        _threads[_FIRST:][_threads[_FIRST:] == thread_id] = 0
 
 
 def runaways() -> int:

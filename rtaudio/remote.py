@@ -328,7 +328,7 @@ class RemoteSegment(Segment):
             host[NODE_FAILED:NODE_MISSES] = section[NODE_FAILED:NODE_MISSES]
             host[NODE_LAPSES:] = section[NODE_LAPSES:]
         worker[NODE_LAPSES:] = self.memory.sections[-2][NODE_LAPSES:]
-        worker[NODE_RESTARTS], worker[NODE_PID] = self.restarts, -self.pid if self.gone else self.pid
+        worker[NODE_RESTARTS], worker[NODE_PID], worker[NODE_FAILED] = self.restarts, self.pid, self.gone
         wake_up[NODE_LAPSES:] = self.memory.sections[-1][NODE_LAPSES:]
 
     # ------------------------------------------------------------------------------------ the pool's thread

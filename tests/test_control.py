@@ -192,6 +192,18 @@ def test_what_is_fixed_is_set_by_an_edit():
         assert len(host.notes) == 4
 
 
+def test_a_text_is_taken_as_it_is_written():
+    """Two spaces of a path are not one; nothing is shown as what it is written as."""
+    with Host(Plan(load_chain("remix"), RATE, 512, 2), Stepped()) as host:
+        host.start()
+        assert apply(host, "set remix.percussive_insert ''") == "remix.percussive_insert is ''"
+        assert apply(host, " set  remix.percussive_insert  'gain  |  gain' ") == (
+            "loading remix.percussive_insert gain  |  gain"
+        )
+        after(host)
+        assert host.plan.fixed("remix", "percussive_insert") == "gain  |  gain"
+
+
 def after(host):
     until = time.monotonic() + DEADLINE
     while host.edits:

@@ -16,6 +16,7 @@ from stepped import Stepped, step_above_15_khz
 from engines.gain import Gain
 from rtaudio import host as host_module
 from rtaudio.counters import EDITS, NODE_TIMES, sections
+from rtaudio.edit import CATCH_UP, EDIT_LIMIT, to_play
 from rtaudio.errors import UserError
 from rtaudio.executor import CONTEXT
 from rtaudio.files import AudioReader, AudioWriter
@@ -23,13 +24,13 @@ from rtaudio.graph import Graph, Node
 from rtaudio.host import Host
 from rtaudio.kernel import channel, kernel
 from rtaudio.lanes import slots_ready
-from rtaudio.layout import CROSSFADE
+from rtaudio.layout import COMMANDS, CROSSFADE
 from rtaudio.native import compiled, int64_at, load_acquire
 from rtaudio.null import NullDevice
 from rtaudio.plan import N_SEGMENTS, PLAN_WORDS, SEGMENTS, Plan
 from rtaudio.processor import Parameter, Port, Processor
 from rtaudio.registry import load_engine
-from rtaudio.stream import DONE, NEXT, NEXT_AT, NO_TURN, OFFERED, PLAN, TAKEN_OVER, TURN
+from rtaudio.stream import DONE, HISTORY_END, NEXT, NEXT_AT, NO_TURN, OFFERED, PLAN, TAKEN_OVER, TURN
 
 RATE, BLOCK = 48_000, 64
 FADE = round(CROSSFADE * RATE)
@@ -487,6 +488,86 @@ def test_a_device_that_changes_its_length_amid_an_edit_is_adapted_to_after_it():
     np.testing.assert_array_equal(heard, expected[:, 2 * FADE :])
 
 
+def test_a_device_whose_new_length_takes_an_edit_that_fails_is_told_once(monkeypatch):
+    limitless(monkeypatch)
+    device = Changing()
+    sound = Sound(chain(node("gain")), lane=1, device=device)
+    sound.step(5)
+    device.period = 4 * BLOCK
+    with sound.running():
+        sound.host.poll()
+        sound.host.poll()
+    assert sound.host.problems == [f"the device calls in other blocks now, but {host_module.TOO_HEAVY}"]
+    assert sound.host.plan.burst == 1
+    sound.result()
+
+
+@pytest.mark.parametrize("processors", [1, 2, 64])
+@pytest.mark.parametrize("shares", [[0.1], [0.2, 0.5], [0.3, 0.6], [0.3, 0.9, 0.9]])
+def test_what_is_played_before_an_edit_is_heard_fits_into_its_time(shares, processors):
+    """Played as fast as that share of real time allows, while the sound, too, goes on."""
+    share = max(*shares, sum(shares) / (processors / 2))
+    catching_up, lag = 0.0, to_play(shares, processors)
+    if share >= 1.0:
+        assert lag <= 0.0
+        return
+    for _ in range(1000):  # What came in while the last piece was played.
+        catching_up, lag = catching_up + lag * share, lag * share
+    assert catching_up == pytest.approx(CATCH_UP * EDIT_LIMIT, rel=1e-3)
+    assert to_play([0.0], processors) >= EDIT_LIMIT
+
+
+@pytest.mark.parametrize(("playable", "blocks"), [(0.0, 2), (0.01, 8), (60.0, 100)])
+def test_a_heavy_graph_hears_less_of_the_past_but_what_settles_it(monkeypatch, playable, blocks):
+    """A limiter of 72 samples; 100 blocks have been heard."""
+    monkeypatch.setattr(host_module, "to_play", lambda shares, processors: playable)
+    begun = []
+    start = Plan.start
+    monkeypatch.setattr(Plan, "start", lambda plan, at: begun.append(at) or start(plan, at))
+    sound = Sound(chain(node("limiter")))
+    sound.step(100)
+    sound.host.change("limiter.lookahead", 1.4)
+    await_(lambda: sound.host.stream.words[TURN] == OFFERED)
+    assert begun == [0, (100 - blocks) * BLOCK]
+    sound.result()
+
+
+def test_workers_are_real_time_only_from_when_they_have_caught_up(monkeypatch):
+    """Before, they compute without a pause: the brake would take all threads' priority."""
+    sound = Sound(held(), lane=1)
+    sound.step(500)
+    words, seen = sound.host.stream.words, []
+
+    def look(plan):
+        seen.append((plan.position, int(words[HISTORY_END]), int(words[TURN])))
+
+    monkeypatch.setattr(sound.host, "_raise_workers", look)
+    Held.gate.set()
+    sound.change("held.kind", "other")
+    ((at, end, turn),) = seen
+    assert end - BLOCK <= at <= end
+    assert at >= 500 * BLOCK
+    assert turn == NO_TURN
+    sound.result()
+
+
+def test_why_an_edit_is_not_heard_where_the_sound_stands_still(monkeypatch):
+    monkeypatch.setattr(host_module, "EDIT_LIMIT", 0.2)
+    sound = Sound(wire())
+    sound.step(5)
+    with pytest.raises(UserError, match="the device asks for no sound"):
+        sound.host.edit(wire().insert(node("gain"), "in -> out"))
+    sound.result()
+
+
+def test_why_an_edit_is_not_heard_where_the_sound_has_no_clock(monkeypatch):
+    limitless(monkeypatch)
+    with Host(Plan(wire(), RATE, BLOCK, 2), NullDevice(freewheel=True)) as host:
+        host.start()
+        with pytest.raises(UserError, match="that runs as fast as it can"):
+            host.edit(wire().insert(node("gain"), "in -> out"))
+
+
 def resident():
     with open("/proc/self/statm", encoding="ascii") as file:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
@@ -569,6 +650,18 @@ class Held(Gain):
         return super().allocate()
 
 
+class Shaped(Held):
+    """It has a parameter more as long as ``kind`` is empty."""
+
+    id = "shaped"
+    extra = Parameter("extra", "a", scale="text", automatable=False)
+    parameters = (*Held.parameters, extra)
+
+    @classmethod
+    def of(cls, values):
+        return Held if values.get("kind") else cls
+
+
 @pytest.fixture
 def gate():
     Held.reached.clear()
@@ -645,6 +738,40 @@ def test_a_changed_node_has_the_engine_that_its_values_name():
     assert paper.changed("hop", 512.0) == node("enhance", model="paper", lookahead=0, hop=512.0)
     with pytest.raises(UserError, match=r"^enhance: no model 'nope'"):
         paper.changed("model", "nope")
+
+
+def test_what_the_new_engine_does_not_have_is_refused():
+    pytest.importorskip("onnxruntime", reason="runs networks")
+    live = node("enhance", model="paper").changed("model", "live")
+    with pytest.raises(UserError, match=r"^enhance: no parameter 'hop'"):
+        live.changed("hop", 512.0)
+    with pytest.raises(UserError, match=r"no parameter 'limt', did you mean 'limit'\?"):
+        live.changed("limt", 12.0)
+
+
+def test_a_change_that_waits_for_a_parameter_or_a_node_that_goes_is_told(gate):
+    """It says no value where there is none."""
+    sound = Sound(chain(Node("held", Shaped), node("limiter")))
+    sound.step(5)
+    with sound.running():
+        edits = [sound.host.change("held.kind", "other"), sound.host.change("held.extra", "b")]
+        assert Held.reached.wait(60)
+        gate.set()
+        await_(lambda: not sound.host.edits, sound.host.poll)
+        assert sound.host.notes[0] == "held.kind is other"
+        assert sound.host.notes[1].startswith("held.extra: no parameter 'extra'")
+        assert isinstance(edits[1].error, UserError)
+        Held.reached.clear()
+        gate.clear()
+        edits = [sound.host.change("held.kind", "last"), sound.host.change("limiter.lookahead", 3.0)]
+        assert Held.reached.wait(60)
+        gate.set()
+        await_(lambda: edits[0].done, sound.host.poll)
+        if not edits[1].done and sound.host._edit is None:
+            sound.host.edit(sound.host.plan.graph.remove("limiter"))
+        await_(lambda: not sound.host.edits, sound.host.poll)
+    assert sound.host.notes[2:] == ["held.kind is last", "limiter.lookahead: there is no such node any more"]
+    sound.result()
 
 
 def latency_of(graph):
@@ -819,6 +946,99 @@ def test_a_network_that_is_not_as_its_card_says_is_not_heard(tmp_path):
     late = sound.host.plan.latency - late
     heard = sound.result()
     np.testing.assert_array_equal(heard, moved(sound.offline(graph), late)[:, : heard.shape[1]])
+
+
+def test_what_the_new_plan_has_no_room_for_yet_is_set_later(gate):
+    """Not lost; what is gone from the new graph is."""
+    sound = Sound(held())
+    sound.step(5)
+    edit = sound.host.change("held.kind", "other")
+    assert Held.reached.wait(60)
+    for number in range(2 * COMMANDS):  # Positions that have passed.
+        sound.host.set("after.gain", -6.0, at=-10 - number)
+        if number % 1000 == 0:
+            sound.step()
+    sound.host.set("after.gain", -9.0)
+    sound.host._set(("gone",), lambda plan: plan.set("gone.gain", 0.0) if plan is edit.plan else None)
+    gate.set()
+    with sound.running():
+        await_(lambda: edit.done, sound.host.poll)
+    assert edit.error is None
+    assert edit._changes == {}
+    sound.step(60)
+    heard = sound.result()
+    steady = sound.offline(chain(node("a", "gain"), node("b", "gain", gain=-9.0)))
+    np.testing.assert_array_equal(heard[:, -10 * BLOCK :], steady[:, -10 * BLOCK :])
+
+
+def test_a_refused_edit_leaves_the_figures_of_the_memory():
+    sound = Sound(wire())
+    sound.step(5)
+    before = sound.host.memory
+    with sound.running(), pytest.raises(UserError, match="1 channels come out"):
+        sound.host.edit(chain(Node("mono", Mono)))
+    with pytest.MonkeyPatch.context() as patch:
+        limitless(patch)
+        with sound.running(), pytest.raises(UserError, match="cannot catch up"):
+            sound.host.edit(wire().insert(node("delay"), "in -> out"))
+    assert sound.host.memory == before
+    sound.edit(wire().insert(node("delay"), "in -> out"))
+    assert sound.host.memory[1] > before[1]
+    sound.result()
+
+
+@kernel
+def loud_kernel(state, inputs, outputs, n, params, context):
+    x, y = channel(inputs, 0, n), channel(outputs, 0, n)
+    for i in range(n):
+        y[i] = x[i]
+    return 1 if x[0] > 0.5 else 0
+
+
+class Loud(Mono):
+    """Fails where it is loud."""
+
+    id = "loud"
+    parameters = (Parameter("kind", "", scale="text", automatable=False),)
+    KERNEL = loud_kernel
+
+
+def test_a_node_that_is_made_anew_has_not_failed_yet(monkeypatch):
+    """If it does, that is told, and waited for, as at the first time."""
+    monkeypatch.setattr(host_module, "to_play", lambda shares, processors: 0.0)  # It would fail in the past.
+    sound = Sound(chain(Node("loud", Loud)), channels=1)
+    told = "loud failed and is bypassed; tried again in 1 s"
+    for _ in range(2):
+        sound.device.step(0.9)
+        sound.host.poll()
+        assert sound.host.problems.pop() == told
+        assert sound.host.statistics()["bypassed"] == ["loud"]
+        sound.device.step(0.0)
+        edit = sound.host.change("loud.kind", f"{len(sound.host.notes)}")
+        await_(lambda edit=edit: edit.done, lambda: (sound.device.step(0.0), sound.host.poll()))
+        assert edit.error is None
+        assert sound.host.statistics()["bypassed"] == []
+    sound.host.close()
+
+
+def test_a_host_that_closes_does_not_wait_for_ever_for_what_is_loaded(monkeypatch, gate):
+    """What it still makes is released once it is made."""
+    monkeypatch.setattr(host_module, "CLOSE_LIMIT", 0.05)
+    graph = held()
+    Sound(graph, lane=1).host.close()  # Opens what stays open.
+    threads, opened = threading.active_count(), files()
+    sound = Sound(graph, lane=1)
+    sound.step(20)
+    edit = sound.host.change("held.kind", "other")
+    assert Held.reached.wait(60)
+    sound.host.close()
+    assert sound.host.problems == ["held.kind other still loads: it is not waited for"]
+    assert edit.done
+    assert edit.thread.is_alive()
+    assert edit.thread.daemon
+    gate.set()
+    edit.thread.join(60)
+    assert (threading.active_count(), files()) == (threads, opened)
 
 
 @pytest.mark.parametrize("stage", ["prepared", "offered", "taken over", "done", "waiting"])
