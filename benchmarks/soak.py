@@ -342,16 +342,12 @@ class Soak:
         while not over.wait(LOOK):
             position = self.host.plan.position
             counted = sections(self.host.counters.words)
-            heard = {words[NODE_WORKER] for name, words in counted.items() if not name.startswith(BESIDE)}
-            workers = {name: words for name, words in counted.items() if name.startswith("worker ")}
-            before, late = (
-                late,
-                {
-                    name: int(words[NODE_MISSES])
-                    for name, words in workers.items()
-                    if int(name.removeprefix("worker ")) in heard
-                },
-            )
+            heard = {
+                f"worker {words[NODE_WORKER]}"
+                for name, words in counted.items()
+                if not name.startswith(BESIDE)
+            }
+            before, late = late, {name: int(counted[name][NODE_MISSES]) for name in heard & counted.keys()}
             if any(count not in (0, before.get(name, 0)) for name, count in late.items()):
                 end = position + self.state.latency + round(CROSSFADE * RATE) + MARGIN
                 self.late.append((looked - BLOCK, end))
