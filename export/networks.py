@@ -232,16 +232,19 @@ def command(commands: Any) -> None:
         "--float32", action="store_true", help="keep weights at full precision (float16: half the size)"
     )
     parser.add_argument(
-        "--average", type=Path, metavar="RUN", help="export the mean of the weights of both runs, half each"
-    )
+        "--average", type=Path, nargs="+", metavar="RUN",
+        help="export half of these weights, and half of the mean of those of other runs",
+    )  # fmt: skip
     parser.add_argument("--licence", default="MIT", metavar="L", help="of the weights (MIT)")
     parser.add_argument("--notes", metavar="TEXT", help="for the card")
     parser.add_argument("--scores", type=Path, metavar="F.json", help="scores, for the card as they are")
     parser.set_defaults(run=run)
 
 
-def average(network: nn.Module, folder: Path, other: Path, names: Sequence[str]) -> dict[str, Any]:
-    """Take a network's weights half from another run, as M. Wortsman et al. do, "Model soups", ICML 2022.
+def average(
+    network: nn.Module, folder: Path, others: Sequence[Path], names: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Take a network's weights half from other runs, as M. Wortsman et al. do, "Model soups", ICML 2022.
 
     Only of runs that one began with the weights of is the mean of any use, or of two that began alike.
 
@@ -249,25 +252,30 @@ def average(network: nn.Module, folder: Path, other: Path, names: Sequence[str])
     ----------
     network
         Of the run of ``folder``; changed.
-    other
-        The other run.
+    others
+        The other runs, of which the mean is taken first.
     names
-        What to return of its record.
+        What to return of their records.
 
     Raises
     ------
     FileError
-        It is of another network.
+        One is of another network.
     """
-    _, second, record = read_run(other)
-    mine, theirs = network.state_dict(), second.state_dict()
-    if {name: x.shape for name, x in mine.items()} != {name: x.shape for name, x in theirs.items()}:
-        raise FileError(f"{other} is of another network than {folder}: their weights have no mean")
+    mine, records = network.state_dict(), []
+    means = {name: torch.zeros_like(x) for name, x in mine.items() if x.is_floating_point()}
+    for other in others:
+        _, second, record = read_run(other)
+        theirs = second.state_dict()
+        if {name: x.shape for name, x in mine.items()} != {name: x.shape for name, x in theirs.items()}:
+            raise FileError(f"{other} is of another network than {folder}: their weights have no mean")
+        for name, mean in means.items():
+            mean.add_(theirs[name], alpha=1 / len(others))
+        records.append({name: record[name] for name in (*names, "step", "seconds")})
     with torch.no_grad():
-        for name, tensor in mine.items():
-            if tensor.is_floating_point():
-                tensor.lerp_(theirs[name], 0.5)
-    return {name: record[name] for name in (*names, "step", "seconds")}
+        for name, mean in means.items():
+            mine[name].lerp_(mean, 0.5)
+    return records
 
 
 def run(options: argparse.Namespace) -> int:

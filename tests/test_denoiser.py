@@ -271,7 +271,13 @@ def test_the_mean_of_two_runs_is_exported(trained):
     assert any(x.size == mean.size and np.allclose(x.ravel(), mean, atol=1e-7) for x in stored)
     assert not np.allclose(wanted[0], wanted[1], atol=1e-7)
     card = json.loads(other.with_suffix(".json").read_text())
-    assert card["averaged with"]["step"] == 2
+    assert [run["step"] for run in card["averaged with"]] == [2]
+
+    arguments = (*arguments[:5], str(begun), str(trained / "run"), "--float32")
+    assert status_of(*arguments) == 0
+    stored = [numpy_helper.to_array(x) for x in onnx.load(other).graph.initializer]
+    quarter = (0.75 * wanted[0] + 0.25 * wanted[1]).numpy().ravel()
+    assert any(x.size == quarter.size and np.allclose(x.ravel(), quarter, atol=1e-7) for x in stored)
 
     still = small(trained, steps=1, rise=0)
     still.write_text(still.read_text().replace("denoiser = 0.005", "denoiser = 1e-9"))
