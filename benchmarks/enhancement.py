@@ -43,7 +43,7 @@ import numpy as np
 import soxr
 from foil import load
 from numpy.typing import NDArray
-from stalls import StallWatch, inside, real_time, windows
+from stalls import StallWatch, met, real_time, windows
 
 from engines.enhancer import SPECTRA, kind_of, path_of
 from export.enhancement import Task, cpu_seconds, say_problems, score_all
@@ -397,10 +397,8 @@ def measure_hops(chain: str, way: str, beside: str, length: float) -> dict[str, 
     with load(beside):
         thread.start()
         thread.join()
-    excused = windows(watch.stop(), 0)
+    stalled = met(due, done, windows(watch.stop(), 0))
     plan.close()
-    stalled = inside(due, excused) | inside(done, excused)
-    stalled |= np.searchsorted(excused[:, 0], due) != np.searchsorted(excused[:, 0], done)
     return {
         "taken_us": ((done - due) / 1e3)[~stalled].round(1).tolist(),
         "stalled": int(stalled.sum()),

@@ -14,7 +14,6 @@ CUDA, or it does not start, it says so, measures the CPU, and fails.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import subprocess
 import sys
@@ -25,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from inference import RATE, network
+from inference import RATE, network, write_network
 from rich.console import Console
 from rich.table import Table
 
@@ -123,21 +122,7 @@ def measure_batches(places: list[int | None], calls: int) -> list[dict[str, Any]
 
 def measure_live(kind: str, hop: int, gpu: int | None, seconds: float, folder: Path) -> dict[str, Any]:
     """The network as a node, live in blocks of a hop, by the null device's clock."""
-    content, states = network(kind, hop)
-    path = folder / f"{kind}-{hop}.onnx"
-    path.write_bytes(content)
-    shapes = {put.name: list(put.shape) for put in open_session(path, content).get_inputs()}
-    card = {
-        "kind": "stream",
-        "rate": RATE,
-        "hop": hop,
-        "latency": 0,
-        "inputs": [{"name": "x", "channels": 1}],
-        "outputs": [{"name": "y", "channels": 1}],
-        "states": {name: {"next": following, "shape": shapes[name]} for name, following in states.items()},
-        "sha256": hashlib.sha256(content).hexdigest(),
-    }
-    path.with_suffix(".json").write_text(json.dumps(card))
+    path = write_network(folder, kind, hop)
     command = [sys.executable, "-m", "rtaudio", "live", "--api", "null", "--channels", "1", "--json", "-"]
     command += ["--block", str(hop), "--rate", str(RATE), "--seconds", str(seconds)]
     command += ["--chain", f"network(model='{path}')", "--compute", named(gpu)]

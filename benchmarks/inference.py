@@ -12,6 +12,7 @@ has no goal.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import subprocess
 import sys
@@ -26,7 +27,7 @@ from foil import load
 from onnx import TensorProto, helper, numpy_helper
 from rich.console import Console
 from rich.table import Table
-from stalls import StallWatch, inside, real_time, windows
+from stalls import StallWatch, met, real_time, windows
 
 from rtaudio.inference import Inference, Session, run
 from rtaudio.native import compiled, now_ns, sleep_until_ns
@@ -87,6 +88,29 @@ def network(kind: str, hop: int) -> tuple[bytes, dict[str, str]]:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
     model.ir_version = 9
     return model.SerializeToString(), states
+
+
+def write_network(folder: Path, kind: str, hop: int) -> Path:
+    """A network's file, with its card beside it."""
+    content, states = network(kind, hop)
+    path = folder / f"{kind}-{hop}.onnx"
+    path.write_bytes(content)
+    shapes = {
+        put.name: [size.dim_value for size in put.type.tensor_type.shape.dim]
+        for put in onnx.load_from_string(content).graph.input
+    }
+    card = {
+        "kind": "stream",
+        "rate": RATE,
+        "hop": hop,
+        "latency": 0,
+        "inputs": [{"name": "x", "channels": 1}],
+        "outputs": [{"name": "y", "channels": 1}],
+        "states": {name: {"next": following, "shape": shapes[name]} for name, following in states.items()},
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
+    path.with_suffix(".json").write_text(json.dumps(card))
+    return path
 
 
 @compiled
@@ -150,9 +174,7 @@ def measure(kind: str, way: str, beside: str, seconds: float, hop: int) -> dict[
     with load(beside):
         thread.start()
         thread.join()
-    excused = windows(watch.stop(), 0)
-    stalled = inside(due, excused) | inside(done, excused)
-    stalled |= np.searchsorted(excused[:, 0], due) != np.searchsorted(excused[:, 0], done)
+    stalled = met(due, done, windows(watch.stop(), 0))
     taken = (done - due) / 1e3
     return {
         "taken_us": taken[~stalled].round(1).tolist(),

@@ -18,7 +18,6 @@ recording must be what the graph means, to the bit: its input, as late as the pl
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import random
@@ -36,7 +35,7 @@ from typing import Any
 
 import numpy as np
 import soundfile as sf
-from inference import network
+from inference import write_network
 from jackd import JackServer, absent
 from numpy.typing import NDArray
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -452,30 +451,11 @@ BESIDE = "every-"
 
 def every_engine(folder: Path) -> list[Node]:
     """A node of every engine, a third of them in each lane; `network` runs a recurrent one."""
-    needed: dict[str, dict[str, Value]] = {"network": {"model": str(write_network(folder))}}
+    needed: dict[str, dict[str, Value]] = {"network": {"model": str(write_network(folder, "gru", HOP))}}
     return [
         Node(f"{BESIDE}{name}", load_engine(name), needed.get(name, {}), lane=number % 3)
         for number, name in enumerate(engine_names())
     ]
-
-
-def write_network(folder: Path) -> Path:
-    """A network of 128 gated recurrent units, and its card."""
-    content, states = network("gru", HOP)
-    path = folder / "gru.onnx"
-    path.write_bytes(content)
-    card = {
-        "kind": "stream",
-        "rate": RATE,
-        "hop": HOP,
-        "latency": 0,
-        "inputs": [{"name": "x", "channels": 1}],
-        "outputs": [{"name": "y", "channels": 1}],
-        "states": {name: {"next": after, "shape": [1, 1, 128]} for name, after in states.items()},
-        "sha256": hashlib.sha256(content).hexdigest(),
-    }
-    path.with_suffix(".json").write_text(json.dumps(card))
-    return path
 
 
 def soak(folder: Path, device: Any, options: argparse.Namespace) -> int:

@@ -201,6 +201,12 @@ def inside(times: Times, excused: Times) -> NDArray[np.bool_]:
     return found
 
 
+def met(begins: Times, ends: Times, excused: Times) -> NDArray[np.bool_]:
+    """Which spans of time, from ``begins`` to ``ends``, touch one of the windows."""
+    found = inside(begins, excused) | inside(ends, excused)
+    return found | (np.searchsorted(excused[:, 0], begins) != np.searchsorted(excused[:, 0], ends))
+
+
 def share(excused: Times, begin: int, end: int) -> float:
     """Part of the time from ``begin`` to ``end`` that lies in the windows, 0 to 1."""
     covered = np.clip(excused[:, 1], begin, end) - np.clip(excused[:, 0], begin, end)

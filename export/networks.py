@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from engines.sessions import open_session
 from export.output import write_with_card
-from export.training import read_run
+from export.training import mean_of, read_run
 from rtaudio.errors import FileError, UserError
 
 TOLERANCE = 1e-4
@@ -262,19 +262,14 @@ def average(
     FileError
         One is of another network.
     """
-    mine, records = network.state_dict(), []
-    means = {name: torch.zeros_like(x) for name, x in mine.items() if x.is_floating_point()}
+    mine, theirs, records = network.state_dict(), [], []
     for other in others:
         _, second, record = read_run(other)
-        theirs = second.state_dict()
-        if {name: x.shape for name, x in mine.items()} != {name: x.shape for name, x in theirs.items()}:
+        theirs.append(second.state_dict())
+        if {name: x.shape for name, x in mine.items()} != {name: x.shape for name, x in theirs[-1].items()}:
             raise FileError(f"{other} is of another network than {folder}: their weights have no mean")
-        for name, mean in means.items():
-            mean.add_(theirs[name], alpha=1 / len(others))
         records.append({name: record[name] for name in (*names, "step", "seconds")})
-    with torch.no_grad():
-        for name, mean in means.items():
-            mine[name].lerp_(mean, 0.5)
+    network.load_state_dict(mean_of([mean_of(theirs), mine]))
     return records
 
 

@@ -1,10 +1,9 @@
 """Synthetic noises: what rooms, machines, hands, streets and weather sound like.
 
 Each is a function ``(random, samples, rate)`` that returns (samples,) float32 at an RMS of
-`export.sounds.RMS`, as if cut
-out of a longer recording: it does not fade in or out. Everything random comes from the generator, so that the
-same seed gives the same noise. `NOISES` has them by name. Rates are 8 kHz or more; components above half the
-rate are left out.
+`export.sounds.RMS`, as if cut out of a longer recording: it does not fade in or out. Everything random comes
+from the generator, so that the same seed gives the same noise. `NOISES` has them by name. Rates are 8 kHz or
+more; components above half the rate are left out.
 """
 
 from __future__ import annotations

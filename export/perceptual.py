@@ -118,10 +118,6 @@ class Disturbances(torch.nn.Module):
         weight = ((energy + 1e5) / 1e7) ** 0.04
         return _over_time(symmetric / weight), _over_time(asymmetric / weight)
 
-    def mos(self, clean: Tensor, degraded: Tensor) -> Tensor:
-        """About what PESQ says, 1 to 4.64: P.862.2's map of `score`."""
-        return 0.999 + 4.0 / (1.0 + torch.exp(-1.3669 * self.score(clean, degraded) + 3.8224))
-
     def score(self, clean: Tensor, degraded: Tensor) -> Tensor:
         """(batch,) `BEST` - 0.1 d - 0.0309 a: P.862's score before it is mapped to that of listeners."""
         symmetric, asymmetric = self(clean, degraded)

@@ -116,12 +116,15 @@ def scattered(
     """Sounds at sample numbers, which may lie before the start or run past the end."""
     x = np.zeros(samples, np.float32)
     for k, begin, gain in zip(which, at, gains, strict=True):
-        sound = sounds[int(k)]
-        skipped = max(0, -int(begin))
-        place = max(0, int(begin))
-        piece = sound[skipped : skipped + samples - place] if place < samples else sound[:0]
-        x[place : place + len(piece)] += np.float32(gain) * piece
+        add(x, sounds[int(k)], int(begin), np.float32(gain))
     return x
+
+
+def add(x: NDArray[Any], sound: NDArray[Any], at: int, gain: float | np.float32 = 1.0) -> None:
+    """Add a sound to a longer one at a sample number, which may lie before the start or past the end."""
+    first = min(max(0, at), len(x))
+    piece = sound[max(0, -at) :][: len(x) - first]
+    x[first : first + len(piece)] += gain * piece
 
 
 def moments(random: Random, samples: int, rate: int, per_second: float) -> NDArray[Any]:

@@ -750,25 +750,32 @@ def begin_with(folders: Sequence[Path], task: Task) -> list[dict[str, Any]]:
     FileError
         There is no such run, or it is of other networks.
     """
-    runs = []
-    for number, folder in enumerate(folders):
+    runs, averaged = [], []
+    for folder in reversed(folders):  # The first is loaded last, and stays.
         tensors, state = load_checkpoint(folder)
         runs.append({"sha256": state["sha256"], "step": state["step"]})
         for name, network in task.networks.items():
             prefix = "mean." if name == task.averaged else f"network.{name}."
             weights = {key.removeprefix(prefix): x for key, x in tensors.items() if key.startswith(prefix)}
-            before = {key: x.clone() for key, x in network.state_dict().items()}
             try:
                 network.load_state_dict(weights)
             except RuntimeError as error:
                 reason = str(error).splitlines()[-1].strip()
                 raise FileError(f"{folder} is of other networks than the configuration: {reason}") from None
-            share = number / (number + 1) if name == task.averaged else 1.0
-            with torch.no_grad():
-                for key, x in network.state_dict().items():
-                    if number and x.is_floating_point():
-                        x.lerp_(before[key], share)
-    return runs
+            if name == task.averaged:
+                averaged.append(weights)
+    task.networks[task.averaged].load_state_dict(mean_of(averaged))
+    return runs[::-1]
+
+
+def mean_of(weights: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """The mean of the weights of networks of one shape; what is no number with a fraction is the last's."""
+    return {
+        name: sum((each[name] for each in weights[1:]), weights[0][name]) / len(weights)
+        if x.is_floating_point()
+        else x
+        for name, x in weights[-1].items()
+    }
 
 
 def open_run(run_: Run, folder: Path, record: Mapping[str, Any], resume: bool) -> None:

@@ -19,6 +19,7 @@ from scipy.signal import oaconvolve
 from export.sounds import (
     Audio,
     Random,
+    add,
     audible,
     normalised,
     periodic,
@@ -161,11 +162,7 @@ def _swell(lasts: float, rate: int, attack: float) -> NDArray[np.float64]:
 
 def _add(x: NDArray[Any], piece: NDArray[Any], begin: float, rate: int) -> None:
     """Add a piece that begins at a moment in seconds, before the start perhaps."""
-    at = round(begin * rate)
-    skipped = max(0, -at)
-    place = max(0, at)
-    piece = piece[skipped : skipped + max(0, len(x) - place)]
-    x[place : place + len(piece)] += piece
+    add(x, piece, round(begin * rate))
 
 
 def _finished(

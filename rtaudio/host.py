@@ -41,6 +41,7 @@ from rtaudio.realtime import (
     raise_priority,
     register_thread,
     runaways,
+    trim_memory,
     unlock_memory,
 )
 from rtaudio.remote import RemoteSegment
@@ -584,6 +585,7 @@ class Host:
         if plan.close():
             self.problems += plan.said()
             unlock_memory(arrays)
+            trim_memory()
             for segment in plan.segments:
                 self._progress.pop(segment.thread, None)
         else:

@@ -539,12 +539,7 @@ class JackDevice(SoundCard):
                 Attempt(client.close)
                 return False
             self._take(client)
-        if stream is not None:
-            try:
-                self.start(stream)
-            except UserError:
-                return False
-        return True
+        return self._restarted(stream)
 
     def _same(self, client: _Client) -> bool:
         """Whether a new server has what the old one had."""

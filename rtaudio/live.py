@@ -533,11 +533,13 @@ class _Hush:
 
     def look(self) -> str:
         """What to say; empty: nothing."""
+        if not self._source:
+            return ""
         host = self._host
         at = host.plan.position
         if not host.device.running or not host.stream.silent_since(self._since):
             self._since = at
-        if not self._source or at - self._since < SILENT_SECONDS * host.plan.rate:
+        if at - self._since < SILENT_SECONDS * host.plan.rate:
             return ""
         source, self._source = self._source, ""
         return (

@@ -396,12 +396,7 @@ class PortAudioDevice(SoundCard):
         if self._library.refusal(source, sink, self.rate, self.inputs, self.outputs) is not None:
             return False
         self._source, self._sink = source, sink
-        if stream is not None:
-            try:
-                self.start(stream)
-            except UserError:
-                return False
-        return True
+        return self._restarted(stream)
 
     def statistics(self) -> dict[str, Any]:
         """Also PortAudio's estimates: the latency, and the share of the time that the callback takes."""

@@ -266,12 +266,7 @@ class PulseDevice(SoundCard):
         """Look for the server, the source and the microphone, which is made again."""
         if not self._microphone.restore(self._origin.name):
             return False
-        if stream is not None:
-            try:
-                self.start(stream)
-            except UserError:
-                return False
-        return True
+        return self._restarted(stream)
 
 
 def _address(function: Callable[..., Any]) -> int:

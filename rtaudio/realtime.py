@@ -10,6 +10,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import cache
 from itertools import pairwise
 from mmap import PAGESIZE
@@ -163,6 +164,15 @@ def unlock_memory(arrays: Iterable[NDArray[Any]]) -> None:
                 free.add(page)
     for first, count in _runs(sorted(free)):
         _memory_call("munlock", first, count)
+
+
+def trim_memory() -> None:
+    """Let the system have back what has been freed: glibc keeps it, apart for every thread that allocates.
+
+    For control threads, when no sound depends on what they allocate.
+    """
+    with suppress(AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _pages(arrays: Iterable[NDArray[Any]]) -> list[int]:

@@ -482,6 +482,15 @@ class SoundCard:
         """
         raise NotImplementedError
 
+    def _restarted(self, stream: Stream | None) -> bool:
+        """Start with a stream, if there is one; False where that is refused."""
+        try:
+            if stream is not None:
+                self.start(stream)
+        except UserError:
+            return False
+        return True
+
     def statistics(self) -> dict[str, Any]:
         """What was opened, and how its thread runs."""
         if self._thread:

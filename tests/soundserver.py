@@ -8,6 +8,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from contextlib import suppress
 from pathlib import Path
 
@@ -25,7 +26,7 @@ wait
 """
 
 
-class SoundServer:
+class SoundServer(ABC):
     """One server with two outputs: ``room`` is where the microphone stands, ``speakers`` is the default."""
 
     needed: tuple[str, ...]
@@ -42,13 +43,13 @@ class SoundServer:
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
+    @abstractmethod
     def socket(self) -> str:
         """Address for ``pactl``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def command(self) -> list[str]:
         """What starts it."""
-        raise NotImplementedError
 
     def start(self) -> None:
         """Start, and wait until both outputs are there."""

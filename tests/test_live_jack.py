@@ -2,22 +2,19 @@
 
 import json
 import re
-import signal
 import subprocess
 import sys
-import threading
 from contextlib import contextmanager
 from pathlib import Path
-from queue import Empty, Queue
 
+import live_process
 import pytest
 from jackserver import jack_server
+from live_process import DEADLINE
 
 from rtaudio.cli import main
 
 METER = Path(__file__).parents[1] / "benchmarks" / "glitchmeter.py"
-DEADLINE = 60.0
-"""Seconds after which something that should have happened is taken not to."""
 EXCUSABLE = 5.0
 """Per cent of the time that the machine may have stalled; beyond it, nothing is proven."""
 
@@ -28,51 +25,12 @@ def server():
         yield started
 
 
-class Live:
-    """A running ``rtaudio live`` and what it says."""
-
-    def __init__(self, *arguments):
-        command = [sys.executable, "-m", "rtaudio", "live", "--api", "jack", *map(str, arguments)]
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-        self._lines = Queue()
-        threading.Thread(target=self._read, daemon=True).start()
-        self.ready = self.line("READY")
-
-    def _read(self):
-        for line in self.process.stderr:
-            self._lines.put(line.rstrip())
-        self._lines.put(None)
-
-    def line(self, part):
-        """The next line that holds a text."""
-        said = []
-        while True:
-            try:
-                line = self._lines.get(timeout=DEADLINE)
-            except Empty:
-                raise AssertionError(f"no {part!r} in {said}") from None
-            assert line is not None, f"ended without {part!r}: {said}"
-            said.append(line)
-            if part in line:
-                return line
-
-    @property
-    def latency(self):
-        return int(re.search(r"latency (\d+) samples", self.ready)[1])
-
-    def end(self):
-        self.process.send_signal(signal.SIGINT)
-        return self.process.wait(DEADLINE)
-
-
 @contextmanager
 def live(*arguments):
-    host = Live(*arguments)
-    try:
+    """A host that is ready, with the latency that it says."""
+    with live_process.live("--api", "jack", *arguments) as host:
+        host.latency = int(re.search(r"latency (\d+) samples", host.line("READY"))[1])
         yield host
-    finally:
-        host.process.kill()
-        host.process.wait()
 
 
 def measure(*arguments):

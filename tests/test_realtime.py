@@ -1,3 +1,4 @@
+import ctypes
 import os
 import subprocess
 import sys
@@ -9,7 +10,14 @@ import numpy as np
 import pytest
 
 from rtaudio import realtime
-from rtaudio.realtime import demote, lock_memory, priority_of, raise_priority, unlock_memory
+from rtaudio.realtime import (
+    demote,
+    lock_memory,
+    priority_of,
+    raise_priority,
+    trim_memory,
+    unlock_memory,
+)
 
 PAGE = os.sysconf("SC_PAGESIZE")
 NOBODY = 65534
@@ -124,6 +132,40 @@ def test_an_ordinary_user_is_refused(tmp_path):
         print(raise_priority(0, 70) or "nobody", *priority_of(0))
     """
     assert python(code, PATH=str(tmp_path)) == ["nobody", "other", "0"]
+
+
+def resident():
+    """Bytes."""
+    with open("/proc/self/statm") as file:
+        return PAGE * int(file.read().split()[1])
+
+
+def test_what_other_threads_have_freed_goes_back_to_the_system():
+    """They allocate from arenas of their own, which stay as large as they were."""
+    c = ctypes.CDLL(None)
+    if not hasattr(c, "malloc_trim"):
+        pytest.skip("not glibc")
+    c.malloc.restype, c.malloc.argtypes, c.free.argtypes = (
+        ctypes.c_void_p,
+        [ctypes.c_size_t],
+        [ctypes.c_void_p],
+    )
+    size, count = 8_000, 10_000
+
+    def work():
+        blocks = [c.malloc(size) for _ in range(count)]
+        for block in blocks:
+            ctypes.memset(block, 1, size)
+        for block in blocks[:-1]:  # The last one keeps the arena from shrinking by itself.
+            c.free(block)
+
+    before = resident()
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert resident() > before + size * count // 2
+    trim_memory()
+    assert resident() < before + size * count // 4
 
 
 def test_pages_are_locked_once_and_released_with_the_last_array():

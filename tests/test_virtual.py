@@ -8,16 +8,15 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from contextlib import contextmanager
 from pathlib import Path
-from queue import Empty, Queue
 from types import SimpleNamespace
 
+import live_process
 import numpy as np
 import pytest
 from jackserver import jack_server
+from live_process import DEADLINE
 from soundserver import RATE, PipeWire, PulseAudio
 from stepped import Stepped, call
 
@@ -32,8 +31,6 @@ from rtaudio.plan import Plan
 from rtaudio.soundcard import DeviceInfo, device_table
 from rtaudio.virtual import Microphone, Server, Source, check_name
 
-DEADLINE = 60.0
-"""Seconds after which something that should have happened is taken not to."""
 NOWHERE = {"PULSE_SERVER": "unix:/nonexistent", "JACK_DEFAULT_SERVER": "rtaudio-none"}
 
 
@@ -55,48 +52,8 @@ def nothing_is_left(request):
         assert started.modules() == started.before
 
 
-class Live:
-    """A running ``rtaudio live --virtual-mic`` and what it says."""
-
-    def __init__(self, server, *arguments):
-        command = [sys.executable, "-m", "rtaudio", "live", "--virtual-mic", *map(str, arguments)]
-        self.process = subprocess.Popen(
-            command, stderr=subprocess.PIPE, text=True, env=os.environ | server.env
-        )
-        self._lines = Queue()
-        threading.Thread(target=self._read, daemon=True).start()
-
-    def _read(self):
-        for line in self.process.stderr:
-            self._lines.put(line.rstrip())
-        self._lines.put(None)
-
-    def line(self, part):
-        """The next line that holds a text."""
-        said = []
-        while True:
-            try:
-                line = self._lines.get(timeout=DEADLINE)
-            except Empty:
-                raise AssertionError(f"no {part!r} in {said}") from None
-            assert line is not None, f"ended without {part!r}: {said}"
-            said.append(line)
-            if part in line:
-                return line
-
-    def end(self, number=signal.SIGINT):
-        self.process.send_signal(number)
-        return self.process.wait(DEADLINE)
-
-
-@contextmanager
 def live(server, *arguments):
-    host = Live(server, *arguments)
-    try:
-        yield host
-    finally:
-        host.process.kill()
-        host.process.wait()
+    return live_process.live("--virtual-mic", *arguments, env=server.env)
 
 
 def run(server, *arguments):
