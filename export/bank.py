@@ -56,6 +56,8 @@ class Chances:
         A second noise, 15 dB weaker to 5 dB stronger.
     speed
         Noise played slower or faster, by a factor of up to 1.4 either way.
+    voices
+        Speech played slower or faster, by a factor of up to 1.25 either way: other voices.
     equaliser
         dB, spread of the random walks over frequency by which they are equalised: (speech, noise).
     room
@@ -77,6 +79,7 @@ class Chances:
     babble: float = 0.12
     second: float = 0.35
     speed: float = 0.4
+    voices: float = 0.0
     equaliser: tuple[float, float] = (1.5, 3.0)
     room: float = 0.4
     narrow: float = 0.25
@@ -85,8 +88,8 @@ class Chances:
 
     def __post_init__(self) -> None:
         for name in (
-            "clean", "silent", "late", "synthetic", "babble", "second", "speed", "room", "narrow", "clipped",
-            "offset",
+            "clean", "silent", "late", "synthetic", "babble", "second", "speed", "voices", "room", "narrow",
+            "clipped", "offset",
         ):  # fmt: skip
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"{name} = {getattr(self, name)}: want 0 to 1")
@@ -142,7 +145,7 @@ class Bank:
         recorded = [x for x, _ in pool.map(read_clip, [(path, rate) for path in noise])]
         made = list(pool.map(make_noise, jobs, chunksize=8))
         responses = list(pool.map(make_room, [(rate, seed, number) for number in range(rooms)]))
-        self.speech = Clips([x for x, _ in speech], [band for _, band in speech], self.samples)
+        self.speech = Clips([x for x, _ in speech], [band for _, band in speech], self.longest)
         self.noise = Clips([*made, *recorded], [], self.longest)
         self._made = float(self.noise.ends[len(made) - 1]) if made else 0.0
         self.rooms = torch.zeros(max(1, rooms), rate)
@@ -169,7 +172,9 @@ class Bank:
         """
         take = iter(draws.unbind(1)).__next__
         n = self.samples
-        clean, speech_band = self.speech.cut(take(), take(), n)
+        faster = torch.where(draws[:, -1] < chances.voices, 1.25 ** (2 * draws[:, -2] - 1), 1.0)
+        clean, speech_band = self.speech.cut(take(), take(), n, faster)
+        speech_band = (speech_band * faster).clamp(max=self.rate / 2)
         late = take() < chances.late
         begin = torch.where(late, take() * n, 0.0)
         time = torch.arange(n, device=draws.device)
