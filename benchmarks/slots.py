@@ -184,7 +184,7 @@ def run(samples: int, block: int, waits: bool, limit: float = 1e9) -> Result:
         row[executor.CROSSFADE], row[executor.DECLICK] = 0, 1
     worker = plan._steps["check"].processor._state[0]
     found, stop = np.zeros(5, np.int64), np.zeros(1, np.int64)
-    arguments = plan.words, segment.words, plan._entry[0], plan.heard[0], worker
+    arguments = plan.words, segment.words, plan.entry[0], plan.heard[0], worker
     drive(*arguments, 0, waits, found, stop)  # Compiles.
     plan.start()
     callback = threading.Thread(target=drive, args=(*arguments, samples, waits, found, stop))

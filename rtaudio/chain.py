@@ -45,7 +45,7 @@ import json
 import os
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -127,6 +127,25 @@ def parse_chain(text: str, find: Find = load_engine) -> Graph:
             raise _wrong(step.column, f"{step.name} has {1 + len(more)} inputs, {rest}")
         sources = [f"{step.name}.{port}" for port in _outgoing(step, last=step is steps[-1])]
     return Graph(nodes, edges + [f"{source} -> {OUT}" for source in sources])
+
+
+def parse_node(text: str, taken: Collection[str] = (), find: Find = load_engine) -> Node:
+    """The node that a part of a chain means, as ``eq: biquad(gain=3)``; without a name it gets one.
+
+    ``taken`` are names that it may not have. `UserError` as `parse_chain`.
+    """
+    parser = _Parser(text, find)
+    step = parser.node()
+    if parser.at < len(parser.text):
+        parser.tried.append("the end")
+        raise parser.unexpected()
+    if step.ports:
+        ports = "+".join(step.ports)
+        raise UserError(f"{text.strip()!r}: a node is meant, not its output {ports!r}: leave that out")
+    if step.name in taken:
+        raise UserError(f"node {step.name!r} is there already: give another name")
+    _name([step], taken)
+    return _node(step.name, step.engine, step.settings)
 
 
 def parse_rack(text: str, find: Find = load_engine) -> Graph:
@@ -304,9 +323,9 @@ def _wrong(column: int, what: str) -> UserError:
     return UserError(f"chain, column {column}: {what}")
 
 
-def _name(steps: list[_Step]) -> None:
+def _name(steps: list[_Step], others: Collection[str] = ()) -> None:
     """Give every step a name of its own; those that the user gave come first."""
-    taken: set[str] = set()
+    taken = set(others)
     for step in steps:
         if step.name in taken:
             raise _wrong(step.column, f"node {step.name!r} is defined twice: give one another name")

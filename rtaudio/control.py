@@ -8,6 +8,12 @@
 | ``play``, ``pause`` | |
 | ``set NODE.PARAMETER VALUE`` | as ``set remix.crossfade 0.5``, or ``set remix.residual_insert ''`` |
 | ``mute NODE``, ``unmute NODE`` | and ``solo``, ``unsolo``, ``bypass``, ``unbypass`` |
+| ``insert PLACE NODE`` | ``insert last limiter(ceiling=-1)``; or ``first``, ``before NODE``, ``after NODE`` |
+| ``remove NODE``, ``move NODE PLACE`` | |
+| ``replace NODE ENGINE`` | ``replace eq biquad(kind=peak)``: another engine in its place |
+| ``connect A -> B``, ``disconnect A -> B`` | edges, as in a rack file |
+| ``chain CHAIN`` | another graph: text, or the path of a rack file |
+| ``undo``, ``redo`` | whatever was done, values too |
 | ``status``, ``help``, ``quit`` | |
 
 What is fixed while sound runs, such as a model or a preset, is set by an edit (`Host.change`): it is loaded
@@ -24,12 +30,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from rtaudio.chain import load_chain, parse_node
 from rtaudio.edit import shown
 from rtaudio.errors import UserError, nearest
 
 if TYPE_CHECKING:
     from rtaudio.deck import Deck
     from rtaudio.edit import Edit
+    from rtaudio.graph import Graph
     from rtaudio.host import Host
     from rtaudio.processor import Value
 
@@ -62,9 +70,8 @@ def apply(host: Host, line: str) -> str | None:
     words = line.split()
     if not words:
         return ""
-    name, arguments = words[0], words[1:]
-    if name == "set":
-        arguments = line.strip().split(maxsplit=2)[1:]  # A text may have several spaces side by side.
+    name = words[0]
+    arguments = line.strip().split(maxsplit=_SPLIT.get(name, -1))[1:]
     if name == "quit" and not arguments:
         return None
     if name not in _COMMANDS:
@@ -140,22 +147,97 @@ def _set(host: Host, arguments: list[str]) -> str | None:
         value = {"true": True, "false": False}.get(text, text)
         with suppress(ValueError):
             value = float(text)
-    edit = host.change(path, value)
+    edit = host.history.set(path, value)
     if edit is None:
         return f"{path} is {shown(text)}"
-    ahead = [_named(each) for each in host.edits if each.path not in ("", edit.path)]
-    return f"{_named(edit)} waits for {', '.join(ahead)}" if ahead else f"loading {_named(edit)}"
+    return _under_way(host, edit, f"loading {_named(edit)}")
 
 
 def _named(edit: Edit) -> str:
-    return f"{edit.path} {edit.value}"
+    return f"{edit.path} {edit.value}" if edit.path else edit.title
+
+
+def _under_way(host: Host, edit: Edit, what: str) -> str:
+    others = [each for each in host.edits if each is not edit and each.title]
+    ahead = [_named(each) for each in others if not each.path or each.path != edit.path]
+    return f"{_named(edit)} waits for {', '.join(ahead)}" if ahead else what
+
+
+def _edit(host: Host, make: Callable[[Graph], Graph], title: str) -> str:
+    return _under_way(host, host.submit(make, title), f"on the way: {title}")
+
+
+def _insert(host: Host, arguments: list[str]) -> str | None:
+    words = arguments[0].split(maxsplit=1) if arguments else []
+    if words and words[0] in ("before", "after"):
+        words = arguments[0].split(maxsplit=2)
+    if len(words) < 2:
+        return None
+    place, text = " ".join(words[:-1]), words[-1]
+
+    def make(graph: Graph) -> Graph:
+        return graph.insert(parse_node(text, graph.nodes), *graph.place(place))
+
+    return _edit(host, make, f"insert {place} {text}")
+
+
+def _remove(host: Host, arguments: list[str]) -> str | None:
+    if len(arguments) != 1:
+        return None
+    return _edit(host, lambda graph: graph.remove(arguments[0]), f"remove {arguments[0]}")
+
+
+def _move(host: Host, arguments: list[str]) -> str | None:
+    if len(arguments) not in (2, 3):
+        return None
+    name, place = arguments[0], " ".join(arguments[1:])
+    return _edit(host, lambda graph: graph.move(name, place), f"move {name} {place}")
+
+
+def _replace(host: Host, arguments: list[str]) -> str | None:
+    if len(arguments) != 2:
+        return None
+    name, text = arguments
+
+    def make(graph: Graph) -> Graph:
+        if name not in graph.nodes:
+            raise UserError(f"no node {name!r}{nearest(name, graph.nodes)} ({', '.join(graph.nodes)})")
+        return graph.replace(parse_node(f"{name}: {text}"))
+
+    return _edit(host, make, f"replace {name} {text}")
+
+
+def _connect(host: Host, arguments: list[str]) -> str | None:
+    if len(arguments) != 1:
+        return None
+    return _edit(host, lambda graph: graph.connect(arguments[0]), f"connect {arguments[0]}")
+
+
+def _disconnect(host: Host, arguments: list[str]) -> str | None:
+    if len(arguments) != 1:
+        return None
+    return _edit(host, lambda graph: graph.disconnect(arguments[0]), f"disconnect {arguments[0]}")
+
+
+def _chain(host: Host, arguments: list[str]) -> str | None:
+    text = arguments[0] if arguments else ""
+    graph = load_chain(text)
+    return _edit(host, lambda _: graph.copy(), f"chain {text}".rstrip())
+
+
+def _undo(host: Host, arguments: list[str]) -> str | None:
+    return None if arguments else host.history.undo()
+
+
+def _redo(host: Host, arguments: list[str]) -> str | None:
+    return None if arguments else host.history.redo()
 
 
 def _switch(switch: str, on: bool, done: str) -> Callable[[Host, list[str]], str | None]:
     def run(host: Host, arguments: list[str]) -> str | None:
         if len(arguments) != 1:
             return None
-        getattr(host, switch)(arguments[0], on)
+        host.history.switch(arguments[0], switch, on)
         return f"{arguments[0]} is {done}"
 
     return run
@@ -166,7 +248,9 @@ def _status(host: Host, arguments: list[str]) -> str | None:
         return None
     report = host.statistics()
     words = [f"load {100 * report['load']:.1f} %", f"xruns {report['xruns']}", f"misses {report['misses']}"]
-    words += [f"loading {_named(edit)}" for edit in host.edits if edit.path]
+    words += [
+        f"{'loading' if edit.path else 'on the way:'} {_named(edit)}" for edit in host.edits if edit.title
+    ]
     if host.deck is not None:
         deck = host.deck
         at = f"{format_time(deck.position)} of {format_time(deck.duration)}"
@@ -191,7 +275,18 @@ _COMMANDS: dict[str, tuple[str, Callable[[Host, list[str]], str | None]]] = {
     "unsolo": ("unsolo NODE", _switch("solo", False, "not soloed")),
     "bypass": ("bypass NODE", _switch("bypass", True, "bypassed")),
     "unbypass": ("unbypass NODE", _switch("bypass", False, "not bypassed")),
+    "insert": ("insert PLACE NODE", _insert),
+    "remove": ("remove NODE", _remove),
+    "move": ("move NODE PLACE", _move),
+    "replace": ("replace NODE ENGINE", _replace),
+    "connect": ("connect A -> B", _connect),
+    "disconnect": ("disconnect A -> B", _disconnect),
+    "chain": ("chain CHAIN", _chain),
+    "undo": ("undo", _undo),
+    "redo": ("redo", _redo),
     "status": ("status", _status),
     "help": ("help", _help),
     "quit": ("quit", lambda host, arguments: None),
 }
+_SPLIT = {"set": 2, "insert": 1, "replace": 2, "connect": 1, "disconnect": 1, "chain": 1}
+"""Spaces at which a line is divided, where the rest may have some of its own."""

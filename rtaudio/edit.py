@@ -112,8 +112,12 @@ class Edit:
         The new graph, of the one that is heard when the edit begins. Called in the edit's own thread.
     burst
         That of the new plan; None: as it is.
+    title
+        What is done, in words; empty: nothing that a user has asked for.
     path, value
         The parameter that it changes, ``"node.parameter"``, and to what, in words; empty: it changes others.
+    heard
+        Called by control when it is heard, with the graph before and the one after it.
 
     Attributes
     ----------
@@ -121,12 +125,21 @@ class Edit:
         Whether it is over.
     error : Exception or None
         Why it is not heard: the sound is as it was.
+    unwanted : bool
+        Whether it is to be undone if it is heard.
     """
 
     def __init__(
-        self, make: Callable[[Graph], Graph], burst: int | None = None, path: str = "", value: str = ""
+        self,
+        make: Callable[[Graph], Graph],
+        burst: int | None = None,
+        title: str = "",
+        path: str = "",
+        value: str = "",
+        heard: Callable[[Graph, Graph], None] = lambda before, after: None,
     ) -> None:
-        self.make, self.burst, self.path, self.value = make, burst, path, value
+        self.make, self.burst, self.title, self.path, self.value = make, burst, title, path, value
+        self.heard = heard
         self.plan: Plan | None = None
         """The new plan, once there is one."""
         self.leaving: Plan | None = None
@@ -137,7 +150,7 @@ class Edit:
         """Set when control knows which plan goes."""
         self.thread: threading.Thread | None = None
         self.error: Exception | None = None
-        self.done = False
+        self.done = self.unwanted = False
         self.stop = np.zeros(1, np.int64)
         """1: give it up."""
         self.lock = threading.Lock()

@@ -75,8 +75,23 @@ from rtaudio.ring import Ring, ring_pop
     COUNTERS,  # address of the node's section, see rtaudio.counters
     RESETS,  # what makes the processor new, where control cannot: int64[N_RESETS, 3], see `renew`
     N_RESETS,
+    FOLLOWED,  # address of a row of another walk that runs in its place, or 0
     ROW_WORDS,
-) = range(27)
+) = range(28)
+
+GOES_ON = (
+    ADDRESS,
+    STATE,
+    RAMPS,
+    DRY_LINES,
+    LAST,
+    DECLICK_FROM,
+    FAILED,
+    MISSED,
+    RESETS,
+    N_RESETS,
+)
+"""Words by which a row goes on where another stopped, see `go_on`."""
 
 # Words of a walk.
 (
@@ -332,6 +347,10 @@ def run_block(walk: Any, n: int) -> None:
     for number in range(walk[N_ROWS]):
         row = int64_at(walk[ROWS] + 8 * ROW_WORDS * number, ROW_WORDS)
         at = begin - row[ORIGIN]
+        if row[FOLLOWED] != 0:
+            _play_followed(row, n)
+            before = now_ns()
+            continue
         if due or at < 0:
             _run_in_pieces(row, number, context, n, at, pending, count)
         else:
@@ -345,6 +364,50 @@ def run_block(walk: Any, n: int) -> None:
         _drop_done(walk, pending, count)
     context[0] = begin + n
     restore_float_mode(mode)
+
+
+@compiled
+def follow(walk: Any, other: Any, pairs: Any) -> None:
+    """Let steps of a walk play what those of another make, which runs first.
+
+    ``pairs`` has the number of a row of ``other`` and that of the row of ``walk`` that follows it, in turn.
+    """
+    for pair in range(pairs.shape[0] // 2):
+        row = int64_at(walk[ROWS] + 8 * ROW_WORDS * pairs[2 * pair + 1], ROW_WORDS)
+        row[FOLLOWED] = other[ROWS] + 8 * ROW_WORDS * pairs[2 * pair]
+
+
+@compiled
+def go_on(walk: Any, other: Any, pairs: Any) -> None:
+    """Let the steps that follow those of another walk, which does not run any more, go on in their place.
+
+    They have the state of the others from then on, and the changes that wait there for their position.
+    """
+    theirs, own = _events_view(other[PENDING]), _events_view(walk[PENDING])
+    for pair in range(pairs.shape[0] // 2):
+        row = int64_at(walk[ROWS] + 8 * ROW_WORDS * pairs[2 * pair + 1], ROW_WORDS)
+        left = int64_at(row[FOLLOWED], ROW_WORDS)
+        for word in GOES_ON:
+            row[word] = left[word]
+        row[FOLLOWED] = 0
+        for e in range(other[N_PENDING]):
+            if theirs[e, ROW] == pairs[2 * pair] and walk[N_PENDING] < PENDING_EVENTS:
+                for word in range(EVENT_WORDS):
+                    own[walk[N_PENDING], word] = theirs[e, word]
+                own[walk[N_PENDING], ROW] = pairs[2 * pair + 1]
+                walk[N_PENDING] += 1
+
+
+@compiled
+def _play_followed(row: Any, n: int) -> None:
+    """Copy what the row that runs in its place has made."""
+    followed = int64_at(row[FOLLOWED], ROW_WORDS)
+    count = row[N_OUTPUTS]
+    made, outputs = int64_at(followed[OUTPUTS], count), int64_at(row[OUTPUTS], count)
+    for c in range(count):
+        x, y = float32_at(made[c], n), float32_at(outputs[c], n)
+        for i in range(n):
+            y[i] = x[i]
 
 
 @numba.extending.intrinsic

@@ -143,6 +143,10 @@ class Node:
         declared = attrgetter(self.engine.__qualname__)(sys.modules[self.engine.__module__])
         return Node, (self.name, declared, self.values, self.bypass, self.mute, self.solo, self.lane)
 
+    def copy(self) -> Node:
+        """The same node, which can be set otherwise."""
+        return Node(self.name, self.declared, dict(self.values), self.bypass, self.mute, self.solo, self.lane)
+
     def make(self) -> Processor | Composite:
         """A new instance of the engine with the node's values; `UserError` where they do not fit."""
         try:
@@ -251,32 +255,95 @@ class Graph:
         if not any(end.node == OUT for end in fed):
             raise UserError("nothing is connected to 'out': add an edge '... -> out'")
 
-    def insert(self, node: Node, edge: str) -> Graph:
-        """A graph with a node put into an edge; the nodes are those of this one.
+    def copy(self) -> Graph:
+        """The same graph with nodes of its own: what is set in one is not in the other."""
+        return Graph([node.copy() for node in self.nodes.values()], self.texts())
+
+    def texts(self) -> list[str]:
+        """The edges, as `Graph` takes them."""
+        return [f"{edge.source} -> {edge.target}" for edge in self.edges]
+
+    def insert(self, node: Node, *edges: str) -> Graph:
+        """A graph with a node put into an edge, or into several that begin or end together.
+
+        The nodes are those of this graph.
 
         Parameters
         ----------
         node
             Has one input that must be connected, and an output.
-        edge
-            ``"a.port -> b.port"``, one that is there.
+        *edges
+            ``"a.port -> b.port"``, such as are there.
 
         Raises
         ------
         UserError
             No such edge, or the node does not fit into it.
         """
-        split = self._edge(edge)
-        if split not in self.edges:
-            there = ", ".join(f"'{each.source} -> {each.target}'" for each in self.edges)
-            raise UserError(f"no edge '{split.source} -> {split.target}' ({there})")
+        split = [self._edge(edge) for edge in edges]
+        for edge in split:
+            if edge not in self.edges:
+                there = ", ".join(f"'{text}'" for text in self.texts())
+                raise UserError(f"no edge '{edge.source} -> {edge.target}' ({there})")
         outputs = [port.name for port in node.engine.outputs]
         if not outputs:
             raise UserError(f"{node.name} has no output: it cannot be put into an edge")
         main = node.engine.fallback if node.engine.fallback in outputs else outputs[0]
-        edges = [f"{each.source} -> {each.target}" for each in self.edges if each != split]
-        edges += [f"{split.source} -> {node.name}", f"{node.name}.{main} -> {split.target}"]
-        return Graph([*self.nodes.values(), node], edges)
+        kept = [f"{each.source} -> {each.target}" for each in self.edges if each not in split]
+        into = dict.fromkeys(f"{edge.source} -> {node.name}" for edge in split)
+        onwards = dict.fromkeys(f"{node.name}.{main} -> {edge.target}" for edge in split)
+        return Graph([*self.nodes.values(), node], [*kept, *into, *onwards])
+
+    def place(self, where: str) -> list[str]:
+        """The edges at a place, for `insert`.
+
+        Parameters
+        ----------
+        where
+            ``first``, ``last``, ``before NODE``, ``after NODE``; with ports as in edges.
+
+        Raises
+        ------
+        UserError
+            No such place, or nothing is connected there.
+        """
+        how, _, end = where.partition(" ")
+        name, _, port = end.strip().partition(".")
+        if (how in ("first", "last")) == bool(name) or how not in ("first", "last", "before", "after"):
+            raise UserError(f"{where!r} is no place: say first, last, before NODE or after NODE")
+        if name and name not in self.nodes:
+            listed = ", ".join(self.nodes)
+            raise UserError(f"no node {name!r}{nearest(name, self.nodes)} ({listed})")
+        of_source = how in ("first", "after")
+        wanted = name or (IN if how == "first" else OUT)
+        ends = [edge.source if of_source else edge.target for edge in self.edges]
+        here = [end for end in ends if end.node == wanted]
+        if not port and how == "last":
+            port = MAIN
+        elif not port and here:
+            port = here[0].port
+        found = [text for text, end in zip(self.texts(), ends, strict=True) if end == End(wanted, port)]
+        if not found:
+            raise UserError(f"nothing is connected {where}: choose another place, or connect it first")
+        return found
+
+    def move(self, name: str, where: str) -> Graph:
+        """A graph in which a node is at another place, see `remove` and `place`."""
+        rest = self.remove(name)
+        return rest.insert(self.nodes[name], *rest.place(where))
+
+    def connect(self, edge: str) -> Graph:
+        """A graph with another edge; `UserError` if it cannot be."""
+        return Graph([*self.nodes.values()], [*self.texts(), edge])
+
+    def disconnect(self, edge: str) -> Graph:
+        """A graph without an edge; `UserError` if there is none, or what is left is no graph."""
+        gone = self._edge(edge)
+        if gone not in self.edges:
+            there = ", ".join(f"'{text}'" for text in self.texts())
+            raise UserError(f"no edge '{gone.source} -> {gone.target}' ({there})")
+        texts = [text for text, each in zip(self.texts(), self.edges, strict=True) if each != gone]
+        return Graph([*self.nodes.values()], texts)
 
     def remove(self, name: str) -> Graph:
         """A graph without a node: what fed its first input feeds what its outputs fed.
@@ -304,7 +371,7 @@ class Graph:
     def replace(self, node: Node) -> Graph:
         """A graph with another node in the place of the one of that name; `UserError` if it does not fit."""
         nodes = [node if each.name == node.name else each for each in self.nodes.values()]
-        return Graph(nodes, [f"{each.source} -> {each.target}" for each in self.edges])
+        return Graph(nodes, self.texts())
 
     def set_default(self, parameter: str, value: Value) -> list[str]:
         """Set a parameter in all nodes that have it and are not set themselves; returns the names of them.

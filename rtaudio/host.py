@@ -15,16 +15,19 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from rtaudio.compilation import compile_apart
 from rtaudio.counters import EDITS, LOSSES, Counters, report
 from rtaudio.deck import CHUNK, IDLE, Deck
 from rtaudio.edit import EDIT_LIMIT, PRE_ROLL, Edit, forget, pre_roll, reason, shown, to_play
 from rtaudio.errors import FileError, UserError
 from rtaudio.files import AudioReader, AudioWriter
 from rtaudio.graph import MAIN, Graph
+from rtaudio.history import History
 from rtaudio.lanes import warm_up
 from rtaudio.native import read_acquire, write_release
 from rtaudio.null import NullDevice
@@ -54,6 +57,7 @@ from rtaudio.stream import (
     HISTORY_END,
     LONGEST_CALL,
     NEXT,
+    NEXT_AFTER,
     NO_TURN,
     RECORD,
     RECORD_INPUT,
@@ -227,6 +231,8 @@ class Host:
         self._runaways, self._ran_away = runaways(), False
         self._calls, self._looked, self._silent = 0, 0.0, 0.0
         self._closed = self._hanging = self._no_priority = False
+        self.history = History(self)
+        """What was done to the graph, to be undone."""
         self._edit: Edit | None = None
         self._waiting: deque[Edit] = deque()
         self.memory = 0, 0
@@ -400,10 +406,51 @@ class Host:
                 raise UserError("there is no such node any more")
             return graph.replace(graph.nodes[node.name].changed(parameter.id, checked))
 
-        edit = Edit(make, None, path, shown(checked))
+        title = f"set {path} {shown(checked)}"
+        edit = Edit(make, None, title, path, shown(checked), partial(self.history.heard, title))
         self._waiting.append(edit)
         self._advance()
         return edit
+
+    def submit(
+        self,
+        make: Callable[[Graph], Graph],
+        title: str,
+        heard: Callable[[Graph, Graph], None] | None = None,
+    ) -> Edit:
+        """Let another graph be heard from now on: as `edit`, but it returns at once, as `change` does.
+
+        Parameters
+        ----------
+        make
+            The new graph, of the one that is heard when the edit begins. Called in the edit's own thread.
+        title
+            What is done, in words: `notes` has it when it is heard, or cannot be.
+        heard
+            Called when it is heard, with the graph before and the one after it; None: it can be undone.
+
+        Raises
+        ------
+        UserError
+            ``make`` refuses the graph that is heard, or no sound runs.
+        """
+        if not self.running:
+            raise UserError("no sound runs: there is nothing to edit")
+        if not self.edits:
+            make(self.plan.graph)
+        edit = Edit(make, None, title, heard=heard or partial(self.history.heard, title))
+        self._waiting.append(edit)
+        self._advance()
+        return edit
+
+    def drop(self, edit: Edit) -> None:
+        """Give an edit up that is not heard yet; one that is just being taken over is undone after it."""
+        if edit in self._waiting:
+            self._waiting.remove(edit)
+            edit.end(UserError(GIVEN_UP))
+        else:
+            edit.unwanted = True
+            edit.give_up()
 
     def edit(self, graph: Graph, burst: int | None = None) -> None:
         """Let another graph be heard from now on, with a crossfade.
@@ -462,7 +509,11 @@ class Host:
         if edit.plan is not self.plan:
             edit.follow_up()
         if edit.plan is not None and read_acquire(words, TURN) == DONE:
+            edit.plan.succeed(self.plan)
             edit.leaving, self.plan, self.stream.plan = self.plan, edit.plan, edit.plan
+            for plan in (edit.plan, edit.leaving):
+                if plan in self._locked:
+                    self._locked[plan] = plan.arrays()
             write_release(words, TURN, NO_TURN)
             self._set_end()
             edit.turned.set()
@@ -492,9 +543,14 @@ class Host:
             self.counters.words[EDITS] += 1
             self.memory = edit.memory
             self._watches.clear()
-            if edit.path:
-                moved = f", latency {old.latency} -> {new.latency} samples" * (new.latency != old.latency)
-                self.notes.append(f"{edit.path} is {edit.value}{moved}")
+            moved = f", latency {old.latency} -> {new.latency} samples" * (new.latency != old.latency)
+            if edit.title:
+                self.notes.append(f"{f'{edit.path} is {edit.value}' if edit.path else edit.title}{moved}")
+            edit.heard(old.graph, new.graph)
+            if edit.unwanted:
+                self.history.undo()
+        elif edit.title and not edit.path and not edit.given_up:
+            self.notes.append(f"{edit.title}: {reason(edit.error)}")
         elif edit.path and not edit.given_up:
             name, _, parameter = edit.path.rpartition(".")
             value = new.fixed(name, parameter)
@@ -519,7 +575,9 @@ class Host:
         """Make the plan of an edit, and let it catch up with the sound and be taken over; or `UserError`."""
         words, history, block = self.stream.words, self.stream.history, old.block
         burst = edit.burst or old.burst
-        new = Plan(edit.make(old.graph), old.rate, block, old.channels, lane=old.lane, burst=burst)
+        graph = edit.make(old.graph)
+        compile_apart(graph, old.rate, block, old.channels, lambda: edit.given_up)
+        new = Plan(graph, old.rate, block, old.channels, lane=old.lane, burst=burst)
         edit.plan = new
         if edit.given_up:
             raise UserError(GIVEN_UP)
@@ -538,7 +596,8 @@ class Host:
         blocks = min(int(PRE_ROLL * history.shape[1]) // block, -(-wanted // block))
         end = int(read_acquire(words, HISTORY_END))
         new.start(max(0, end - blocks * block))
-        words[NEXT] = new.words.ctypes.data
+        new.keep(old)
+        words[NEXT], words[NEXT_AFTER] = new.words.ctypes.data, new.latency if new.keeps else 0
         limit, began = round(EDIT_LIMIT * 1e9), time.monotonic_ns()
         late = TOO_HEAVY if paced else NO_CLOCK
         caught_up = pre_roll(words, new.words, history, edit.stop, limit, False)
@@ -571,7 +630,7 @@ class Host:
         if edit.thread.is_alive():  # It gives up, and releases what it has made, once that is loaded.
             self._edit = None
             edit.end(UserError(GIVEN_UP))
-            what = f"{edit.path} {edit.value}" if edit.path else "an edit"
+            what = edit.title or "an edit"
             self.problems.append(f"{what} still loads: it is not waited for")
         else:
             self._finish(edit)

@@ -77,6 +77,11 @@ class Kernel:
         return numba.cfunc(KERNEL, cache=True, nopython=True, error_model="numpy", _nrt=False)(self.function)
 
     @property
+    def loaded(self) -> bool:
+        """Whether it is compiled, and in this process."""
+        return "compiled" in vars(self)
+
+    @property
     def address(self) -> int:
         """Address of the compiled C function."""
         return int(self.compiled.address)

@@ -151,11 +151,11 @@ class Send(Processor):
     def __init__(self, segment: Segment) -> None:
         super().__init__()
         self.inputs = (Port("in", segment.slot_inputs.shape[1]),)  # type: ignore[misc]
-        self._segment = segment
+        self.segment = segment
 
     def allocate(self) -> Sequence[NDArray[Any]]:
         """State: the segment's words, input slots and their numbers."""
-        return self._segment.words, self._segment.slot_inputs, self._segment.in_numbers
+        return self.segment.words, self.segment.slot_inputs, self.segment.in_numbers
 
 
 class Receive(Processor):
@@ -168,12 +168,12 @@ class Receive(Processor):
     def __init__(self, segment: Segment, first: int, width: int) -> None:
         super().__init__()
         self.outputs = (Port("out", width),)  # type: ignore[misc]
-        self._segment, self._first = segment, first
+        self.segment, self.first = segment, first
 
     def allocate(self) -> Sequence[NDArray[Any]]:
         """State: the segment's words and output slots; its first channel, and how many."""
-        which = np.array([self._first, self.ports(self.outputs)], np.int64)
-        return self._segment.words, self._segment.slot_outputs, which
+        which = np.array([self.first, self.ports(self.outputs)], np.int64)
+        return self.segment.words, self.segment.slot_outputs, which
 
 
 @compiled
@@ -377,6 +377,11 @@ class Segment:
         Samples from a reset until the walk's output is right again.
     memory
         For two processes; None: its own.
+
+    Attributes
+    ----------
+    gives : int64
+        Addresses of the channels that the walk writes.
     """
 
     lane = 1
@@ -404,7 +409,8 @@ class Segment:
         self.slot_inputs, self.slot_outputs = memory.slot_inputs, memory.slot_outputs
         self.in_numbers, self.out_numbers = memory.in_numbers, memory.out_numbers
         self._resets = np.array([copy for copy in copies if copy[2]], np.int64).reshape(-1, 3)
-        self._keep = walk, inputs, outputs
+        self.gives = outputs
+        self._keep = walk, inputs
         words = self.words
         words[:WALK_WORDS] = walk
         words[SHARED] = memory.words.ctypes.data
@@ -416,6 +422,8 @@ class Segment:
         words[SEMAPHORE] = memory.semaphore.ctypes.data
         words[RESETS], words[N_RESETS] = self._resets.ctypes.data, len(self._resets)
         words[SETTLING] = -(-settling // block)
+        self.keep: object = None
+        """What lives as long as the worker's thread."""
         self._thread: threading.Thread | None = None
 
     def count_in(self, worker: NDArray[np.int64], wake: NDArray[np.int64]) -> None:
@@ -440,8 +448,9 @@ class Segment:
         self.words[FIRST], self.words[UNSETTLED] = first, unsettled
         self._context[0] = first * self.words[BLOCK]
         warm_up()
+        self.keep = keep
         self._thread = threading.Thread(
-            target=_run, args=(self.words, (self, keep)), name="rtaudio-worker", daemon=True
+            target=_run, args=(self.words, self), name="rtaudio-worker", daemon=True
         )
         self._thread.start()
 

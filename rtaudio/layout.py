@@ -17,7 +17,7 @@ from rtaudio import executor
 from rtaudio.counters import NODE_FAILED, NODE_WORDS
 from rtaudio.errors import UserError
 from rtaudio.graph import End
-from rtaudio.kernel import addresses, power_of_two, resting
+from rtaudio.kernel import TO, addresses, power_of_two, resting
 from rtaudio.parts import ENTRY, Part
 from rtaudio.processor import Block, Port, Processor
 from rtaudio.ring import Ring
@@ -70,20 +70,34 @@ class Step:
     walk: Walk
     row: int
     processor: Processor
-    ramps: NDArray[np.float64]
+    memory: dict[int, NDArray[Any]]
+    """Its arrays, by the words of its row."""
+    inputs: list[Block]
+    outputs: list[Block]
     of_node: bool
     heard_at: int
     """Position, in the step's own time, at which it hears the first sample of the input."""
     ahead: int
     """Blocks that its worker adds; 0 in the callback."""
     cost: int
-    dry_lines: NDArray[np.float32]
+    targets: NDArray[np.float64]
+    """Where control has sent every ramp."""
     section: NDArray[np.int64] | None = None
     """What a worker process counts of it; None: it runs in this process."""
 
+    @property
+    def ramps(self) -> NDArray[np.float64]:
+        """Those of the parameters, then of the stage."""
+        return self.memory[executor.RAMPS]
+
+    def arrays(self) -> list[NDArray[Any]]:
+        """All that it touches when it runs."""
+        return [*self.memory.values(), *self.inputs, *self.outputs, *self.processor.memory()]
+
     def copies(self) -> list[tuple[int, int, int]]:
         """What makes the step new: see `Processor.copies`; 0 for zeros."""
-        return [*self.processor.copies(), (self.dry_lines.ctypes.data, 0, self.dry_lines.nbytes)]
+        dry_lines = self.memory[executor.DRY_LINES]
+        return [*self.processor.copies(), (dry_lines.ctypes.data, 0, dry_lines.nbytes)]
 
     @property
     def words(self) -> NDArray[np.int64]:
@@ -127,8 +141,6 @@ class Layout:
         self.rate, self.block, self.channels, self.parts = rate, block, channels, parts
         self.walk = Walk(rate, offline)
         self.steps: dict[str, Step] = {}
-        self.memory: list[tuple[dict[int, NDArray[Any]], list[Block], list[Block]]] = []
-        """Of every step: its arrays by the words of its row, its inputs, its outputs."""
 
     def lay_out(self, part: Part, signals: dict[End, Signal], ahead: int = 0) -> None:
         """Add a part's step, and those that align and sum what it reads, to the walk in hand."""
@@ -196,7 +208,7 @@ class Layout:
         """Add a step of the host's own; returns its output, if it has one."""
         processor.prepare(self.rate, self.block, True, self.channels)
         outputs = [np.zeros((self.width(port), self.block), np.float32) for port in processor.outputs]
-        part = Part(f"{processor.id}#{len(self.memory)}", processor, {}, staged=False)
+        part = Part(f"{processor.id}#{len(self.steps)}", processor, {}, staged=False)
         self.append(part, inputs, outputs, None, 0, 0)
         return outputs[0] if outputs else _NOTHING
 
@@ -254,15 +266,16 @@ class Layout:
             self.walk,
             place,
             processor,
-            ramps,
+            memory,
+            inputs,
+            outputs,
             part.name in self.parts and part.staged,
             heard_at,
             ahead,
             part.cost,
-            memory[executor.DRY_LINES],
+            ramps[:, TO].copy(),
         )
         self.walk.rows.append(row)
-        self.memory.append((memory, inputs, outputs))
 
 
 def _dry_addresses(processor: Processor, outputs: list[Block], dry: Block) -> NDArray[np.int64]:

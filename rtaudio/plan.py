@@ -39,6 +39,7 @@ from rtaudio.processes import Pool
 from rtaudio.processor import MAXIMUM_CHANNELS, RATES, Block, Parameter, Value
 from rtaudio.remote import Remote, RemoteSegment
 from rtaudio.routing import bare
+from rtaudio.succession import Succession, steps_of, succession
 
 # Words of a plan: those of the callback's walk, then these.
 (
@@ -46,8 +47,12 @@ from rtaudio.routing import bare
     OUT_CHANNELS,  # addresses of the channels that are heard
     SEGMENTS,  # addresses of the workers' words, see rtaudio.lanes
     N_SEGMENTS,
+    KEPT,  # steps that go on when this plan takes over, see rtaudio.succession: int64[N_KEPT, 2]
+    N_KEPT,
+    KEPT_SEGMENTS,  # workers that do: place in SEGMENTS, address of the words: int64[N_KEPT_SEGMENTS, 2]
+    N_KEPT_SEGMENTS,
     PLAN_WORDS,
-) = range(executor.WALK_WORDS, executor.WALK_WORDS + 5)
+) = range(executor.WALK_WORDS, executor.WALK_WORDS + 9)
 
 NOW = -1
 """Position of an event that takes effect with the next block."""
@@ -133,9 +138,11 @@ class Plan:
         self._counted: list[Counters] = []
         executor.warm_up()
         self._parts = {part.name: part for part in open_graph(graph, rate)}
-        self._layout = Layout(rate, block, channels, offline, self._parts)
-        self._main, self._steps = self._layout.walk, self._layout.steps
+        self.layout = Layout(rate, block, channels, offline, self._parts)
+        self._main, self._steps = self.layout.walk, self.layout.steps
         self._pool: Pool | None = None
+        self._pool_end: weakref.finalize[Any, Any] | None = None
+        self._succession = Succession()
         try:
             self._build(lane)
         except BaseException:
@@ -147,6 +154,7 @@ class Plan:
             ramps = self._steps[name].ramps
             ramps[WET, [FROM, TO]] = 0.0 if node.bypass else 1.0
             ramps[AUDIBLE, [FROM, TO]] = 1.0 if self._audible[name] else 0.0
+            self._steps[name].targets[:] = ramps[:, TO]
         self._shut_dry_paths()
         self.count_in(Counters())
 
@@ -173,7 +181,7 @@ class Plan:
             if group.ahead:
                 self._lay_out_segment(parts, group.ahead * self.burst, group.lane, signals)
             else:
-                self._layout.lay_out(parts[0], signals)
+                self.layout.lay_out(parts[0], signals)
         self._finish(entry, signals)
 
     def _prepare(self, parts: list[Part], measured: bool) -> None:
@@ -204,18 +212,24 @@ class Plan:
         """Let a worker process prepare a part."""
         if self._pool is None:
             self._pool = Pool()
-            weakref.finalize(self, self._pool.close)
+            self._end_pool_with_plan()
         part.processor, part.lane = Remote(part, self._pool), 2
+
+    def _end_pool_with_plan(self) -> None:
+        """Close the pool when nothing refers to the plan any more; it may have had another before."""
+        if self._pool_end is not None:
+            self._pool_end.detach()
+        self._pool_end = None if self._pool is None else weakref.finalize(self, self._pool.close)
 
     def _lay_out_segment(self, parts: list[Part], ahead: int, lane: int, signals: dict[End, Signal]) -> None:
         """Add parts as a walk of their own, and to the callback's the steps that hand blocks over."""
         names = {part.name for part in parts}
-        walk = self._layout.walk = Walk(self.rate, False)
+        walk = self.layout.walk = Walk(self.rate, False)
         walk.names = names
         inside = dict(signals)
         for part in parts:
-            self._layout.lay_out(part, inside, ahead)
-        self._layout.walk = self._main
+            self.layout.lay_out(part, inside, ahead)
+        self.layout.walk = self._main
         reads = [end for part in self._parts.values() if part.name not in names for end in part.reads()]
         reads += [edge.source for edge in self.graph.edges if edge.target.node == OUT]
         given = [end for end in dict.fromkeys(reads) if end.node in names]
@@ -244,7 +258,7 @@ class Plan:
                 settling,
             )
         self.segments.append(segment)
-        self._layout.insert(Send(segment), [signals[end].buffer for end in walk.inputs])
+        self.layout.insert(Send(segment), [signals[end].buffer for end in walk.inputs])
         first, late = 0, ahead * self.block
         for end in given:
             made = inside[end]
@@ -262,12 +276,12 @@ class Plan:
         widths = {len(signals[each].buffer) for each in ends}
         if len(widths) == 1:
             arrival = max(signals[each].arrival for each in ends)
-            dry = Signal(self._layout.gather(ends, widths.pop(), arrival, signals, str(end)), arrival)
+            dry = Signal(self.layout.gather(ends, widths.pop(), arrival, signals, str(end)), arrival)
         receive = Receive(segment, first, len(made.buffer))
         receive.prepare(self.rate, self.block, True, self.channels)
         output = np.zeros_like(made.buffer)
-        part = Part(f"{receive.id}#{len(self._layout.memory)}", receive, {})
-        self._layout.append(part, [], [output], dry, made.arrival, late)
+        part = Part(f"{receive.id}#{len(self._steps)}", receive, {})
+        self.layout.append(part, [], [output], dry, made.arrival, late)
         step = self._steps[part.name]
         self._heard.append(_Heard(step.row, [name for name in through if name in self.graph.nodes]))
         signals[end] = Signal(output, made.arrival, made.waited + late, made.tail)
@@ -282,9 +296,9 @@ class Plan:
         self.tail = max(signals[end].tail for sources in ends.values() for end in sources)
         for name, sources in ends.items():
             width = signals[sources[0]].buffer.shape[0]
-            self.outputs[name] = self._layout.gather(sources, width, self.latency, signals, f"out.{name}")
+            self.outputs[name] = self.layout.gather(sources, width, self.latency, signals, f"out.{name}")
         first = next(iter(self.outputs.values()))
-        self._entry, self.heard = entry, self.outputs.get(MAIN, first)
+        self.entry, self.heard = entry, self.outputs.get(MAIN, first)
         self._main.finish()
         self._addresses = addresses(entry), addresses(self.heard)
         self._segment_addresses = np.array([segment.words.ctypes.data for segment in self.segments], np.int64)
@@ -359,12 +373,12 @@ class Plan:
         -------
         The graph's outputs by name, (channels, block) float32 each: views that the next call overwrites.
         """
-        if block.shape != self._entry.shape or block.dtype != np.float32:
-            raise ValueError(f"a block of {block.shape} {block.dtype}, want {self._entry.shape} float32")
+        if block.shape != self.entry.shape or block.dtype != np.float32:
+            raise ValueError(f"a block of {block.shape} {block.dtype}, want {self.entry.shape} float32")
         if self.segments and not self._started:
             self.start(self.position)
         replaced = 0
-        for source, buffer in zip(block, self._entry, strict=True):
+        for source, buffer in zip(block, self.entry, strict=True):
             replaced += executor.enter(source, buffer, self.block, 1)
         self.counters.words[NON_FINITE] += replaced
         while not await_slots(self._segment_addresses, self.position, now_ns() + _WAIT_NS):
@@ -373,6 +387,62 @@ class Plan:
         raise_ended()
         self.counters.words[BLOCKS] += 1
         return self.outputs
+
+    # ------------------------------------------------------------------------------------ taking over
+
+    def keep(self, old: Plan) -> None:
+        """Let the nodes of a plan that are the same here go on when this one takes over from it.
+
+        Before this plan is offered to the callback. See `rtaudio.succession`.
+        """
+        found = self._succession = succession(old, self)
+        steps = [(old._steps[before].row, self._steps[name].row) for before, name in found.steps]
+        workers = [(number, old.segments[before].words.ctypes.data) for before, number in found.segments]
+        self._kept = [np.array(pairs, np.int64).reshape(-1, 2) for pairs in (steps, workers)]
+        self.words[KEPT], self.words[KEPT_SEGMENTS] = (pairs.ctypes.data for pairs in self._kept)
+        self.words[N_KEPT], self.words[N_KEPT_SEGMENTS] = map(len, self._kept)
+
+    @property
+    def keeps(self) -> bool:
+        """Whether anything goes on in it."""
+        return bool(self._succession.steps)
+
+    def succeed(self, old: Plan) -> None:
+        """After this plan has taken over: what goes on is its own now, and what it had for that is the old's.
+
+        Where it has been set otherwise than the old plan, it gets there by ramps.
+        """
+        found, self._succession = self._succession, Succession()
+        wanted: list[tuple[Step, NDArray[np.float64]]] = []
+        for before, name in found.steps:
+            own, other = self._steps[name], old._steps[before]
+            wanted.append((own, own.targets))
+            own.processor, other.processor = other.processor, own.processor
+            own.targets, other.targets = other.targets, own.targets
+            for word in own.memory.keys() & set(executor.GOES_ON):
+                own.memory[word], other.memory[word] = other.memory[word], own.memory[word]
+            if read_acquire(*own.failure) == 2:  # What arms it again was not heard any more.
+                write_release(*own.failure, 1)
+        for at, number in found.segments:
+            here, there = self.segments[number], old.segments[at]
+            for theirs, name in zip(steps_of(old, there), steps_of(self, here), strict=True):
+                wanted.append((old._steps[theirs], self._steps[name].targets))
+                self._steps[name], old._steps[theirs] = old._steps[theirs], self._steps[name]
+            self.segments[number], old.segments[at] = there, here
+            there.keep, here.keep = self, old
+        if any(self.segments[number].lane == 2 for _, number in found.segments):
+            self._pool, old._pool = old._pool, self._pool
+            for plan in (self, old):
+                plan._end_pool_with_plan()
+        for name, part in self._parts.items():
+            part.processor = self._steps[name].processor
+        for name, part in old._parts.items():
+            part.processor = old._steps[name].processor
+        for step, targets in wanted:
+            for index in np.flatnonzero(targets != step.targets):
+                of_stage = index >= len(targets) - 2
+                smoothing = CROSSFADE if of_stage else step.processor.parameters[index].smoothing
+                self._send(step, int(index), float(targets[index]), NOW, smoothing)
 
     # ------------------------------------------------------------------------------------------ control
 
@@ -424,6 +494,20 @@ class Plan:
             listed = ", ".join(known) or "none"
             raise UserError(f"{name}: no parameter {parameter_id!r}{nearest(parameter_id, known)} ({listed})")
         return known[parameter_id]
+
+    def value(self, path: str) -> Value:
+        """What a parameter is set to, in its unit. `UserError` as `parameter`."""
+        parameter = self.parameter(path)
+        name, _, parameter_id = path.rpartition(".")
+        made = self._composites.get(name) or bare(self._steps[name].processor)
+        if not parameter.automatable:
+            return made.values[parameter_id]
+        inner, inner_id = self._resolve(name, parameter_id)
+        if name in self.graph.nodes and f"{inner}.{inner_id}" not in self.inside:
+            return self.graph.nodes[name].values.get(parameter_id, made.values[parameter_id])
+        step = self._steps[inner]
+        index = [declared.id for declared in step.processor.parameters].index(inner_id)
+        return parameter.from_kernel(float(step.targets[index]))
 
     def fixed(self, name: str, parameter: str) -> Value | None:
         """The value of a parameter that is fixed while the plan runs; None if there is none such."""
@@ -540,6 +624,7 @@ class Plan:
         event = np.array([at, step.row, index, target, round(seconds * self.rate), wait, rearm], np.float64)
         if not step.walk.send(event):
             raise NoRoomError(f"more than {COMMANDS} changes wait for the next block: send them later")
+        step.targets[index] = target
 
     # ------------------------------------------------------------------------------------------ reports
 
@@ -622,11 +707,9 @@ class Plan:
         """All memory that runs of the plan touch here, for `realtime.lock_memory`."""
         found: list[NDArray[Any]] = []
         away = [segment.walk for segment in self.segments if isinstance(segment, RemoteSegment)]
-        for step, (memory, inputs, outputs) in zip(self._steps.values(), self._layout.memory, strict=True):
-            if not any(
-                step.walk is walk for walk in away
-            ):  # That is a worker process's, which locks its own.
-                found += [*memory.values(), *inputs, *outputs, *step.processor.memory()]
+        for step in self._steps.values():
+            if not any(step.walk is walk for walk in away):  # A worker process locks its own.
+                found += step.arrays()
         for segment in self.segments:
             found += [segment.words, segment.slot_inputs, segment.slot_outputs]
         return [array for array in found if array.nbytes]

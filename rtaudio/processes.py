@@ -202,7 +202,7 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=writer,
                 stderr=writer,
-                env=_environment(),
+                env=environment(),
                 process_group=0,
             )
             undo.callback(self._process.wait)
@@ -318,7 +318,7 @@ class Process:
             os.close(file)
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """As here, with the modules of this process, and one thread for each library: a worker has company."""
     one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     return {**one, **os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}

@@ -146,6 +146,14 @@ class Parameter:
             return 0.0 if self.silence and number <= self.minimum else float(10.0 ** (number / 20.0))
         return number
 
+    def from_kernel(self, number: float) -> Value:
+        """The value of which `to_kernel` makes a number."""
+        if self.scale == "choice":
+            return self.choices[round(number)]
+        if self.scale == "dB":
+            return round(20.0 * math.log10(number), 9) if number > 0.0 else self.minimum
+        return number
+
 
 class Processor:
     """Base of every engine. See the module's text for the calls and their threads.

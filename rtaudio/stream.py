@@ -40,7 +40,7 @@ from rtaudio.counters import (
     count_time,
 )
 from rtaudio.deck import current_tape, deck_arrays, read_tape
-from rtaudio.executor import CONTEXT, enter, run_block
+from rtaudio.executor import CONTEXT, enter, follow, go_on, run_block
 from rtaudio.kernel import channel, power_of_two, ring_read, ring_write, smoothstep
 from rtaudio.layout import CROSSFADE, DECLICK
 from rtaudio.native import (
@@ -56,7 +56,18 @@ from rtaudio.native import (
     store_release,
     thread_id,
 )
-from rtaudio.plan import IN, OUT_CHANNELS, PLAN_WORDS, Plan
+from rtaudio.plan import (
+    IN,
+    KEPT,
+    KEPT_SEGMENTS,
+    N_KEPT,
+    N_KEPT_SEGMENTS,
+    N_SEGMENTS,
+    OUT_CHANNELS,
+    PLAN_WORDS,
+    SEGMENTS,
+    Plan,
+)
 from rtaudio.processor import state_table
 from rtaudio.ring import ring_push
 
@@ -65,6 +76,7 @@ from rtaudio.ring import ring_push
     PLAN,  # address of the words of the plan that is heard
     NEXT,  # of the one that takes over
     NEXT_AT,  # position of the block at which it can
+    NEXT_AFTER,  # samples from there on until the crossfade: it follows what goes on, and is not heard yet
     TURN,  # how far that has come, see below
     BLOCK,
     GRAPH_INPUTS,  # channels of the graph
@@ -96,7 +108,7 @@ from rtaudio.ring import ring_push
     COUNTERS,
     HISTORY_END,  # position after the newest sample of the history
     STREAM_WORDS,
-) = range(34)
+) = range(35)
 
 RAGGED, LONGER = 1, 2
 """Its length is no multiple of what re-blocking allows for; it asks for more than workers allow for."""
@@ -114,6 +126,16 @@ HISTORY_SECONDS, HISTORY_BYTES = 10.0, 64 << 20
 def reblocking(period: int, block: int) -> int:
     """Samples by which blocks of ``block`` are later than the device's; ``period`` 0 varies."""
     return block - gcd(period, block) if period else block - 1
+
+
+@compiled
+def _follow(coming: Any, leaving: Any) -> None:
+    """Let a plan that takes over hear what goes on of the one that leaves, see `rtaudio.succession`."""
+    follow(coming, leaving, int64_at(coming[KEPT], 2 * coming[N_KEPT]))
+    segments = int64_at(coming[SEGMENTS], coming[N_SEGMENTS])
+    kept = int64_at(coming[KEPT_SEGMENTS], 2 * coming[N_KEPT_SEGMENTS])
+    for pair in range(coming[N_KEPT_SEGMENTS]):
+        segments[kept[2 * pair]] = kept[2 * pair + 1]
 
 
 @compiled
@@ -143,23 +165,27 @@ def _play_blocks(words: Any, stream: Any, memory: int, counters: Any) -> None:
         ring_write(history[c], at, x, n)
     store_release(stream, HISTORY_END, at + n)
 
-    turn = load_acquire(stream, TURN)
+    turn, begins = load_acquire(stream, TURN), False
     if turn == OFFERED and stream[NEXT_AT] == at and exchange(stream, TURN, OFFERED, TAKEN_OVER):
-        turn = TAKEN_OVER
+        turn, begins = TAKEN_OVER, True
     if turn == TAKEN_OVER:
         coming = int64_at(stream[NEXT], PLAN_WORDS)
         for c in range(inputs):
             x, same = channel(words[IN], c, n), channel(coming[IN], c, n)
             for i in range(n):
                 same[i] = x[i]
-        run_block(coming, n)
+        if begins:
+            _follow(coming, words)
     run_block(words, n)
+    heard_at = stream[NEXT_AT] + stream[NEXT_AFTER]
+    if turn == TAKEN_OVER:
+        run_block(int64_at(stream[NEXT], PLAN_WORDS), n)
     for c in range(outputs):
         y = channel(words[OUT_CHANNELS], c, n)
         if turn == TAKEN_OVER:
             new = channel(int64_at(stream[NEXT], PLAN_WORDS)[OUT_CHANNELS], c, n)
             for i in range(n):
-                share = smoothstep(min(1.0, (at + i - stream[NEXT_AT]) / stream[FADE]))
+                share = smoothstep(min(max(at + i - heard_at, 0) / stream[FADE], 1.0))
                 y[i] = new[i] if share == 1.0 else np.float32(y[i] + share * (new[i] - y[i]))
         over = 0
         for i in range(n):
@@ -168,7 +194,9 @@ def _play_blocks(words: Any, stream: Any, memory: int, counters: Any) -> None:
         counters[OVER_FULL_SCALE] += over
         ring_write(played[c], stream[FINISHED], y, n)
     stream[FINISHED] += n
-    if turn == TAKEN_OVER and at + n - stream[NEXT_AT] >= stream[FADE]:
+    if turn == TAKEN_OVER and at + n - heard_at >= stream[FADE]:
+        coming = int64_at(stream[NEXT], PLAN_WORDS)
+        go_on(coming, words, int64_at(coming[KEPT], 2 * coming[N_KEPT]))
         stream[PLAN] = stream[NEXT]
         store_release(stream, TURN, DONE)
     if stream[RECORD] != 0 and not ring_push(stream[RECORD], room, n * outputs):

@@ -146,13 +146,7 @@ class Worker:
         executor.warm_up()
         warm_up()
         read_acquire(memory.words, HEAD)
-        lock_memory(
-            array
-            for table, ins, outs in layout.memory
-            for array in (*table.values(), *ins, *outs)
-            if array.nbytes
-        )
-        lock_memory(array for step in steps for array in step.processor.memory() if array.nbytes)
+        lock_memory(array for step in layout.steps.values() for array in step.arrays() if array.nbytes)
         gc.collect()
         gc.freeze()  # What is there stays: a collection looks at what comes only.
         reads = [[end.node, end.port] for end in walk.inputs]

@@ -449,7 +449,7 @@ def let(plan, blocks):
 
 def step(plan, block):
     """One block as a device plays it: without waiting for workers."""
-    plan._entry[:] = block
+    plan.entry[:] = block
     executor.run_block(plan.words, plan.block)
     return {name: out.copy() for name, out in plan.outputs.items()}
 
@@ -750,8 +750,8 @@ def lap(block, seconds):
     plan = Plan(chain(Node("ramp", Ramp)), 48_000, block, 1, lane=1)
     plan.start()
     found, stop = plan._steps["ramp"].processor._state[0], np.zeros(1, np.int64)
-    feed(plan.words, plan._entry[0], np.ones(1, np.int64))  # Compiles.
-    feeder = threading.Thread(target=feed, args=(plan.words, plan._entry[0], stop))
+    feed(plan.words, plan.entry[0], np.ones(1, np.int64))  # Compiles.
+    feeder = threading.Thread(target=feed, args=(plan.words, plan.entry[0], stop))
     feeder.start()
     begin, counted = time.monotonic(), plan.counters.section("worker 1")
     try:

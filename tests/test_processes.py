@@ -695,7 +695,7 @@ plan.start()
 segment = plan.segments[0]
 segment.ready.wait(60)
 open({file!r}, "w").write("hold")
-plan._entry[:] = 0
+plan.entry[:] = 0
 from rtaudio import executor
 executor.run_block(plan.words, 16)
 while os.path.exists({file!r}):

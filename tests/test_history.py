@@ -1,0 +1,218 @@
+"""What was done is undone and done again: values, switches, edits."""
+
+import numpy as np
+import pytest
+from edited import Sound, await_, chain, node
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rtaudio.control import apply
+from rtaudio.errors import UserError
+from rtaudio.graph import Graph
+from rtaudio.history import merged
+from rtaudio.stream import OFFERED, TAKEN_OVER, TURN
+
+
+def state(graph):
+    """All that a user has set and connected."""
+    return (
+        {
+            name: (each.engine.id, dict(each.make().values), each.bypass, each.mute, each.solo, each.lane)
+            for name, each in graph.nodes.items()
+        },
+        set(graph.texts()),
+    )
+
+
+@pytest.fixture
+def sound():
+    made = Sound(chain(node("first", "gain", gain=-3.0), node("eq", "biquad", kind="peaking", gain=6.0)))
+    made.step(20)
+    yield made
+    made.host.close()
+
+
+def do(sound, line):
+    """A line, as control does it, until it is heard; the answer and the notes."""
+    with sound.running():
+        answer = apply(sound.host, line)
+        await_(lambda: not sound.host.edits, sound.host.poll)
+    notes, sound.host.notes = sound.host.notes, []
+    return answer, notes
+
+
+LINES = [
+    "set first.gain -12",
+    "set eq.kind lowshelf",
+    "mute first",
+    "solo eq",
+    "bypass eq",
+    "insert last limiter(ceiling=-1)",
+    "insert after first loud: gain(gain=6)",
+    "insert before eq gate",
+    "insert first gain",
+    "remove first",
+    "move eq before first",
+    "replace first delay(time=100)",
+    "connect in -> out",
+    "chain compressor | gain",
+]
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_every_change_is_undone_and_done_again(sound, line):
+    before = state(sound.host.plan.graph)
+    do(sound, line)
+    after = state(sound.host.plan.graph)
+    assert after != before
+    for _ in range(2):
+        answer, _ = do(sound, "undo")
+        assert answer.startswith("undo ")
+        assert state(sound.host.plan.graph) == before
+        do(sound, "redo")
+        assert state(sound.host.plan.graph) == after
+
+
+def test_what_is_undone_sounds_as_before(sound):
+    with sound.running():
+        pass
+    begin = len(sound.heard)
+    sound.step(20)
+    do(sound, "insert last gain(gain=-20)")
+    do(sound, "undo")
+    sound.step(20)
+    graph = chain(node("first", "gain", gain=-3.0), node("eq", "biquad", kind="peaking", gain=6.0))
+    expected = sound.offline(graph)
+    heard = sound.result()
+    np.testing.assert_array_equal(heard[:, : begin * 64], expected[:, : begin * 64])
+    np.testing.assert_array_equal(heard[:, -10 * 64 :], expected[:, -10 * 64 :])
+
+
+def test_changes_are_undone_in_turn_and_a_new_one_ends_what_was_undone(sound):
+    states = [state(sound.host.plan.graph)]
+    lines = ["set first.gain -9", "insert last limiter", "mute eq", "remove first", "set eq.gain 1"]
+    for line in lines:
+        do(sound, line)
+        states.append(state(sound.host.plan.graph))
+    for wanted in states[-2::-1]:
+        do(sound, "undo")
+        assert state(sound.host.plan.graph) == wanted
+    with pytest.raises(UserError, match="nothing to undo"):
+        apply(sound.host, "undo")
+    for wanted in states[1:3]:
+        do(sound, "redo")
+        assert state(sound.host.plan.graph) == wanted
+    do(sound, "set first.gain -1")
+    with pytest.raises(UserError, match="nothing to do again"):
+        apply(sound.host, "redo")
+
+
+def test_an_undone_edit_leaves_what_was_set_meanwhile_and_is_not_its_own(sound):
+    """A fader that moves while an edit is on its way lies below it among what was done."""
+    with sound.running():
+        apply(sound.host, "insert last gain")
+        apply(sound.host, "set first.gain -20")
+        await_(lambda: not sound.host.edits, sound.host.poll)
+    do(sound, "undo")
+    assert list(sound.host.plan.graph.nodes) == ["first", "eq"]
+    assert sound.host.plan.value("first.gain") == -20.0
+    do(sound, "undo")
+    assert sound.host.plan.value("first.gain") == -3.0
+
+
+def test_the_moves_of_a_fader_are_one_change(sound):
+    for value in (-4, -5, -6):
+        apply(sound.host, f"set first.gain {value}")
+    sound.host.history.done[-1].at -= 2.0
+    apply(sound.host, "set first.gain -7")
+    assert apply(sound.host, "undo") == "undo set first.gain -7.0"
+    assert sound.host.plan.value("first.gain") == -6.0
+    apply(sound.host, "undo")
+    assert sound.host.plan.value("first.gain") == -3.0
+
+
+def test_an_edit_that_is_not_heard_yet_is_given_up(sound):
+    edit = sound.host.submit(lambda graph: graph.remove("first"), "remove first")
+    assert apply(sound.host, "undo") == "remove first is given up"
+    with sound.running():
+        await_(lambda: edit.done, sound.host.poll)
+    assert list(sound.host.plan.graph.nodes) == ["first", "eq"]
+    assert not sound.host.history.done
+
+
+def test_an_edit_that_is_given_up_too_late_is_undone(sound):
+    """The callback has it already: control learns that only later."""
+    words = sound.host.stream.words
+    host = sound.host
+    host.submit(lambda graph: graph.remove("first"), "remove first")
+    sound.step()
+    await_(lambda: words[TURN] == OFFERED)
+    sound.step()
+    assert words[TURN] == TAKEN_OVER
+    assert apply(host, "undo") == "remove first is given up"
+    with sound.running():
+        await_(lambda: len(host.plan.graph.nodes) == 1, host.poll)
+        await_(lambda: not host.edits, host.poll)
+    assert list(host.plan.graph.nodes) == ["first", "eq"]
+    assert not host.history.done
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("insert somewhere gain", "'somewhere' is no place"),
+        ("insert after fist gain", "no node 'fist', did you mean 'first'"),
+        ("insert last", "not of the form 'insert PLACE NODE'"),
+        ("insert last gian", "did you mean 'gain'"),
+        ("insert last gain | gain", "expected"),
+        ("insert last first: gain", "node 'first' is there already"),
+        ("insert last noise", "noise"),
+        ("remove nothing", "no node 'nothing'"),
+        ("move eq after eq", "no node 'eq'"),
+        ("replace nothing gain", "no node 'nothing'"),
+        ("connect eq -> first", "cycle"),
+        ("connect in -> first", "given twice"),
+        ("disconnect eq -> out", "nothing is connected to 'out'"),
+        ("disconnect in -> eq", "no edge 'in.main -> eq.in'"),
+        ("chain nothing", "nothing"),
+        ("chain missing.toml", "missing.toml"),
+    ],
+)
+def test_what_cannot_be_is_refused_at_once_and_nothing_changes(sound, line, said):
+    before = state(sound.host.plan.graph)
+    with pytest.raises(UserError) as error:
+        apply(sound.host, line)
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+    assert state(sound.host.plan.graph) == before
+    assert not sound.host.edits
+    assert not sound.host.history.done
+
+
+gains = st.floats(-20, 0).map(lambda gain: round(gain, 1))
+
+
+@st.composite
+def graphs(draw):
+    names = draw(st.lists(st.sampled_from("abcd"), unique=True))
+    nodes = [node(name, "gain", **({"gain": draw(gains)} if draw(st.booleans()) else {})) for name in names]
+    for each in nodes:
+        each.bypass, each.mute = draw(st.booleans()), draw(st.booleans())
+    return chain(*nodes)
+
+
+@settings(max_examples=60, deadline=None)
+@given(graphs(), graphs(), gains)
+def test_going_back_is_the_inverse_and_leaves_alone_what_did_not_differ(before, after, gain):
+    assert state(merged(before, before, after)) == state(after)
+    assert state(merged(after, after, before)) == state(before)
+    moved = after.copy()
+    for name, each in moved.nodes.items():
+        each.values["gain"] = gain
+        if name in before.nodes:
+            before.nodes[name].values["gain"] = after.nodes[name].values["gain"] = -1.0
+    back: Graph = merged(moved, after, before)
+    for name in back.nodes:
+        assert back.nodes[name].values.get("gain") == (
+            gain if name in after.nodes else before.nodes[name].values.get("gain")
+        )
