@@ -2,10 +2,11 @@
 
 ``python benchmarks/control.py [--changes 200] [--rounds 2] [--json FILE]`` prints a table. A host plays a
 constant through ``gain`` to a recording, on the paced null device in blocks of 128; this process reads the
-host's position, sends a ``set``, and finds in the recording the block in which the change begins. The time is until that
-block is due, from when the one before the position was: up to one block (2.7 ms) more than it took. Once over an
-open connection, once by ``rtaudio ctl set``, a new process for every change, which is started meanwhile. At rest
-and beside a thread of the host that holds the GIL, alternating. Goal, over an open connection: 99 of 100 in 20 ms.
+host's position, sends a ``set``, and finds in the recording the block in which the change begins. The time is
+until that block is due, from when the one before the position was: up to a block (2.7 ms) more than it took.
+Once over an open connection, once by ``rtaudio ctl set``, a new process for every change, whose start counts.
+At rest and beside a thread of the host that holds the GIL, alternating. Goal, over an open connection: 99 of
+100 in 20 ms.
 """
 
 from __future__ import annotations

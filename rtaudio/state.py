@@ -82,7 +82,7 @@ def _declared(parameter: Parameter) -> dict[str, Any]:
         "id": parameter.id,
         "unit": parameter.unit,
         "scale": parameter.scale,
-        "default": parameter.default,
+        "default": parameter.checked(parameter.default, ""),
         "automatable": parameter.automatable,
         "doc": parameter.doc,
     }
