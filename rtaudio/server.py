@@ -40,14 +40,18 @@ from contextlib import suppress
 
 from rtaudio.errors import UserError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 LONGEST_LINE = 4096
 """Bytes of a line."""
 CLIENTS = 32
 """Programs that may be connected at once."""
-AT_ONCE = 64
-"""Lines after which `Server.take` returns, when everybody who has sent some has had a turn."""
+AT_ONCE, BUDGET = 64, 0.005
+"""Lines, and seconds of work on them, after which a turn ends; everybody who has sent some has had one."""
 PAUSE = 0.002
-"""Seconds that it then waits for others."""
+"""Seconds that who sends more than that waits for the next turn."""
 UNREAD = 1 << 20
 """Bytes that may wait for a client that does not read them, and an answer."""
 DEAF = 0.5
@@ -183,6 +187,10 @@ class Client:
         """Whether it hears of what happens."""
         self.ended = False
         """Whether no more lines come."""
+        self.gone = False
+        """Whether nobody takes the answers any more."""
+        self.rests_until = 0.0
+        """When it is read again."""
         self._cut = Lines()
 
     def read(self) -> None:
@@ -194,6 +202,8 @@ class Client:
         except OSError:  # It, or the terminal, is gone.
             got = b""
         self.lines += self._cut.feed(got)
+        if len(got) == LONGEST_LINE:
+            self.rests_until = time.monotonic() + PAUSE
         if not got:
             self.ended = True
             if self.connection is None and self._cut.begun:
@@ -256,37 +266,41 @@ class Server:
         """Whether anybody hears of what happens."""
         return any(client.watches for client in self._clients)
 
-    def take(self, seconds: float) -> list[tuple[Client, bytes]]:
+    def take(self, seconds: float) -> Iterator[tuple[Client, bytes]]:
         """The lines that are there, in their order, after waiting for one at most this long.
 
-        Everybody who has sent some has their turn, again and again until these are `AT_ONCE`: who sends
-        without pause keeps nobody waiting.
+        Of everybody who has sent some, one, and so again until the turn is over (`AT_ONCE`, `BUDGET`): who
+        sends without pause keeps nobody waiting.
         """
-        waiting = self._await_what_matters()
-        for key, events in self._selector.select(min(seconds, PAUSE) if waiting else seconds):
+        more = self._await_what_matters()
+        for key, events in self._selector.select(min(seconds, PAUSE) if more else seconds):
             if isinstance(key.fileobj, socket.socket):
                 self._accept(key.fileobj)
             elif not self._is_left_alone(key.data):
                 self._attend(key.data, events)
-        taken: list[tuple[Client, bytes]] = []
-        while len(taken) < AT_ONCE and (ready := [client for client in self._everybody() if client.lines]):
-            taken += [(client, client.lines.popleft()) for client in ready]
-        return taken
+        taken, over = 0, time.monotonic() + BUDGET
+        while ready := [client for client in self._everybody() if client.lines]:
+            for client in ready:
+                yield client, client.lines.popleft()
+            taken += len(ready)
+            if taken >= AT_ONCE or time.monotonic() >= over:
+                break
 
     def _everybody(self) -> list[Client]:
         return [*filter(None, [self.standard_input]), *self._clients]
 
     def _await_what_matters(self) -> bool:
-        """Tell the selector what to wait for; returns whether lines are there already."""
+        """Tell the selector what to wait for; returns whether somebody has more than was taken."""
+        now = time.monotonic()
         for client in [client for client in self._clients if client.ended]:
             if not (client.lines or client.unread):
                 self._drop(client)
         for client in self._everybody():
-            reads = not (client.ended or client.lines or self._is_left_alone(client))
-            self._await(client.file, READ * reads | WRITE * bool(client.unread), client)
+            rests = client.ended or client.lines or client.rests_until > now or self._is_left_alone(client)
+            self._await(client.file, READ * (not rests) | WRITE * bool(client.unread), client)
         if self._listener is not None:
-            self._await(self._listener, READ * (time.monotonic() >= self._deaf_until), None)
-        return any(client.lines for client in self._everybody())
+            self._await(self._listener, READ * (now >= self._deaf_until), None)
+        return any(client.lines or client.rests_until > now for client in self._everybody())
 
     def _await(self, file: int | socket.socket, events: int, client: Client | None) -> None:
         key = self._selector.get_map().get(file)
@@ -339,14 +353,15 @@ class Server:
     def _write(self, client: Client) -> None:
         try:
             client.write()
-        except OSError:
-            self._drop(client)
+        except OSError:  # What it has said counts all the same.
+            client.gone, client.watches = True, False
+            client.unread.clear()
 
     def send(self, client: Client, message: dict[str, object]) -> None:
-        """Send a message to a client on the socket, or keep it until there is room; not if it has gone."""
+        """Send a message to a client on the socket, or keep it until there is room; not if it is gone."""
         import json  # Late: `rtaudio ctl` imports this module, and is to send its line at once.
 
-        if client not in self._clients:
+        if client.gone:
             return
         if len(client.unread) > UNREAD:
             if client.pid not in self._told:
@@ -364,7 +379,9 @@ class Server:
 
     def _drop(self, client: Client) -> None:
         """Let a client go."""
-        if client in self._clients and client.connection is not None:
+        if client.connection is not None:
+            client.gone = True
+            client.lines.clear()
             self._await(client.file, 0, None)
             self._clients.remove(client)
             client.connection.close()

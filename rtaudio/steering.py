@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rtaudio import control
 from rtaudio.cli import one_line
+from rtaudio.edit import reason
 from rtaudio.errors import UserError
 from rtaudio.server import text_of
 from rtaudio.state import Changes, deck_state
@@ -78,6 +79,9 @@ class Steering:
             answer = control.apply(self._host, text)
         except UserError as error:
             return {"ok": False, "error": one_line(str(error))}
+        except Exception as error:  # A fault of this program, or of an engine: the sound goes on.
+            self._host.problems.append(f"{text!r} failed: {reason(error)}")
+            return {"ok": False, "error": one_line(reason(error))}
         if answer is None:
             return None
         self._deck_moved |= words[:1] != [] and words[0] in ON_DECK

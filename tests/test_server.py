@@ -1,14 +1,17 @@
 """The control socket: who gets in, what lines do and how they are answered, and clients that behave badly."""
 
+import fcntl
 import json
 import os
 import resource
 import signal
 import socket
 import stat
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import threading
 import time
 from contextlib import contextmanager, suppress
@@ -25,6 +28,7 @@ from hypothesis import strategies as st
 from live_process import live
 
 from rtaudio import ctl
+from rtaudio import server as server_module
 from rtaudio.chain import load_chain
 from rtaudio.cli import main
 from rtaudio.errors import UserError
@@ -56,7 +60,8 @@ DEADLINE = 60.0
 
 @pytest.fixture(autouse=True)
 def runtime(tmp_path, monkeypatch):
-    """A folder for sockets of each test's own."""
+    """A folder for sockets of each test's own; and turns are not cut short by how busy the machine is."""
+    monkeypatch.setattr(server_module, "BUDGET", DEADLINE)
     folder = tmp_path / "run"
     folder.mkdir()
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
@@ -401,6 +406,37 @@ def test_who_sends_without_pause_keeps_nobody_waiting(steer):
     assert steer.host.plan.value("gain.gain") == -3.0
 
 
+def test_who_sends_no_line_but_much_has_to_wait(steer, monkeypatch):
+    """Or reading it would be all that there is time for."""
+    monkeypatch.setattr(server_module, "PAUSE", DEADLINE)
+    flooding, other = steer.program(), steer.program()
+    steer.ask(other, "")
+    flooding.socket.sendall(b"x" * 3 * LONGEST_LINE)
+    for _ in range(3):
+        assert steer.ask(other, "") == [ok("")]
+        (client,) = [each for each in steer.server._clients if each.rests_until]
+        assert unread(client.file) == 2 * LONGEST_LINE
+    client.rests_until = 0.0
+    assert steer.ask(other, "") == [ok("")]
+    assert unread(client.file) == LONGEST_LINE
+
+
+def unread(file):
+    return struct.unpack("i", fcntl.ioctl(file, termios.FIONREAD, b"1234"))[0]
+
+
+def test_a_turn_ends_when_its_lines_take_long(steer, monkeypatch):
+    slow, other = steer.program(), steer.program()
+    assert steer.ask(slow, "") == steer.ask(other, "")
+    monkeypatch.setattr(server_module, "BUDGET", 0.0)
+    slow.send(*["state"] * 10)
+    other.send(*["get gain.gain"] * 2)
+    for number in range(1, 3):
+        assert steer.steering.serve(DEADLINE)
+        assert (len(slow.read()), len(other.read())) == (number, number)
+    steer.until(lambda: len(slow.read()) == 10)
+
+
 @pytest.mark.parametrize("more", [1, 1_000_000])
 def test_a_line_that_is_too_long_is_refused_and_the_next_one_done(steer, more):
     program = steer.program()
@@ -446,6 +482,27 @@ def test_who_goes_in_the_middle_of_a_line_has_not_said_it(steer):
     program.socket.close()
     assert steer.ask(other, "get gain.gain")[0]["value"] == 0.0
     assert steer.host.plan.value("strip.gain") == -3.0
+
+
+def test_what_somebody_has_said_before_going_counts(steer):
+    program, other = steer.program(), steer.program()
+    program.send(*(f"set gain.gain {-number}" for number in range(80)))
+    program.socket.close()
+    steer.until(lambda: steer.host.plan.value("gain.gain") == -79.0)
+    assert steer.ask(other, "get gain.gain")[0]["ok"]
+
+
+def test_a_fault_of_a_command_does_not_end_the_sound(steer, monkeypatch):
+    def fail(*_):
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr(steer.host, "mute", fail)
+    program = steer.program()
+    answers = steer.ask(program, "mute gain", "get gain.gain")
+    assert answers[0] == {"ok": False, "error": "ZeroDivisionError: division by zero"}
+    assert answers[1]["ok"]
+    steer.until(lambda: steer.said)
+    assert steer.said == ["warning: 'mute gain' failed: ZeroDivisionError: division by zero"]
 
 
 def test_who_goes_before_its_answers_is_forgotten(steer):
