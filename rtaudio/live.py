@@ -50,7 +50,8 @@ def _add_live(commands: Any) -> None:
         "live",
         help="run a chain live",
         description="Run a chain live. Ctrl-C ends it with a summary. On a terminal, or with --control, "
-        "lines on standard input steer it: 'seek 1:30', 'loop 8 16', 'set remix.crossfade 0.5', 'help' ...",
+        "lines on standard input steer it: 'seek 1:30', 'loop 8 16', 'set remix.crossfade 0.5', 'help' ...; "
+        "so does 'rtaudio ctl' from elsewhere.",
         epilog=cli.CHAIN_HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -332,8 +332,8 @@ def test_a_file_is_read_to_its_end(tmp_path):
     (tmp_path / "lines").write_text("set gain.gain -3\n" * 500)
     with (tmp_path / "lines").open() as file, Server(file.fileno()) as server:
         lines = []
-        while found := taken(server):
-            lines += found
+        while server.standard_input.lines or not server.standard_input.ended:
+            lines += taken(server)
         assert lines == [b"set gain.gain -3"] * 500
 
 
