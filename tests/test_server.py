@@ -37,6 +37,7 @@ from rtaudio.graph import parameters_of
 from rtaudio.host import Host
 from rtaudio.null import NullDevice
 from rtaudio.plan import Plan
+from rtaudio.registry import load_engine
 from rtaudio.routing import bare
 from rtaudio.server import (
     AT_ONCE,
@@ -238,6 +239,13 @@ def test_programs_hear_of_each_others_changes(steer):
     assert first.take() == []
 
 
+def test_a_program_hears_of_what_comes_after_its_line(steer):
+    program = steer.program()
+    program.send("set gain.gain -1", "watch", "set gain.gain -2", "watch off", "set gain.gain -3", "help")
+    steer.until(lambda: len(program.read()) == 7)
+    assert [event["value"] for event in program.take() if "event" in event] == [-2.0]
+
+
 def test_problems_and_notes_are_told(steer):
     program = steer.program()
     steer.ask(program, "watch")
@@ -355,6 +363,7 @@ def test_values_are_those_that_the_nodes_have(lane):
         for name in ("hpss", "remix/hpss"):
             for parameter, value in bare(plan._steps[name].processor).values.items():
                 assert plan.value(f"{name}.{parameter}") == value
+            assert plan.engines()[name] is load_engine("hpss")
         assert plan.value("hpss.estimate") == plan.value("remix.estimate")
         host.start()
         host.set("remix.harmonic_gain", -3.0)
@@ -584,6 +593,7 @@ def test_only_the_user_gets_in(steer, runtime):
 def test_somebody_else_is_refused_whatever_the_modes_are(monkeypatch):
     code = (
         "import os, socket, sys; s = socket.socket(socket.AF_UNIX); os.setuid(65534)\n"
+        "s.settimeout(30)\n"
         "s.connect(sys.argv[1]); print(s.recv(999).decode())"
     )
     with tempfile.TemporaryDirectory() as folder:
