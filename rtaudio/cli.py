@@ -1,4 +1,4 @@
-"""The command line: ``rtaudio live | render | devices | measure | status | engines | doctor``, and more.
+"""The command line: ``rtaudio live | ctl | status | render | devices | measure | engines | doctor``.
 
 Engines add their own commands.
 
@@ -53,13 +53,14 @@ class Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status (see `CHAIN_HELP`)."""
-    from rtaudio import live
+    from rtaudio import ctl, live
 
     description = "A real-time audio plug-in host whose processors are compiled Python."
     parser = Parser(prog="rtaudio", description=description)
     parser.add_argument("--version", action="version", version=f"rtaudio {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=Parser)
     live.add_commands(commands)
+    ctl.add_command(commands)
     _add_render(commands)
     _add_engines(commands)
     _add_doctor(commands)
@@ -68,17 +69,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = parser.parse_args(arguments)
         status: int = options.run(options)
         sys.stdout.flush()
-    except UserError as error:
-        return fail(str(error))
-    except KeyboardInterrupt:
+    except (UserError, KeyboardInterrupt, OSError) as error:
+        return failed(error)
+    return status
+
+
+def failed(error: BaseException) -> int:
+    """Say why a command ends early; returns its exit status."""
+    if isinstance(error, KeyboardInterrupt):
         say("interrupted")
         return 130
-    except BrokenPipeError:
+    if isinstance(error, BrokenPipeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except OSError as error:
-        return fail(str(error))
-    return status
+    return fail(str(error))
 
 
 def _add_contributed(commands: Any) -> None:

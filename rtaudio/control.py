@@ -7,6 +7,7 @@
 | ``loop [BEGIN END]``, ``loop off`` | repeat a part of the file, or all of it; play on |
 | ``play``, ``pause`` | |
 | ``set NODE.PARAMETER VALUE`` | as ``set remix.crossfade 0.5``, or ``set remix.residual_insert ''`` |
+| ``get NODE.PARAMETER`` | its value; where it moves smoothly, that to which it is on its way |
 | ``mute NODE``, ``unmute NODE`` | and ``solo``, ``unsolo``, ``bypass``, ``unbypass`` |
 | ``insert PLACE NODE`` | ``insert last limiter(ceiling=-1)``; or ``first``, ``before NODE``, ``after NODE`` |
 | ``remove NODE``, ``move NODE PLACE`` | |
@@ -14,6 +15,8 @@
 | ``connect A -> B``, ``disconnect A -> B`` | edges, as in a rack file |
 | ``chain CHAIN`` | another graph: text, or the path of a rack file |
 | ``undo``, ``redo`` | whatever was done, values too |
+| ``watch``, ``watch off`` | on the control socket: be told what happens, see `rtaudio.server` |
+| ``state`` | what is loaded; on the control socket, everything about the host |
 | ``status``, ``help``, ``quit`` | |
 
 What is fixed while sound runs, such as a model or a preset, is set by an edit (`Host.change`): it is loaded
@@ -33,6 +36,7 @@ from typing import TYPE_CHECKING
 from rtaudio.chain import load_chain, parse_node
 from rtaudio.edit import shown
 from rtaudio.errors import UserError, nearest
+from rtaudio.state import loading, state
 
 if TYPE_CHECKING:
     from rtaudio.deck import Deck
@@ -42,6 +46,20 @@ if TYPE_CHECKING:
     from rtaudio.processor import Value
 
 _TIME = re.compile(r"(?:(?:(\d{1,3}):)?(\d{1,4}):)?(\d{1,7}(?:\.\d*)?|\.\d+)", re.ASCII)
+
+WATCH = "watch [off]"
+
+
+class Answer(str):
+    """What a line is answered, in words, with the same as ``facts`` for programs."""
+
+    facts: dict[str, object]
+
+    def __new__(cls, words: str, **facts: object) -> Answer:
+        """An answer in these words."""
+        answer = super().__new__(cls, words)
+        answer.facts = facts
+        return answer
 
 
 def parse_time(text: str) -> float:
@@ -60,7 +78,7 @@ def format_time(seconds: float) -> str:
 
 
 def apply(host: Host, line: str) -> str | None:
-    """Do what a line says; returns the answer, or None where it asks to quit.
+    """Do what a line says; returns the answer, which may be an `Answer`, or None where it asks to quit.
 
     Raises
     ------
@@ -150,21 +168,18 @@ def _set(host: Host, arguments: list[str]) -> str | None:
     edit = host.history.set(path, value)
     if edit is None:
         return f"{path} is {shown(text)}"
-    return _under_way(host, edit, f"loading {_named(edit)}")
+    return _under_way(host, edit)
 
 
-def _named(edit: Edit) -> str:
-    return f"{edit.path} {edit.value}" if edit.path else edit.title
-
-
-def _under_way(host: Host, edit: Edit, what: str) -> str:
-    others = [each for each in host.edits if each is not edit and each.title]
-    ahead = [_named(each) for each in others if not each.path or each.path != edit.path]
-    return f"{_named(edit)} waits for {', '.join(ahead)}" if ahead else what
+def _under_way(host: Host, edit: Edit) -> str:
+    """What is said of an edit that has just begun."""
+    others = [each for each in host.edits if each is not edit and each.name]
+    ahead = [each.name for each in others if not each.path or each.path != edit.path]
+    return f"{edit.name} waits for {', '.join(ahead)}" if ahead else f"loading {edit.name}"
 
 
 def _edit(host: Host, make: Callable[[Graph], Graph], title: str) -> str:
-    return _under_way(host, host.submit(make, title), f"on the way: {title}")
+    return _under_way(host, host.submit(make, title))
 
 
 def _insert(host: Host, arguments: list[str]) -> str | None:
@@ -243,14 +258,32 @@ def _switch(switch: str, on: bool, done: str) -> Callable[[Host, list[str]], str
     return run
 
 
+def _get(host: Host, arguments: list[str]) -> str | None:
+    if len(arguments) != 1:
+        return None
+    path = arguments[0]
+    value, unit = host.plan.value(path), host.plan.parameter(path).unit
+    return Answer(f"{path} is {shown(value)} {unit}".rstrip(), value=value, unit=unit)
+
+
+def _state(host: Host, arguments: list[str]) -> str | None:
+    if arguments:
+        return None
+    found = state(host)
+    loaded = ", ".join(f"{node['name']} ({node['engine']})" for node in found["nodes"])
+    return Answer(f"{loaded or 'no nodes'}, latency {found['latency']['total']} samples", state=found)
+
+
+def _watch(host: Host, arguments: list[str]) -> str | None:
+    raise UserError("what happens is told here anyway: 'watch' is for 'rtaudio ctl'")
+
+
 def _status(host: Host, arguments: list[str]) -> str | None:
     if arguments:
         return None
     report = host.statistics()
     words = [f"load {100 * report['load']:.1f} %", f"xruns {report['xruns']}", f"misses {report['misses']}"]
-    words += [
-        f"{'loading' if edit.path else 'on the way:'} {_named(edit)}" for edit in host.edits if edit.title
-    ]
+    words += [f"loading {edit}" for edit in loading(host)]
     if host.deck is not None:
         deck = host.deck
         at = f"{format_time(deck.position)} of {format_time(deck.duration)}"
@@ -269,6 +302,7 @@ _COMMANDS: dict[str, tuple[str, Callable[[Host, list[str]], str | None]]] = {
     "play": ("play", _play),
     "pause": ("pause", _pause),
     "set": ("set NODE.PARAMETER VALUE", _set),
+    "get": ("get NODE.PARAMETER", _get),
     "mute": ("mute NODE", _switch("mute", True, "muted")),
     "unmute": ("unmute NODE", _switch("mute", False, "not muted")),
     "solo": ("solo NODE", _switch("solo", True, "soloed")),
@@ -284,6 +318,8 @@ _COMMANDS: dict[str, tuple[str, Callable[[Host, list[str]], str | None]]] = {
     "chain": ("chain CHAIN", _chain),
     "undo": ("undo", _undo),
     "redo": ("redo", _redo),
+    "watch": (WATCH, _watch),
+    "state": ("state", _state),
     "status": ("status", _status),
     "help": ("help", _help),
     "quit": ("quit", lambda host, arguments: None),

@@ -167,6 +167,11 @@ class Edit:
         self.error, self.done = error, True
 
     @property
+    def name(self) -> str:
+        """What is on its way, in words; empty: nothing that a user has asked for."""
+        return f"{self.path} {self.value}" if self.path else self.title
+
+    @property
     def given_up(self) -> bool:
         """Whether it is to be dropped."""
         return bool(self.stop[0])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 
 class UserError(Exception):
@@ -29,5 +28,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     str
         ``", did you mean 'gain'?"``, to end a message with, or ``""`` when no known name is close.
     """
+    from difflib import get_close_matches
+
     found = get_close_matches(name, known, n=1)
     return f", did you mean {found[0]!r}?" if found else ""

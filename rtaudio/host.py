@@ -482,6 +482,11 @@ class Host:
             raise edit.error
 
     @property
+    def recordings(self) -> list[AudioWriter]:
+        """What is written of the output and of the input."""
+        return [recording for _, recording in self._recordings]
+
+    @property
     def edits(self) -> list[Edit]:
         """The edit that is under way, and those that wait."""
         return [*filter(None, [self._edit]), *self._waiting]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import select
 import signal
 import sys
 import time
@@ -20,13 +19,17 @@ if TYPE_CHECKING:
     from rtaudio.files import AudioReader
     from rtaudio.graph import Graph
     from rtaudio.host import Device, Host
+    from rtaudio.server import Server
     from rtaudio.soundcard import SoundCard
-    from rtaudio.virtual import Microphone, Server
+    from rtaudio.virtual import Microphone
+    from rtaudio.virtual import Server as SoundServer
 
 MAXIMUM_PLACE = 256
 """Highest channel of a device."""
 LOOK = 0.05
 """Seconds between two looks at the host."""
+TURN = 0.0005
+"""Seconds for which another thread may keep the interpreter: Python's own 5 ms would be felt in a fader."""
 MICROPHONE = "rtaudio microphone"
 """Name of the virtual one, if not said."""
 SILENT_SECONDS = 3.0
@@ -47,7 +50,8 @@ def _add_live(commands: Any) -> None:
         "live",
         help="run a chain live",
         description="Run a chain live. Ctrl-C ends it with a summary. On a terminal, or with --control, "
-        "lines on standard input steer it: 'seek 1:30', 'loop 8 16', 'set remix.crossfade 0.5', 'help' ...",
+        "lines on standard input steer it: 'seek 1:30', 'loop 8 16', 'set remix.crossfade 0.5', 'help' ...; "
+        "so does 'rtaudio ctl' from elsewhere.",
         epilog=cli.CHAIN_HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -157,6 +161,7 @@ def run_live(options: argparse.Namespace) -> int:
     from rtaudio.parts import graph_rate
     from rtaudio.plan import Plan
     from rtaudio.realtime import PRIORITY_WARNING
+    from rtaudio.server import Server
     from rtaudio.stress import stress
 
     if not can_pace():
@@ -172,7 +177,7 @@ def run_live(options: argparse.Namespace) -> int:
     if len(records) == 2 and os.path.realpath(records[0]) == os.path.realpath(records[1]):
         raise UserError(f"{options.record} is named twice: record the input to another file")
     cli.check_report(options.json, filter(None, [options.file, *records]))
-    lines = _lines(options.control)
+    standard_input = _standard_input(options.control)
     stopping: list[int] = []
     with ExitStack() as stack:
         file = record = record_input = None
@@ -181,12 +186,12 @@ def run_live(options: argparse.Namespace) -> int:
             check_places(file, options.start, options.loop)
         channels, inputs = _inputs(options, file)
         outputs = _outputs(options, graph.heard(channels))
-        server = _sound_server(options)
-        if server is None:
+        sound_server = _sound_server(options)
+        if sound_server is None:
             device, inputs = _device(options, file, channels, inputs, outputs)
         else:
             outputs = list(range(graph.heard(channels)))
-            device, inputs = _call_device(options, server, file, channels, inputs, outputs, stack)
+            device, inputs = _call_device(options, sound_server, file, channels, inputs, outputs, stack)
         rate = device.rate or (file.rate if file else options.rate) or 48_000
         if file is not None and file.rate != rate:
             file.close()
@@ -223,12 +228,18 @@ def run_live(options: argparse.Namespace) -> int:
             stack.enter_context(host)
             stack.enter_context(stress(options.stress))
             host.start()
-        called = "" if server is None else f", microphone {options.virtual_mic!r} for your call program"
+            server = stack.enter_context(Server(standard_input))
+            stack.enter_context(_quick_turns())
+        try:
+            server.listen()
+        except UserError as error:
+            cli.say(f"warning: 'rtaudio ctl' does not reach this host: {error}")
+        called = "" if sound_server is None else f", microphone {options.virtual_mic!r} for your call program"
         cli.say(f"{_ready(host)}{called}")
         if not (options.freewheel or device.realtime):
             cli.say(f"warning: {PRIORITY_WARNING}")
         hush = _Hush(host, _source_name(graph, device)) if file is None else None
-        shown = _watch(host, stopping, lines, hush)
+        shown = _watch(host, stopping, server, hush)
     for problem in host.problems[shown:]:
         cli.say(f"warning: {problem}")
     report = host.statistics()
@@ -326,7 +337,7 @@ def _device(
     return soundcard.open_device(api, options.input, options.output, rate, width, len(outputs)), inputs
 
 
-def _sound_server(options: argparse.Namespace) -> Server | None:
+def _sound_server(options: argparse.Namespace) -> SoundServer | None:
     """What makes the virtual microphone; None if none is wanted, or JACK's ports have to do."""
     if options.virtual_mic is None:
         return None
@@ -353,7 +364,7 @@ def _sound_server(options: argparse.Namespace) -> Server | None:
 
 def _call_device(
     options: argparse.Namespace,
-    server: Server,
+    server: SoundServer,
     file: AudioReader | None,
     channels: int,
     inputs: list[int] | None,
@@ -470,55 +481,26 @@ def _ready(host: Host) -> str:
     return ", ".join(words)
 
 
-LONGEST_LINE = 4096
-"""Bytes of a line that are looked at."""
-
-
-class _Lines:
-    """Lines on standard input, taken as they come.
-
-    A process in the background leaves its terminal alone: to read it would stop the process.
-    """
-
-    def __init__(self, file: int) -> None:
-        self.terminal = os.isatty(file)
-        self._file: int | None = file
-        self._begun = b""
-
-    def take(self, seconds: float) -> list[str]:
-        """The lines that are complete, after waiting for more at most this long."""
-        if self._file is None or not self._in_foreground(self._file):
-            time.sleep(seconds)
-            return []
-        try:
-            if not select.select([self._file], [], [], seconds)[0]:
-                return []
-            got = os.read(self._file, 4096)
-        except OSError:  # the terminal is gone
-            got = b""
-        *whole, self._begun = (self._begun + got).split(b"\n")
-        self._begun = self._begun[:LONGEST_LINE]
-        if not got:
-            self._file = None
-            whole.append(self._begun)
-        return [line.decode(errors="replace") for line in whole]
-
-    def _in_foreground(self, file: int) -> bool:
-        try:
-            return not self.terminal or os.tcgetpgrp(file) == os.getpgrp()
-        except OSError:  # not the terminal of this session, whose jobs it does not stop
-            return True
-
-
-def _lines(wanted: bool) -> _Lines | None:
-    """Standard input, if it is a terminal or is wanted."""
+def _standard_input(wanted: bool) -> int | None:
+    """The descriptor of standard input, if it is a terminal or is wanted."""
     try:
         file = sys.stdin.fileno()
     except (AttributeError, OSError, ValueError):
         if wanted:
             raise UserError("--control needs standard input: it is closed") from None
         return None
-    return _Lines(file) if wanted or os.isatty(file) else None
+    return file if wanted or os.isatty(file) else None
+
+
+@contextmanager
+def _quick_turns() -> Iterator[None]:
+    """Let the thread that controls wait less for another one that computes in the interpreter."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(TURN)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
 
 
 class _Hush:
@@ -568,49 +550,37 @@ def _source_name(graph: Graph, device: Device) -> str:
     return ""
 
 
-def _watch(host: Host, stopping: list[int], lines: _Lines | None, hush: _Hush | None) -> int:
+def _watch(host: Host, stopping: list[int], server: Server, hush: _Hush | None) -> int:
     """Redraw the status line, and do what lines say, until the sound ends, a signal comes or a line quits.
 
     Returns how many problems were told. Where lines are typed below it, the status line is the one above.
     """
-    from rtaudio import control
+    from rtaudio.steering import Steering
 
-    shown = 0
     drawn = cli.on_terminal()
-    typed = drawn and lines is not None and lines.terminal
+    typed = drawn and server.terminal
 
-    def tell(text: str) -> None:
-        cli.say(f"{cli.CLEAR * drawn}{text}", end="\n\n" if typed else "\n")
+    def tell(text: str, answers: bool) -> None:
+        if text or (answers and typed):
+            cli.say(f"{cli.CLEAR * drawn}{text}", end="\n\n" if typed else "\n")
 
     if typed:
         cli.say("type 'help' for what can be done meanwhile\n")
+    steering = Steering(host, server, tell)
+    due = 0.0
     while host.running and not stopping:
-        host.poll()
-        for problem in host.problems[shown:]:
-            tell(f"warning: {problem}")
-            shown += 1
-        while host.notes:
-            tell(cli.one_line(host.notes.pop(0)))
-        if hush is not None and (hint := hush.look()):
-            tell(hint)
-        if drawn:
-            _draw_status(host, typed)
-        if lines is None:
-            time.sleep(LOOK)
-            continue
-        for line in lines.take(LOOK):
-            try:
-                answer = control.apply(host, line)
-            except UserError as error:
-                answer = cli.one_line(str(error))
-            if answer is None:
-                stopping.append(0)
-                break
-            if answer or typed:
-                tell(answer)
+        if time.monotonic() >= due:
+            if hush is not None and (hint := hush.look()):
+                host.notes.append(hint)
+            steering.look()
+            if drawn:
+                _draw_status(host, typed)
+            due = time.monotonic() + LOOK
+        if not steering.serve(max(0.0, due - time.monotonic())):
+            break
     if drawn:
         cli.say(cli.CLEAR, end="")
-    return shown
+    return steering.problems
 
 
 def _draw_status(host: Host, above: bool) -> None:

@@ -28,7 +28,7 @@ from rtaudio.counters import (
     report,
 )
 from rtaudio.errors import UserError, nearest
-from rtaudio.graph import MAIN, OUT, End, Graph, Node, parameters_of
+from rtaudio.graph import MAIN, OUT, End, Engine, Graph, Node, parameters_of
 from rtaudio.kernel import FROM, TO, addresses, raise_ended
 from rtaudio.lanes import Receive, Segment, Send, await_slots
 from rtaudio.layout import COMMANDS, CROSSFADE, Layout, Signal, Step, Walk
@@ -515,6 +515,15 @@ class Plan:
         if made is not None:
             return made.values.get(parameter)
         return bare(self._steps[name].processor).values.get(parameter) if name in self._steps else None
+
+    def engines(self) -> dict[str, Engine]:
+        """The engines of all nodes, those inside of composites too, by name, in running order."""
+        found: dict[str, Engine] = {}
+        for name, step in self._steps.items():
+            if step.of_node:
+                made = step.processor.made if isinstance(step.processor, Remote) else step.processor
+                found[name] = type(self._composites.get(name) or bare(made))
+        return found
 
     def owner(self, path: str) -> tuple[Node, Parameter]:
         """The node of the graph that has a parameter, or has one for it where that is inside of a composite.

@@ -20,15 +20,16 @@ from rtaudio.control import apply, format_time, parse_time
 from rtaudio.errors import UserError
 from rtaudio.files import AudioReader
 from rtaudio.host import Host
-from rtaudio.live import _Lines
 from rtaudio.plan import Plan
+from rtaudio.server import Server
 
 RATE = 48_000
 DEADLINE = 60.0
 """Seconds after which a process that should have ended is taken to hang."""
 HELP = (
     "seek TIME | cue [set [TIME]] | loop [BEGIN END | off] | play | pause | set NODE.PARAMETER VALUE | "
-    "mute NODE | unmute NODE | solo NODE | unsolo NODE | bypass NODE | unbypass NODE | status | help | quit"
+    "get NODE.PARAMETER | mute NODE | unmute NODE | solo NODE | unsolo NODE | bypass NODE | unbypass NODE | "
+    "watch [off] | state | status | help | quit"
 )
 
 
@@ -213,6 +214,14 @@ def after(host):
         time.sleep(0.002)
 
 
+def test_get(host):
+    assert apply(host, "get strip.gain") == "strip.gain is 0 dB"
+    apply(host, "set strip.gain -6.5")
+    answer = apply(host, "get strip.gain")
+    assert (answer, answer.facts) == ("strip.gain is -6.5 dB", {"value": -6.5, "unit": "dB"})
+    assert apply(host, "get gain.mute") == "gain.mute is 0"
+
+
 @pytest.mark.parametrize("switch", ["mute", "solo", "bypass"])
 def test_switches(host, switch):
     assert apply(host, f"{switch} strip").startswith("strip is ")
@@ -258,6 +267,11 @@ REFUSED = [
     ("solo", "'solo' is not of the form 'solo NODE'"),
     ("quit now", "'quit now' is not of the form 'quit'"),
     ("status please", "'status please' is not of the form 'status'"),
+    ("get gain", "'gain' is not of the form 'node.parameter'"),
+    ("get gain.gian", "gain: no parameter 'gian', did you mean 'gain'?"),
+    ("get gain.gain 3", "'get gain.gain 3' is not of the form 'get NODE.PARAMETER'"),
+    ("watch", "what happens is told here anyway"),
+    ("state please", "'state please' is not of the form 'state'"),
     ("help me", "'help me' is not of the form 'help'"),
 ]
 
@@ -293,41 +307,34 @@ def test_any_text_is_answered_or_refused(text):
 # Lines as they come
 
 
+def taken(server):
+    return [line for _, line in server.take(0.0)]
+
+
 def test_lines_are_whole_and_the_last_needs_no_end():
     ours, theirs = os.pipe()
-    lines = _Lines(ours)
-    assert not lines.terminal
-    assert lines.take(0.0) == []
-    os.write(theirs, b"seek 1\npau")
-    assert lines.take(0.0) == ["seek 1"]
-    assert lines.take(0.0) == []
-    os.write(theirs, b"se\n\nplay\nqu")
-    assert lines.take(0.0) == ["pause", "", "play"]
-    os.close(theirs)
-    assert lines.take(0.0) == ["qu"]
-    assert lines.take(0.0) == []
+    with Server(ours) as server:
+        assert not server.terminal
+        assert taken(server) == []
+        os.write(theirs, b"seek 1\npau")
+        assert taken(server) == [b"seek 1"]
+        assert taken(server) == []
+        os.write(theirs, b"se\n\nplay\nqu")
+        assert taken(server) == [b"pause", b"", b"play"]
+        os.close(theirs)
+        assert taken(server) == [b"qu"]
+        assert taken(server) == []
     os.close(ours)
 
 
-def test_a_line_without_end_is_not_kept():
-    ours, theirs = os.pipe()
-    lines = _Lines(ours)
-    for _ in range(20):
-        os.write(theirs, b"x" * 4096)
-        assert lines.take(0.0) == []
-    assert len(lines._begun) <= 4096
-    os.write(theirs, b"\nplay\n")
-    assert lines.take(0.0)[-1] == "play"
-    os.close(ours)
-    os.close(theirs)
-
-
-def test_bytes_that_are_no_text_are_no_command():
-    ours, theirs = os.pipe()
-    os.write(theirs, b"\xff\xfe\n")
-    assert _Lines(ours).take(0.0) == ["\ufffd\ufffd"]
-    os.close(ours)
-    os.close(theirs)
+def test_a_file_is_read_to_its_end(tmp_path):
+    """Unlike a pipe, which epoll would take too."""
+    (tmp_path / "lines").write_text("set gain.gain -3\n" * 500)
+    with (tmp_path / "lines").open() as file, Server(file.fileno()) as server:
+        lines = []
+        while server.standard_input.lines or not server.standard_input.ended:
+            lines += taken(server)
+        assert lines == [b"set gain.gain -3"] * 500
 
 
 @pytest.fixture

@@ -1,0 +1,113 @@
+"""``rtaudio ctl``: steers a host that runs live in another process.
+
+It imports little, and nothing that it needs only for the answer before the line is on its way.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import suppress
+
+from rtaudio.errors import UserError
+from rtaudio.server import connect
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Sequence
+    from typing import Any, BinaryIO
+
+PATIENCE = 30.0
+"""Seconds that an answer may take: a seek in a long file reads it."""
+ENDED = "the host has ended"
+
+
+def add_command(commands: Any) -> None:
+    """Add ``ctl``."""
+    import argparse
+
+    from rtaudio import cli
+
+    ctl = commands.add_parser(
+        "ctl",
+        help="steer a running host",
+        description="Steer a host that runs live in another process, with the words that it takes on its "
+        "terminal: 'rtaudio ctl set gain.gain -6', 'rtaudio ctl help'. Without words, lines come from "
+        "standard input, over one connection. 'rtaudio ctl watch' tells what happens until Ctrl-C.",
+        epilog="exit status: 0 done, 2 refused",
+    )
+    ctl.add_argument("--pid", type=cli.whole, metavar="P", help="process of the host (default: the only one)")
+    ctl.add_argument("--json", action="store_true", help="print answers as they come, a line of JSON each")
+    ctl.add_argument(
+        "words", nargs=argparse.REMAINDER, metavar="WORDS", help="(default: lines of standard input)"
+    )
+    ctl.set_defaults(run=lambda options: run(options.words, options.pid, options.json))
+
+
+def main(words: Sequence[str]) -> int:
+    """``rtaudio ctl WORDS``, without the rest of the command line; returns the exit status."""
+    try:
+        return run(words)
+    except (UserError, KeyboardInterrupt, OSError) as error:
+        from rtaudio import cli
+
+        return cli.failed(error)
+
+
+def run(words: Sequence[str], pid: int | None = None, as_json: bool = False) -> int:
+    """Send the words as one line, or the lines of standard input, and print the answers.
+
+    Returns 0, or 2 if a line was refused. `UserError` where there is no host.
+    """
+    line = " ".join(word or "''" for word in words)
+    if "\n" in line:
+        raise UserError("the words are more than one line: give lines on standard input")
+    status = 0
+    with connect(pid) as connection, connection.makefile("rb") as answers:
+        connection.settimeout(PATIENCE)
+        for each in [line.encode(errors="replace")] if words else sys.stdin.buffer:
+            status = max(status, _ask(connection, answers, each, as_json))
+        if words == ["watch"] and not status:
+            connection.settimeout(None)
+            try:
+                while _answer(answers, as_json) is not None:
+                    pass
+            except KeyboardInterrupt:
+                return 0
+            raise UserError(ENDED)
+    return status
+
+
+def _ask(connection: socket.socket, answers: BinaryIO, line: bytes, as_json: bool) -> int:
+    """Send a line and print its answer, and the events before it; returns the exit status."""
+    with suppress(BrokenPipeError, ConnectionResetError):  # It may have said why.
+        connection.sendall(line.removesuffix(b"\n") + b"\n")
+    while (answer := _answer(answers, as_json)) is not None:
+        if "ok" in answer:
+            return 0 if answer["ok"] else 2
+    raise UserError(ENDED)
+
+
+def _answer(answers: BinaryIO, as_json: bool) -> dict[str, Any] | None:
+    """Print the next answer or event, and return it; None where nothing more comes."""
+    import json
+
+    try:
+        line = answers.readline()
+    except TimeoutError:
+        raise UserError(f"the host has not answered for {PATIENCE:g} s") from None
+    except ConnectionResetError:
+        return None
+    if not line:
+        return None
+    message: dict[str, Any] = json.loads(line)
+    if as_json:
+        text, file = line.decode().removesuffix("\n"), sys.stdout
+    elif "error" in message:
+        text, file = f"rtaudio: {message['error']}", sys.stderr
+    else:
+        text, file = message.get("answer", message.get("text", "")), sys.stdout
+    if text:
+        file.write(f"{text}\n")
+        file.flush()
+    return message

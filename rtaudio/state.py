@@ -1,0 +1,164 @@
+"""What a window needs to draw a running host, and what has changed since it last looked."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from rtaudio.edit import shown
+from rtaudio.errors import UserError
+from rtaudio.graph import parameters_of
+
+if TYPE_CHECKING:
+    from rtaudio.deck import Deck
+    from rtaudio.graph import Engine
+    from rtaudio.host import Host
+    from rtaudio.plan import Plan
+    from rtaudio.processor import Parameter
+
+SWITCHES = "bypass", "mute", "solo"
+KEPT = 50
+"""Notes, and problems, that the state has: the last ones."""
+
+
+def state(host: Host) -> dict[str, Any]:
+    """Everything about a running host, in what JSON has.
+
+    Returns
+    -------
+    ``pid``, ``rate`` (Hz), ``block`` (samples), ``channels``, ``position`` (samples since the start),
+    ``latency`` (samples, by the parts that have some, and ``total``), ``device`` (what was opened), ``nodes``
+    (in running order), ``edges`` (``"a.port -> b.port"``), ``deck`` (None without a file), ``recordings``
+    (files), ``loading`` (edits on their way), ``notes``, ``problems``.
+
+    A node has its ``name``, ``engine``, ``version``, ``inputs``, ``outputs``, ``parameters``, ``bypass``,
+    ``mute``, ``solo``, ``failed`` (bypassed since its kernel failed), ``lane`` (that of the slowest of its
+    parts) and ``inside``: the nodes of a composite, without switches; their ``name`` is what ``set`` takes.
+    """
+    plan, report = host.plan, host.statistics()
+    engines, lanes = plan.engines(), {name: node["lane"] for name, node in report["nodes"].items()}
+    nodes = []
+    for name in plan.graph.order():
+        node = plan.graph.nodes[name]
+        inside = [inner for inner in engines if inner.startswith(f"{name}/")]
+        nodes.append(
+            _described(plan, name, engines[name])
+            | {switch: getattr(node, switch) for switch in SWITCHES}
+            | {"failed": name in report["bypassed"]}
+            | {"lane": max(lanes.get(part, 0) for part in (name, *inside))}
+            | {"inside": [_described(plan, inner, engines[inner]) for inner in inside]}
+        )
+    return {
+        **{word: report[word] for word in ("pid", "rate", "block", "channels")},
+        "position": plan.position,
+        "latency": report["latency"],
+        "device": host.device.statistics() | {"period": report["period"]},
+        "nodes": nodes,
+        "edges": [f"{edge.source} -> {edge.target}" for edge in plan.graph.edges],
+        "deck": None if host.deck is None else deck_state(host.deck),
+        "recordings": [str(recording.path) for recording in host.recordings],
+        "loading": loading(host),
+        "notes": host.notes[-KEPT:],
+        "problems": host.problems[-KEPT:],
+    }
+
+
+def _described(plan: Plan, name: str, engine: Engine) -> dict[str, Any]:
+    return {
+        "name": name,
+        "engine": engine.id,
+        "version": engine.version,
+        "inputs": [port.name for port in engine.inputs],
+        "outputs": [port.name for port in engine.outputs],
+        "parameters": [
+            _declared(each) | {"value": plan.value(f"{name}.{each.id}")} for each in parameters_of(engine)
+        ],
+    }
+
+
+def _declared(parameter: Parameter) -> dict[str, Any]:
+    """What a parameter says of itself; numbers have bounds, choices have choices."""
+    found: dict[str, Any] = {
+        "id": parameter.id,
+        "unit": parameter.unit,
+        "scale": parameter.scale,
+        "default": parameter.checked(parameter.default, ""),
+        "automatable": parameter.automatable,
+        "doc": parameter.doc,
+    }
+    if parameter.scale == "choice":
+        return found | {"choices": list(parameter.choices)}
+    if parameter.scale == "text":
+        return found
+    bounds = {"minimum": parameter.minimum, "maximum": parameter.maximum}
+    return found | bounds | {"silence": parameter.silence}
+
+
+def deck_state(deck: Deck) -> dict[str, Any]:
+    """Where a deck is and what it does; times in seconds."""
+    return {
+        "position": deck.position,
+        "duration": deck.duration,
+        "playing": deck.playing,
+        "loop": deck.loop,
+        "cue": deck.cue_point,
+    }
+
+
+def loading(host: Host) -> list[str]:
+    """The edits that are on their way, in words."""
+    return [edit.name for edit in host.edits if edit.name]
+
+
+class Changes:
+    """What changes in a host, as events: see `rtaudio.server`. Made anew, it knows what is now."""
+
+    def __init__(self, host: Host) -> None:
+        self._host, self._plan, self._seen = host, host.plan, _facts(host)
+
+    def events(self) -> list[dict[str, Any]]:
+        """What has changed since the last time."""
+        plan, before, now = self._host.plan, self._seen, _facts(self._host)
+        swapped, self._plan, self._seen = plan is not self._plan, plan, now
+        found: list[dict[str, Any]] = []
+        if swapped:
+            nodes = ", ".join(plan.graph.order())
+            text = f"another graph is heard: {nodes}, latency {plan.latency} samples"
+            found.append({"event": "edit", "text": text})
+        changed = [fact for fact in {**before, **now} if before.get(fact) != now.get(fact)]
+        for fact in changed:
+            kind, name, switch = fact
+            if kind == "loading":
+                edits = list(now[fact])
+                text = f"loading {', '.join(edits)}" if edits else "nothing is loading"
+                found.append({"event": kind, "edits": edits, "text": text})
+            elif kind == "switch" and fact in now:
+                on = bool(now[fact])
+                text = f"{name}: {switch} {'on' if on else 'off'}"
+                found.append({"event": kind, "node": name, "switch": switch, "on": on, "text": text})
+        moved = [name for kind, name, _ in changed if kind == "set"]
+        for path in dict.fromkeys(_outermost(plan, name) for name in moved):
+            with suppress(UserError):  # It has gone with its node.
+                value = plan.value(path)
+                text = f"{path} is {shown(value)}"
+                found.append({"event": "set", "parameter": path, "value": value, "text": text})
+        return found
+
+
+def _outermost(plan: Plan, path: str) -> str:
+    """The parameter of a node of the graph that stands for one inside of a composite, or else that one."""
+    try:
+        node, parameter = plan.owner(path)
+    except UserError:
+        return path
+    return f"{node.name}.{parameter.id}"
+
+
+def _facts(host: Host) -> dict[tuple[str, str, str], Any]:
+    """What can change: parameters that were set, switches, edits on their way."""
+    plan = host.plan
+    found: dict[tuple[str, str, str], Any] = {("loading", "", ""): tuple(loading(host))}
+    for name, node in plan.graph.nodes.items():
+        found |= {("set", f"{name}.{each}", ""): value for each, value in node.values.items()}
+        found |= {("switch", name, switch): getattr(node, switch) for switch in SWITCHES}
+    return found | {("set", path, ""): value for path, value in plan.inside.items()}

@@ -1,0 +1,112 @@
+"""The control thread's work: lines of everybody are applied here, in their order, and everybody is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from rtaudio import control
+from rtaudio.cli import one_line
+from rtaudio.edit import reason
+from rtaudio.errors import UserError
+from rtaudio.server import text_of
+from rtaudio.state import Changes, deck_state
+
+if TYPE_CHECKING:
+    from rtaudio.host import Host
+    from rtaudio.server import Client, Server
+
+ON_DECK = "seek", "cue", "loop", "play", "pause"
+"""Words after which the deck is told: where it is changes all the time."""
+
+
+class Steering:
+    """Steers a host by the lines of a server. Everything from one thread.
+
+    Parameters
+    ----------
+    say
+        Tells the user of this process: problems, notes, and what standard input is answered. Called with the
+        text and whether it answers a line.
+
+    Attributes
+    ----------
+    problems : int
+        How many of the host's problems were told.
+    """
+
+    def __init__(self, host: Host, server: Server, say: Callable[[str, bool], None]) -> None:
+        self._host, self._server, self._say = host, server, say
+        self.problems = self._notes = 0
+        self._changes: Changes | None = None
+        self._deck_moved = False
+
+    def look(self) -> None:
+        """Watch over the host, and tell what has happened. Several times a second."""
+        host = self._host
+        host.poll()
+        host.notes += self._server.notes
+        self._server.notes.clear()
+        for problem in host.problems[self.problems :]:
+            self._say(f"warning: {problem}", False)
+            self._server.tell({"event": "problem", "text": one_line(problem)})
+        for note in host.notes[self._notes :]:
+            self._say(one_line(note), False)
+            self._server.tell({"event": "note", "text": one_line(note)})
+        self.problems, self._notes = len(host.problems), len(host.notes)
+        self._tell_changes()
+
+    def serve(self, seconds: float) -> bool:
+        """Apply the lines that come within this time; False where one asks to quit."""
+        for client, line in self._server.take(seconds):
+            answer = self._answer(client, line)
+            if client is not self._server.standard_input:
+                self._server.send(client, answer or {"ok": True, "answer": "the host ends"})
+            elif answer is not None:
+                self._say(str(answer.get("answer", answer.get("error"))), True)
+            if answer is None:
+                return False
+        self._tell_changes()
+        return True
+
+    def _answer(self, client: Client, line: bytes) -> dict[str, Any] | None:
+        """Do what a line says; None where it asks to quit."""
+        try:
+            text = text_of(line)
+            words = text.split()
+            if words[:1] == ["watch"] and client is not self._server.standard_input:
+                return self._watch(client, words[1:])
+            answer = control.apply(self._host, text)
+        except UserError as error:
+            return {"ok": False, "error": one_line(str(error))}
+        except Exception as error:  # A fault of this program, or of an engine: the sound goes on.
+            self._host.problems.append(f"{text!r} failed: {reason(error)}")
+            return {"ok": False, "error": one_line(reason(error))}
+        if answer is None:
+            return None
+        self._deck_moved |= words[:1] != [] and words[0] in ON_DECK
+        facts = answer.facts if isinstance(answer, control.Answer) else {}
+        return {"ok": True, "answer": one_line(answer), **facts}
+
+    def _watch(self, client: Client, arguments: list[str]) -> dict[str, Any]:
+        if arguments not in ([], ["off"]):
+            raise UserError(f"'watch {' '.join(arguments)}' is not of the form '{control.WATCH}'")
+        self._tell_changes()
+        client.watches = not arguments
+        self._tell_changes()  # From here on.
+        return {"ok": True, "answer": "watching" if client.watches else "not watching"}
+
+    def _tell_changes(self) -> None:
+        """Tell who watches what has changed since the last time."""
+        if not self._server.watched:
+            self._changes = None
+        elif self._changes is None:
+            self._changes = Changes(self._host)
+        else:
+            for event in self._changes.events():
+                self._server.tell(event)
+            if self._deck_moved and self._host.deck is not None:
+                deck = deck_state(self._host.deck)
+                text = "playing" if deck["playing"] else "paused"
+                self._server.tell({"event": "deck", "deck": deck, "text": text})
+        self._deck_moved = False
