@@ -134,6 +134,11 @@ class Hpss(Separator):
         ),
     )
 
+    presets: ClassVar[Mapping[str, Mapping[str, Value]]] = {
+        "fast": {"estimate": "scales"},
+        "clear": {"preset": "quality", "harmonic_margin": 2.0, "percussive_margin": 2.0},
+    }
+
     def __init__(self, **values: Value) -> None:
         super().__init__(**values)
         self.learned = self.values["estimate"] == "learned"

@@ -389,7 +389,7 @@ def test_an_unknown_failure_is_not_hidden(place, monkeypatch):
     def fail(*_):
         raise ZeroDivisionError
 
-    monkeypatch.setattr(cli, "read_chain", fail)
+    monkeypatch.setattr(cli, "open_chain", fail)
     with pytest.raises(ZeroDivisionError):
         main(["live", "--seconds", "1"])
 
@@ -434,7 +434,7 @@ def test_ctrl_c_while_it_prepares(monkeypatch, capsys):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "read_chain", interrupt)
+    monkeypatch.setattr(cli, "open_chain", interrupt)
     assert main(["live", "--seconds", "1"]) == 130
     assert capsys.readouterr().err == "interrupted\n"
 
