@@ -8,6 +8,7 @@ neighbouring bins of a frame) and 12 (harmonic: neighbouring frames of a bin).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from engines import fusion
 from engines.backfitting import (

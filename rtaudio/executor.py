@@ -72,7 +72,7 @@ from rtaudio.ring import Ring, ring_pop
     DECLICK_FROM,  # position at which the offset began to decay
     DECLICK,  # length of the decay in samples
     CROSSFADE,  # length of the fade back from a miss, in samples
-    FAILED,  # 1 from a failure until control sends the event that re-arms it, 2 until that has effect; or HELD
+    FAILED,  # 1 from a failure until control sends the event that re-arms it, 2 until that has effect; HELD
     MISSED,  # 1: the last block did not come from the worker in time
     COUNTERS,  # address of the node's section, see rtaudio.counters
     RESETS,  # what makes the processor new, where control cannot: int64[N_RESETS, 3], see `renew`

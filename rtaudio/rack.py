@@ -16,6 +16,7 @@ version is read by `migrate`; what is written is of the present one.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -464,9 +465,11 @@ def save_rack(path: str | Path, rack: Rack) -> None:
     FileError
         It cannot be written; what was there is as it was.
     """
-    target, part = Path(os.path.realpath(path)), None
+    part = None
     try:
-        content = dump_rack(rack).encode()
+        target, content = Path(os.path.realpath(path)), dump_rack(rack).encode()
+        if len(content) > LARGEST:
+            raise OSError(errno.EFBIG, f"a rack of more than {LARGEST >> 20} MB could not be read")
         number, part = tempfile.mkstemp(".part", f".{target.name[:64]}.", target.parent)
         with open(number, "wb") as file:
             os.fchmod(number, 0o644)
@@ -474,9 +477,11 @@ def save_rack(path: str | Path, rack: Rack) -> None:
             file.flush()
             os.fsync(number)
         os.replace(part, target)
+        part = None
     except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "a text in it, or its name, is none"
+        raise FileError(f"cannot write {_shown(path)}: {why}; nothing has changed") from None
+    finally:
         if part is not None:
             with suppress(OSError):
                 os.unlink(part)
-        why = error.strerror if isinstance(error, OSError) else "a text in it, or its name, is none"
-        raise FileError(f"cannot write {path}: {why}; nothing has changed") from None

@@ -1,5 +1,6 @@
 """Rack files: read, refused, written, kept by name, and the command."""
 
+import argparse
 import errno
 import hashlib
 import json
@@ -14,7 +15,7 @@ from chain_engines import ENGINES, Trim, edges, find, graphs, same
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtaudio import racks
+from rtaudio import live, racks, soundcard
 from rtaudio.chain import open_chain, parse_chain
 from rtaudio.cli import main
 from rtaudio.errors import FileError, UserError
@@ -33,6 +34,7 @@ from rtaudio.rack import (
     save_rack,
 )
 from rtaudio.registry import load_engine
+from rtaudio.soundcard import DeviceInfo
 
 FIXTURES = Path(__file__).parent / "racks"
 LISTED = "(" + ", ".join(ENGINES) + ")"
@@ -489,6 +491,10 @@ def test_a_save_that_fails_leaves_the_last_one(call, tmp_path, monkeypatch):
             save_rack(path, Rack(name="half"))
     with pytest.raises(FileError, match="nothing has changed"):
         save_rack(path, Rack(name="\udcff"))
+    with pytest.raises(FileError, match="nothing has changed"):
+        save_rack("\0", Rack())
+    with pytest.raises(FileError, match="more than 1 MB"):
+        save_rack(path, Rack(name=2**20 * "x"))
     assert load_rack(path).name == "good"
     assert os.listdir(tmp_path) == ["rack.toml"]
     with pytest.raises(FileError, match="No such file or directory"):
@@ -678,3 +684,115 @@ def test_the_package_of_an_engine_is_kept(monkeypatch):
     monkeypatch.setattr("rtaudio.rack.entry_points", lambda group, name: [Entry] if name == "trim" else [])
     rack = rack_of(parse_chain("trim | tune", find))
     assert [node.package for node in rack.nodes.values()] == ["rtaudio-trim", ""]
+
+
+def test_the_example_of_the_documentation():
+    text = (Path(__file__).parents[1] / "docs" / "racks.md").read_text(encoding="utf-8")
+    example = text.partition("```toml\n")[2].partition("```")[0]
+    rack = parse_rack(example)
+    assert graph_of(rack).nodes["squash"].values["makeup"] == 3
+    assert rack.device.input == "USB"
+    assert rack.midi[0].wide
+
+
+# The device that a rack prefers
+
+
+def card(name, index, inputs=2, outputs=2, api="alsa"):
+    return DeviceInfo(api, index, name, inputs, outputs, 48_000, (48_000,), index == 0, index == 0)
+
+
+@pytest.fixture
+def cards(monkeypatch):
+    """Two cards on ALSA, and no JACK server."""
+
+    def devices(api):
+        if api == "jack":
+            raise UserError("no JACK server runs")
+        return [card("built-in", 0), card("USB desk", 1, 8, 4)]
+
+    monkeypatch.setattr(soundcard, "devices", devices)
+
+
+def preferred(device, *said):
+    """The options of ``rtaudio live``, and what the rack's device makes of them."""
+    commands = argparse.ArgumentParser().add_subparsers()
+    live.add_commands(commands)
+    options = commands.choices["live"].parse_args(list(said))
+    live._prefer(options, Rack(device=device))
+    return options
+
+
+ALL = DevicePreferences(
+    api="alsa", input="USB", output="built", rate=44_100, block=64, channels=1, map="in=3/out=1,2"
+)
+
+
+@pytest.mark.usefixtures("cards")
+def test_a_racks_device_is_taken_where_the_command_line_says_nothing(capsys):
+    options = preferred(ALL)
+    assert (options.api, options.input, options.output) == ("alsa", "USB", "built")
+    assert (options.rate, options.block, options.channels) == (44_100, 64, 1)
+    assert options.map == ([2], [0, 1])
+    options = preferred(ALL, "--rate", "96000", "--block", "256", "--channels", "2", "--input", "built-in")
+    assert (options.rate, options.block, options.channels) == (96_000, 256, 2)
+    assert (options.api, options.input, options.output, options.map) == ("alsa", "built-in", None, None)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.usefixtures("cards")
+@pytest.mark.parametrize(
+    "said", [["--api", "jack"], ["--api", "null"], ["--freewheel"], ["--virtual-mic"]], ids=" ".join
+)
+def test_another_api_has_other_cards(said):
+    options = preferred(ALL, *said)
+    assert (options.input, options.output, options.map) == (None, None, None)
+    assert options.api == (said[1] if said[0] == "--api" else "auto")
+    assert options.block == 64
+
+
+@pytest.mark.usefixtures("cards")
+def test_a_file_takes_the_place_of_the_input():
+    options = preferred(ALL, "--file", "f.wav")
+    assert (options.input, options.output, options.map) == (None, "built", (None, [0, 1]))
+    assert (options.rate, options.channels, options.block) == (None, None, 64)
+
+
+@pytest.mark.usefixtures("cards")
+@pytest.mark.parametrize(
+    ("device", "why"),
+    [
+        (DevicePreferences(api="jack", input="system"), "no JACK server runs"),
+        (DevicePreferences(input="USB", output="studio"), "no output device 'studio'; there are "),
+        (DevicePreferences(api="alsa", input="studio", map="in=7"), "no input device 'studio'; there are "),
+    ],
+)
+def test_a_device_that_is_not_there_is_told_and_the_default_taken(device, why, capsys):
+    options = preferred(device)
+    assert (options.api, options.input, options.output, options.map) == ("auto", None, None, None)
+    said = capsys.readouterr().err
+    assert said.startswith(f"the device of this rack is not there, the default takes its place: {why}")
+    assert said.count("\n") == 1
+
+
+def test_a_card_where_there_is_none(monkeypatch, capsys):
+    monkeypatch.setattr(live, "_best_api", lambda: "null")
+    assert preferred(DevicePreferences(input="USB")).input is None
+    assert "there is no sound card and no JACK server" in capsys.readouterr().err
+    assert preferred(DevicePreferences(block=32)).block == 32
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.usefixtures("cards")
+def test_a_map_that_is_none():
+    with pytest.raises(UserError, match=r"^device: map: 'in=x' is no map: say in=N"):
+        preferred(DevicePreferences(api="alsa", map="in=x"))
+
+
+def test_a_run_with_a_racks_device(tmp_path, capsys):
+    path = tmp_path / "rack.toml"
+    device = DevicePreferences(api="null", rate=44_100, block=64, channels=1)
+    save_rack(path, Rack(edges=["in -> out"], device=device))
+    assert main(["live", "--chain", str(path), "--seconds", "0.05", "--json", "-"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["rate"], report["block"], report["channels"]) == (44_100, 64, 1)
