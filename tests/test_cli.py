@@ -98,7 +98,7 @@ WRONG_RACKS = {
     'version = 1\nedges = ["a -> out", "b -> out", "in -> b"]\n': "a.in is not connected",
     'version = 1\nedges = ["in -> a", "in -> b", "a.left -> out"]\n': "no output 'left'",
     'version = 1\nedges = ["in -> a", "in -> b", "a -> b"]\n': "nothing is connected to 'out'",
-    'version = 2\nedges = ["in -> a"]\n': "version 2",
+    'version = 3\nedges = ["in -> a"]\n': "version 3",
     "not toml": "not TOML",
 }
 NODES = '[nodes.a]\nengine = "gain"\n[nodes.b]\nengine = "gain"\n'
