@@ -133,6 +133,16 @@ class Biquad(Processor):
         Parameter("q", 0.7071, 0.05, 50.0, "", "log", doc="resonance; 0.7071 is maximally flat"),
         Parameter("gain", 0.0, -40.0, 40.0, "dB", "dB", doc="of peaking, lowshelf and highshelf"),
     )
+    presets: ClassVar[Mapping[str, Mapping[str, Value]]] = {
+        "rumble": {"kind": "highpass", "frequency": 80.0},
+        "warmth": {"kind": "lowshelf", "frequency": 150.0, "gain": 3.0},
+        "mud": {"kind": "peaking", "frequency": 300.0, "q": 1.0, "gain": -3.0},
+        "presence": {"kind": "peaking", "frequency": 3500.0, "q": 0.9, "gain": 3.0},
+        "air": {"kind": "highshelf", "frequency": 10_000.0, "gain": 3.0},
+        "telephone": {"kind": "bandpass", "frequency": 1010.0, "q": 0.326},
+        "hum-50": {"kind": "notch", "frequency": 50.0, "q": 10.0},
+        "hum-60": {"kind": "notch", "frequency": 60.0, "q": 10.0},
+    }
     unity: ClassVar[Mapping[str, Value] | None] = {"kind": "peaking", "gain": 0.0}
     tolerance = 1e-6
     KERNEL = biquad_kernel

@@ -142,6 +142,32 @@ class Compressor(Keyed):
         Parameter("average", 10.0, 0.1, 500.0, "ms", "log", automatable=False, doc="time constant of rms"),
         *Keyed.key_parameters,
     )
+    presets: ClassVar[Mapping[str, Mapping[str, Value]]] = {
+        "voice": {
+            "threshold": -24.0,
+            "ratio": 3.0,
+            "attack": 5.0,
+            "release": 120.0,
+            "makeup": 4.0,
+        },
+        "drums": {
+            "threshold": -18.0,
+            "ratio": 4.0,
+            "knee": 3.0,
+            "attack": 15.0,
+            "release": 80.0,
+            "makeup": 3.0,
+        },
+        "glue": {
+            "threshold": -14.0,
+            "ratio": 2.0,
+            "knee": 10.0,
+            "attack": 30.0,
+            "release": 300.0,
+            "makeup": 1.5,
+            "detector": "rms",
+        },
+    }
     unity: ClassVar[Mapping[str, Value] | None] = {"ratio": 1.0}
     tolerance = 1e-6
     KERNEL = compressor_kernel

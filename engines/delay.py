@@ -73,6 +73,11 @@ class Delay(Processor):
         Parameter("mix", 0.35, doc="0 is the input alone, 1 the echoes alone"),
         Parameter("damping", OPEN, 100.0, OPEN, "Hz", "log", doc="low-pass of the feedback; 20 kHz: none"),
     )
+    presets: ClassVar[Mapping[str, Mapping[str, Value]]] = {
+        "slap": {"time": 90.0, "feedback": 0.1, "mix": 0.25},
+        "echo": {"time": 350.0, "feedback": 0.4, "mix": 0.3, "damping": 4000.0},
+        "dub": {"time": 375.0, "feedback": 0.7, "mix": 0.4, "damping": 2500.0},
+    }
     unity: ClassVar[Mapping[str, Value] | None] = {"mix": 0.0}
     tolerance = 1e-6
     KERNEL = delay_kernel

@@ -456,6 +456,10 @@ class Enhance(Processor):
             doc="the network hears each channel, or their mean: for channels that agree, at half the cost",
         ),
     )
+    presets: ClassVar[Mapping[str, Mapping[str, Value]]] = {
+        "gentle": {"limit": 12.0},
+        "strong": {"limit": 100.0},
+    }
     lane = 1
     tolerance = 1e-6
     KERNEL = spectra_kernel
@@ -483,6 +487,11 @@ class Enhance(Processor):
             return cls
         path = path_of(model)
         return _engine(model, path, kind_of(path))  # type: ignore[return-value]
+
+    @classmethod
+    def model_files(cls, values: Mapping[str, Value]) -> Mapping[str, Path]:
+        """The file of ``model``."""
+        return {"model": path_of(str(values["model"]))} if "model" in values else {}
 
     def read(self) -> Any:
         """The model's card."""

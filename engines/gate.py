@@ -112,6 +112,10 @@ class Gate(Keyed):
         Parameter("release", 100.0, 1.0, 5000.0, "ms", "log", doc="length of the closing fade"),
         *Keyed.key_parameters,
     )
+    presets: ClassVar[Mapping[str, Mapping[str, Value]]] = {
+        "voice": {"threshold": -38.0, "range": -12.0, "hold": 150.0, "release": 250.0},
+        "drums": {"threshold": -35.0, "range": -60.0, "attack": 0.5, "hold": 40.0, "release": 80.0},
+    }
     unity: ClassVar[Mapping[str, Value] | None] = {"range": 0.0}
     KERNEL = gate_kernel
 

@@ -8,6 +8,7 @@ neighbouring bins of a frame) and 12 (harmonic: neighbouring frames of a bin).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from engines import fusion
 from engines.backfitting import (
@@ -133,6 +134,11 @@ class Hpss(Separator):
             doc="above 1 leaves what is not clearly percussive to the residual",
         ),
     )
+
+    presets: ClassVar[Mapping[str, Mapping[str, Value]]] = {
+        "fast": {"estimate": "scales"},
+        "clear": {"preset": "quality", "harmonic_margin": 2.0, "percussive_margin": 2.0},
+    }
 
     def __init__(self, **values: Value) -> None:
         super().__init__(**values)

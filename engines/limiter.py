@@ -196,6 +196,10 @@ class Limiter(Processor):
             doc="also limit what lies between the samples",
         ),
     )
+    presets: ClassVar[Mapping[str, Mapping[str, Value]]] = {
+        "safe": {"ceiling": -1.0, "true_peak": "on"},
+        "loud": {"ceiling": -1.0, "gain": 6.0, "release": 50.0, "true_peak": "on"},
+    }
     unity: ClassVar[Mapping[str, Value] | None] = {"ceiling": 0.0}
     KERNEL = limiter_kernel
 

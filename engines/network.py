@@ -131,6 +131,12 @@ class Streaming(Processor):
         return _engine(runner, model, str(compute), path, card)  # type: ignore[return-value, arg-type]
 
     @classmethod
+    def model_files(cls, values: Mapping[str, Value]) -> Mapping[str, Path]:
+        """The file of ``model``."""
+        model = values.get("model", "")
+        return {"model": find_model(str(model))} if model else {}
+
+    @classmethod
     def runner(cls, compute: str) -> type[Streaming]:
         """The engine that runs a network where ``compute`` says: by compiled code, or by Python."""
         if gpu_of(compute) is not None or (available() and find_spec("onnxruntime")):

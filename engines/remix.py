@@ -11,7 +11,7 @@ from engines.stems import STEMS, Stems
 from rtaudio.chain import parse_chain
 from rtaudio.errors import UserError
 from rtaudio.graph import IN, OUT, Composite, Engine, Graph, Mapped, Node
-from rtaudio.processor import Parameter
+from rtaudio.processor import Parameter, Value
 
 FADER = "fader"
 
@@ -77,4 +77,10 @@ class Remix(Composite):
         *(Mapped(parameter.id, "stems", parameter.id) for parameter in Stems.parameters),
         *(Mapped(parameter.id, "hpss", parameter.id) for parameter in Hpss.parameters),
     )
+    presets: ClassVar[Mapping[str, Mapping[str, Value]]] = {
+        "drums-out": {"percussive_mute": True},
+        "drums-only": {"percussive_solo": True},
+        "drums-up": {"percussive_gain": 6.0},
+        "drums-down": {"percussive_gain": -6.0},
+    }
     tolerance = Hpss.tolerance

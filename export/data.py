@@ -494,10 +494,10 @@ SUBTYPES = {"flac": "24", "wav": "float"}
 
 def run_render(options: argparse.Namespace) -> int:
     """``data render``."""
-    from rtaudio.chain import dump_rack
     from rtaudio.cli import find_inputs, one_line, read_chain, say
     from rtaudio.files import AudioReader
     from rtaudio.graph import MAIN
+    from rtaudio.rack import dump_rack, rack_of
     from rtaudio.render import Job, check_targets
 
     graph = read_chain(options.chain)
@@ -516,7 +516,7 @@ def run_render(options: argparse.Namespace) -> int:
     settings = {
         "made by": "data render",
         "versions": versions(),
-        "chain": dump_rack(graph),
+        "chain": dump_rack(rack_of(graph)),
         "engines": {name: f"{node.engine.id} {node.engine.version}" for name, node in graph.nodes.items()},
         "outputs": list(outputs.values()),
         "latency": "compensated: outputs are aligned with the input and as long",

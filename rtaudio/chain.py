@@ -1,4 +1,4 @@
-"""The two ways to write a graph as text: a chain on one line, and a rack file.
+"""What a ``--chain`` option means: a graph as a line of text, the path of a rack file, or the name of a rack.
 
 Chain
 -----
@@ -19,53 +19,33 @@ out where there is one, or one that is called ``out``. An unnamed node is called
 then ``gain2``, ``gain3``. A source may stand first; nothing feeds it. No nodes at all: the input goes to the
 output as it is.
 
-Rack file
----------
-TOML, for every other graph. ``edges`` may be left out where there is one node. ``name`` and ``description``,
-two strings at the top, are for the reader::
+Besides its engine's parameters, a node takes the host's keys: the switches ``bypass``, ``mute`` and ``solo``;
+``lane`` = 0 keeps it in the callback, 1 puts it on a worker thread, 2 into a worker process; ``use`` names a
+preset of the engine, whose values the node's own add to. Where the engine has a parameter of such a name
+(``gain`` has ``mute``), the name means the parameter, and the key is called ``host_mute``.
 
-    version = 1
-    edges = ["in -> sep", "sep.harmonic -> out", "sep.percussive -> out.drums"]
-
-    [nodes.sep]
-    engine = "hpss"
-    preset = "live"
-
-Both
-----
-Besides its engine's parameters, a node takes the host's switches ``bypass``, ``mute`` and ``solo``. Where the
-engine has a parameter of such a name (``gain`` has ``mute``), the name means the parameter, and the switch is
-called ``host_mute``. ``lane`` = 0 keeps a node in the callback, 1 puts it on a worker thread, 2 into a worker
-process.
+Racks
+-----
+For every other graph there are rack files, see `rtaudio.rack`. A rack that lies where racks are kept goes by
+its name alone, see `rtaudio.racks`.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import tomllib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
 
-from rtaudio.errors import FileError, UserError, nearest
-from rtaudio.graph import IN, MAIN, OUT, Edge, End, Engine, Graph, Node, engine_of, parameters_of
-from rtaudio.processor import Port, Value
-from rtaudio.registry import load_engine
+from rtaudio.errors import UserError, nearest
+from rtaudio.graph import IN, OUT, Engine, Graph, Node, engine_of, parameters_of, preset_values
+from rtaudio.processor import Value
+from rtaudio.rack import LANE, SWITCHES, USE, Find, Rack, graph_of, host_key, load_rack, named
+from rtaudio.racks import rack_files
+from rtaudio.registry import engine_names, load_engine
 
-Find: TypeAlias = "Callable[[str], Engine]"
-"""Gives the engine of a name, or raises `UserError`."""
-
-VERSION = 1
-"""Of rack files."""
-
-SWITCHES = ("bypass", "mute", "solo")
-LANE = "lane"
-
-_T = TypeVar("_T")
 _WORD = r"[^\W\d][\w-]*"
 _NAME = re.compile(_WORD)
 _NUMBER = r"[+-]?(?:inf(?![\w-])|(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)"
@@ -77,13 +57,18 @@ _FOUND = re.compile(r"[\w.-]+|.", re.DOTALL)
 
 
 def load_chain(text: str, find: Find = load_engine) -> Graph:
-    """The graph that a ``--chain`` option means.
+    """The graph that a ``--chain`` option means: see `open_chain`."""
+    return open_chain(text, find)[0]
+
+
+def open_chain(text: str, find: Find = load_engine) -> tuple[Graph, Rack | None]:
+    """The graph that a ``--chain`` option means, and the rack that it comes from, if it is one.
 
     Parameters
     ----------
     text
         The path of a rack file, if it ends in ``.toml`` or a file is there; else a chain. A single word is an
-        engine, whatever files there are.
+        engine, or else the name of a rack, whatever files there are.
     find
         Gives the engine of a name.
 
@@ -92,20 +77,36 @@ def load_chain(text: str, find: Find = load_engine) -> Graph:
     UserError
         The text, the file or the graph in it is wrong. Errors of a rack file begin with its name.
     """
-    path = text.strip()
-    if not path.lower().endswith(".toml") and (_NAME.fullmatch(path) or not os.path.isfile(path)):
-        return parse_chain(text, find)
-    shown = path if path.isprintable() else repr(path)
+    path = _rack_path(text.strip(), find)
+    if path is None:
+        return parse_chain(text, find), None
+    rack = load_rack(path, find)
+    with named(path):
+        return graph_of(rack, find), rack
+
+
+def _rack_path(text: str, find: Find) -> str | Path | None:
+    """The rack file that a text means; None: it is a chain."""
+    if text.lower().endswith(".toml"):
+        return text
+    if not _NAME.fullmatch(text):
+        return text if os.path.isfile(text) else None
+    racks = {} if text in engine_names() else rack_files()
+    if text not in racks:
+        _check_engine(text, find, racks)
+    return racks.get(text)
+
+
+def _check_engine(word: str, find: Find, racks: Iterable[str]) -> None:
+    """Refuse a word that is neither an engine nor a rack."""
     try:
-        rack = Path(path).read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise FileError(f"{shown}: cannot read this rack file: {error.strerror}") from None
-    except ValueError:
-        raise FileError(f"{shown}: not a rack file: it is not UTF-8 text") from None
-    try:
-        return parse_rack(rack, find)
-    except UserError as error:
-        raise UserError(f"{shown}: {error}") from None
+        find(word)
+    except UserError:
+        if word in engine_names():
+            raise
+        near = nearest(word, [*engine_names(), *racks])
+        see = "see 'rtaudio engines' and 'rtaudio rack list'"
+        raise UserError(f"no engine and no rack {word!r}{near} ({see})") from None
 
 
 def parse_chain(text: str, find: Find = load_engine) -> Graph:
@@ -146,64 +147,6 @@ def parse_node(text: str, taken: Collection[str] = (), find: Find = load_engine)
         raise UserError(f"node {step.name!r} is there already: give another name")
     _name([step], taken)
     return _node(step.name, step.engine, step.settings)
-
-
-def parse_rack(text: str, find: Find = load_engine) -> Graph:
-    """The graph of a rack file's text; `UserError` if it is wrong."""
-    try:
-        rack = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"not TOML: {error}") from None
-    version = rack.get("version")
-    if version is None:
-        raise UserError(f"no version: add version = {VERSION}")
-    if type(version) is not int or version != VERSION:
-        raise UserError(f"version {version!r} is not known (known: {VERSION})")
-    known = ["version", "name", "description", "nodes", "edges"]
-    for key in rack:
-        if key not in known:
-            raise UserError(f"unknown key {key!r}{nearest(key, known)} ({', '.join(known)})")
-    for key in ("name", "description"):
-        _typed(rack.get(key, ""), str, f"{key!r} must be a string")
-    nodes = []
-    for name, table in _typed(rack.get("nodes", {}), dict, "'nodes' must be a table of tables").items():
-        settings = _typed(table, dict, f"node {name!r} must be a table")
-        if not name.isprintable():
-            raise UserError(f"node name {name!r} is not usable")
-        if "engine" not in settings:
-            raise UserError(f"node {name!r} has no engine: add engine = '...'")
-        try:
-            engine = find(_typed(settings.pop("engine"), str, "'engine' must be a string"))
-            engine = engine_of(engine, settings)
-        except UserError as error:
-            raise UserError(f"node {name!r}: {error}") from None
-        for key, value in settings.items():
-            wide = type(value) is int and not -(2**63) <= value < 2**63
-            if wide or not isinstance(value, (str, bool, int, float)):
-                raise UserError(f"node {name!r}: {key!r} must be a number, a string, true or false")
-        nodes.append(_node(name, engine, settings))
-    if "edges" not in rack and len(nodes) == 1:
-        feed = [f"{IN} -> {nodes[0].name}"] if nodes[0].engine.inputs else []
-        return Graph(nodes, [*feed, f"{nodes[0].name} -> {OUT}"])
-    if "edges" not in rack:
-        raise UserError("no edges: add edges = ['in -> a', 'a -> out']")
-    form = "'edges' must be an array of strings such as 'in -> a'"
-    return Graph(nodes, [_typed(edge, str, form) for edge in _typed(rack["edges"], list, form)])
-
-
-def dump_rack(graph: Graph) -> str:
-    """The text of a rack file that `parse_rack` makes the same graph of: what was set, and every edge."""
-    lines = [f"version = {VERSION}", "edges = ["]
-    lines += [f"    {_quote(_shortest(graph, edge))}," for edge in graph.edges]
-    lines.append("]")
-    for name, node in graph.nodes.items():
-        settings: dict[str, Value] = {"engine": node.engine.id, **node.values}
-        settings |= {_switch(node.engine, switch): True for switch in SWITCHES if getattr(node, switch)}
-        if node.lane is not None:
-            settings[_switch(node.engine, LANE)] = node.lane
-        lines += ["", f"[nodes.{_key(name)}]"]
-        lines += [f"{_key(key)} = {_toml(value)}" for key, value in settings.items()]
-    return "\n".join(lines) + "\n"
 
 
 @dataclass
@@ -250,6 +193,7 @@ class _Parser:
         if self.symbol("("):
             self.arguments(step.settings)
             try:
+                step.settings = _used(step.engine, step.settings)
                 step.engine = engine_of(step.engine, step.settings)
             except UserError as error:
                 raise _wrong(at, str(error)) from None
@@ -354,21 +298,22 @@ def _outgoing(step: _Step, last: bool) -> list[str]:
     raise _wrong(step.column, f"{engine} has {len(names)} outputs ({', '.join(names)}): {ways}")
 
 
-def _switch(engine: Engine, switch: str) -> str:
-    """What a switch of the host is called on nodes of this engine."""
-    return f"host_{switch}" if any(parameter.id == switch for parameter in parameters_of(engine)) else switch
+def _used(engine: Engine, settings: Mapping[str, Value]) -> dict[str, Value]:
+    """The settings, added to those of the preset that they name."""
+    own, key = dict(settings), host_key(engine, USE)
+    return preset_values(engine, str(own.pop(key))) | own if key in own else own
 
 
 def _node(name: str, engine: Engine, settings: Mapping[str, Value]) -> Node:
-    switches = {_switch(engine, switch): switch for switch in SWITCHES}
-    known = [parameter.id for parameter in parameters_of(engine)] + [*switches, _switch(engine, LANE)]
+    switches = {host_key(engine, switch): switch for switch in SWITCHES}
+    known = [parameter.id for parameter in parameters_of(engine)] + [*switches, host_key(engine, LANE)]
     values: dict[str, Value] = {}
     on: dict[str, bool] = {}
     lane = None
     for key, value in settings.items():
         if key not in known:
             raise UserError(f"{name}: no parameter {key!r}{nearest(key, known)} ({', '.join(known)})")
-        if key == _switch(engine, LANE):
+        if key == host_key(engine, LANE):
             if isinstance(value, bool) or value not in (0, 1, 2):
                 lanes = "0 (callback), 1 (worker thread) or 2 (worker process)"
                 raise UserError(f"{name}: {key}={value!r} is none of {lanes}")
@@ -380,37 +325,3 @@ def _node(name: str, engine: Engine, settings: Mapping[str, Value]) -> Node:
         else:
             raise UserError(f"{name}: {key}={value!r} is neither true nor false")
     return Node(name, engine, values, **on, lane=lane)
-
-
-def _typed(value: Any, kind: type[_T], message: str) -> _T:
-    if not isinstance(value, kind):
-        raise UserError(message)
-    return value
-
-
-def _shortest(graph: Graph, edge: Edge) -> str:
-    def end(end: End, output: bool) -> str:
-        if end.node not in graph.nodes:
-            return end.node if end.port == MAIN else str(end)
-        engine = graph.nodes[end.node].engine
-        ports: tuple[Port, ...] = engine.outputs if output else engine.inputs
-        return end.node if [port.name for port in ports] == [end.port] else str(end)
-
-    return f"{end(edge.source, output=True)} -> {end(edge.target, output=False)}"
-
-
-def _toml(value: Value) -> str:
-    if isinstance(value, str):
-        return _quote(value)
-    if isinstance(value, bool):
-        return str(value).lower()
-    return str(value) if isinstance(value, int) else repr(float(value))
-
-
-def _key(text: str) -> str:
-    return text if re.fullmatch(r"[A-Za-z0-9_-]+", text) else _quote(text)
-
-
-def _quote(text: str) -> str:
-    """A TOML basic string: JSON's escapes, and DEL, which TOML does not allow as it is."""
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,6 +1,6 @@
-"""The command line: ``rtaudio live | ctl | status | render | devices | measure | engines | doctor``.
+"""The command line: ``rtaudio live | ctl | status | render | devices | measure | engines | rack | doctor``.
 
-Engines add their own commands.
+Engines add commands of their own.
 
 Numba and the engines are imported by the commands that need them, so that ``--help`` answers at once.
 """
@@ -26,11 +26,13 @@ from rtaudio.errors import UserError
 if TYPE_CHECKING:
     from rtaudio.graph import Engine, Graph
     from rtaudio.plan import Plan
+    from rtaudio.rack import Rack
     from rtaudio.render import Job
 
-CHAIN_HELP = """chain: a rack file (TOML) or text such as
+CHAIN_HELP = """chain: a rack, by its file (.toml) or its name, see 'rtaudio rack list'; or text such as
   'biquad(kind=highpass, frequency=80) | remix(preset=live, percussive_gain=-60)'
-  a|b feeds b from a; NAME: names a node; .PORT or .PORT+PORT picks outputs; see 'rtaudio engines'
+  a|b feeds b from a; NAME: names a node; .PORT or .PORT+PORT picks outputs; use=NAME takes a preset;
+  see 'rtaudio engines'
 
 exit status: 0 done, 1 done but for what is said, 2 a mistake, found before the work began, 130 Ctrl-C"""
 
@@ -53,7 +55,7 @@ class Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status (see `CHAIN_HELP`)."""
-    from rtaudio import ctl, live
+    from rtaudio import ctl, live, racks
 
     description = "A real-time audio plug-in host whose processors are compiled Python."
     parser = Parser(prog="rtaudio", description=description)
@@ -63,6 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ctl.add_command(commands)
     _add_render(commands)
     _add_engines(commands)
+    racks.add_commands(commands)
     _add_doctor(commands)
     _add_contributed(commands)
     try:
@@ -314,7 +317,7 @@ def run_engines(options: argparse.Namespace) -> int:
             summary = _summary(load_engine(name))
         except UserError as error:
             summary = f"not usable: {error}"
-        sys.stdout.write(_entry(name, max(map(len, names)), summary))
+        sys.stdout.write(entry(name, max(map(len, names)), summary))
     return 0
 
 
@@ -327,6 +330,7 @@ def _description(engine: Engine) -> str:
     """An engine's ports, parameters and latency."""
     from rtaudio.graph import Graph, Node, parameters_of
     from rtaudio.parts import graph_rate
+    from rtaudio.rack import USE
 
     name = engine.id
     edges = [f"in -> {name}.{port.name}" for port in engine.inputs if not port.optional]
@@ -341,7 +345,7 @@ def _description(engine: Engine) -> str:
         samples = f"{plan.latency} samples ({1e3 * plan.latency / rate:.1f} ms)"
         late = f"{samples} at {rate} Hz in blocks of 128, with the defaults"
         plan.close()
-    text = [_entry(f"{name}:", 0, f"{_summary(engine)} (version {engine.version})"), "\n"]
+    text = [entry(f"{name}:", 0, f"{_summary(engine)} (version {engine.version})"), "\n"]
     for kind, ports in (("inputs", engine.inputs), ("outputs", engine.outputs)):
         labels = [
             port.name
@@ -349,19 +353,25 @@ def _description(engine: Engine) -> str:
             + (" (optional)" if port.optional else "")
             for port in ports
         ]
-        text.append(_entry(kind, 7, ", ".join(labels) or "none"))
-    text.append(_entry("latency", 7, late))
+        text.append(entry(kind, 7, ", ".join(labels) or "none"))
+    text.append(entry("latency", 7, late))
     parameters = parameters_of(engine)
     settings = [f"{parameter.id} = {_shown(parameter.default)}" for parameter in parameters]
     head = "parameter = default"
     width = max(map(len, [head, *settings]))
     if parameters:
-        text += ["\n", _entry(head, width, "range; meaning (fixed: not while sound runs)")]
+        text += ["\n", entry(head, width, "range; meaning (fixed: not while sound runs)")]
     for setting, parameter in zip(settings, parameters, strict=True):
         unit = parameter.unit if parameter.choices else ""  # a range of numbers has it
         fixed = "" if parameter.automatable else " (fixed)"
         meaning = f"{parameter.range} {unit}".rstrip() + f"; {parameter.doc}" * bool(parameter.doc) + fixed
-        text.append(_entry(setting, width, meaning))
+        text.append(entry(setting, width, meaning))
+    if engine.presets:
+        width = max(map(len, engine.presets))
+        text += ["\n", entry("preset", width, f"values; {name}({USE}=PRESET)")]
+    for preset, values in engine.presets.items():
+        listed = ", ".join(f"{parameter} = {_shown(value)}" for parameter, value in values.items())
+        text.append(entry(preset, width, listed))
     return "".join(text)
 
 
@@ -369,7 +379,7 @@ def _shown(value: float | str | bool) -> str:
     return value or "''" if isinstance(value, str) else f"{value:g}"
 
 
-def _entry(label: str, width: int, text: str) -> str:
+def entry(label: str, width: int, text: str) -> str:
     """A label and a text beside it, which is wrapped to the terminal."""
     columns = max(60, shutil.get_terminal_size().columns)
     indent = " " * (max(width, len(label)) + 2)
@@ -395,9 +405,14 @@ def run_doctor(options: argparse.Namespace) -> int:
 
 def read_chain(text: str) -> Graph:
     """`chain.load_chain`, imported late."""
-    from rtaudio.chain import load_chain
+    return open_chain(text)[0]
 
-    return load_chain(text)
+
+def open_chain(text: str) -> tuple[Graph, Rack | None]:
+    """`chain.open_chain`, imported late."""
+    from rtaudio.chain import open_chain
+
+    return open_chain(text)
 
 
 def make_plan(graph: Graph, rate: int, block: int, channels: int) -> Plan:

@@ -7,6 +7,7 @@ read-only and look. A name in a section is written before the section counts as 
 
 from __future__ import annotations
 
+import hashlib
 import mmap
 import os
 import struct
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from rtaudio.errors import UserError
 from rtaudio.native import compiled, int64_at, read_acquire, write_release
 
-MAGIC = int.from_bytes(b"rtaudio2", "little")
+MAGIC = int.from_bytes(b"rtaudio3", "little")
 """First word of a block; its last letter is the version of the layout."""
 
 # Words of the head.
@@ -50,14 +51,17 @@ MAGIC = int.from_bytes(b"rtaudio2", "little")
     DEVICE_LATEST,  # null device: ns by which the latest missed
     LOSSES,  # of the device
     EDITS,
+    CRASH_SIGNAL,  # that ended the process, see rtaudio.crash; 0: none
+    CRASH_THREAD,  # that it hit: pthread_self()
     LONGEST,  # callback, ns
     USED,  # sections that have been used
     TIMES,  # histogram of the callback's time: int64[TIME_BINS]
-) = range(28)
+) = range(30)
 TIME_BINS = 512
 WAKES = TIMES + TIME_BINS
 """Null device: histogram of how late its thread woke."""
-HEAD_WORDS = WAKES + TIME_BINS
+MEASURED = WAKES + TIME_BINS
+"""Beginning of a section, up to its times, of the node that is being measured."""
 
 # Words of a node's section.
 NODE_NAME = 0
@@ -67,6 +71,8 @@ NODE_NAME = 0
     NODE_AHEAD,  # blocks that its lane adds
     NODE_LATENCY,  # samples
     NODE_COST,  # worst ns of a block, measured before the start; 0: not measured
+    NODE_ENGINE,  # of the graph's node that it is, or is part of: see `engine_word`
+    NODE_INSIDE,  # pthread_self() of the thread that is in its kernel; 0: none
     NODE_FAILED,  # 1: bypassed since its kernel failed; of a worker: it hangs, or none works
     NODE_FAILURES,
     NODE_FAILED_AT,  # position of the last failure
@@ -79,9 +85,10 @@ NODE_NAME = 0
     NODE_TAKEOVERS,  # times that the CPU has taken over from a GPU
     NODE_LONGEST,  # ns
     NODE_TIMES,  # histogram of the node's time: int64[TIME_BINS]
-) = range(8, 24)
+) = range(8, 26)
 NODE_WORDS = NODE_TIMES + TIME_BINS
 NAME_BYTES = 64
+HEAD_WORDS = MEASURED + NODE_TIMES
 SECTIONS = 256
 WORDS = HEAD_WORDS + SECTIONS * NODE_WORDS
 
@@ -125,6 +132,17 @@ def times_us(histogram: NDArray[np.int64], longest_ns: int) -> dict[str, float]:
     return {"p50": round(p50, 2), "p99": round(p99, 2), "max": round(longest_ns / 1e3, 2)}
 
 
+def name_words(name: str) -> tuple[int, ...]:
+    """A name as a section has it: eight words."""
+    label = name.encode()[:NAME_BYTES].decode(errors="ignore").encode().ljust(NAME_BYTES, b"\0")
+    return struct.unpack("8q", label)
+
+
+def engine_word(engine: str) -> int:
+    """A word that stands for an engine's id."""
+    return int.from_bytes(hashlib.blake2b(engine.encode(), digest_size=8).digest(), "little", signed=True)
+
+
 class Counters:
     """The words, in memory of this process alone, or in a block that other processes can map.
 
@@ -152,8 +170,7 @@ class Counters:
 
     def section(self, name: str) -> NDArray[np.int64]:
         """The section of a node, which goes on if there is one of that name."""
-        label = name.encode()[:NAME_BYTES].decode(errors="ignore").encode().ljust(NAME_BYTES, b"\0")
-        letters = struct.unpack("8q", label)
+        letters = name_words(name)
         used = int(self.words[USED])
         free = None
         for number in range(used):
@@ -219,14 +236,42 @@ def running() -> list[int]:
 
 def sweep() -> None:
     """Remove the blocks of this user whose processes are dead."""
+    for path in _dead():
+        with suppress(OSError):
+            path.unlink()
+
+
+def left() -> list[NDArray[np.int64]]:
+    """The words of this user's hosts that are dead and have left their blocks behind, read-only."""
+    found = []
+    for path in _dead():
+        with suppress(OSError, ValueError):
+            words = _mapped(path)
+            if len(words) == WORDS and words[HEAD_MAGIC] == MAGIC:
+                found.append(words)
+    return found
+
+
+def _dead() -> list[Path]:
+    """The blocks of this user whose processes are dead."""
+    found = []
     for path in FOLDER.glob(f"{PREFIX}*"):
         number = path.name.removeprefix(PREFIX)
-        try:
+        with suppress(OSError):  # It has just been removed.
             dead = number.isdigit() and not Path(f"/proc/{number}").exists()
-            if dead and path.stat().st_uid == os.getuid():
-                path.unlink()
-        except OSError:
-            continue
+            if dead and path.lstat().st_uid == os.getuid():
+                found.append(path)
+    return found
+
+
+def _mapped(path: Path) -> NDArray[np.int64]:
+    """The words of a block, read-only; they go on being read when its process ends."""
+    file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        size = os.fstat(file).st_size
+        return np.frombuffer(mmap.mmap(file, size, prot=mmap.PROT_READ), np.int64)
+    finally:
+        os.close(file)
 
 
 def attach(pid: int) -> NDArray[np.int64]:
@@ -240,18 +285,15 @@ def attach(pid: int) -> NDArray[np.int64]:
     none = f"process {pid} runs no live host of yours"
     if not Path(f"/proc/{pid}").exists():
         raise UserError(none)
+    other = f"process {pid} is a host of another version"
     try:
-        file = os.open(FOLDER / f"{PREFIX}{pid}", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        words = _mapped(FOLDER / f"{PREFIX}{pid}")
     except OSError:
         raise UserError(none) from None
-    try:
-        if os.fstat(file).st_size != 8 * WORDS:
-            raise UserError(f"process {pid} is a host of another version")
-        words = np.frombuffer(mmap.mmap(file, 8 * WORDS, prot=mmap.PROT_READ), np.int64)
-    finally:
-        os.close(file)
-    if read_acquire(words, HEAD_MAGIC) != MAGIC:
-        raise UserError(f"process {pid} is a host of another version")
+    except ValueError:
+        raise UserError(other) from None
+    if len(words) != WORDS or read_acquire(words, HEAD_MAGIC) != MAGIC:
+        raise UserError(other)
     return words
 
 
@@ -262,9 +304,13 @@ def sections(words: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
         begin = HEAD_WORDS + number * NODE_WORDS
         section = words[begin : begin + NODE_WORDS]
         if read_acquire(section, NODE_NAME) != 0:
-            name = section[:8].tobytes().rstrip(b"\0").decode(errors="replace")
-            found[name] = section
+            found[section_name(section)] = section
     return found
+
+
+def section_name(section: NDArray[np.int64]) -> str:
+    """The name in a section."""
+    return section[:8].tobytes().rstrip(b"\0").decode(errors="replace")
 
 
 def report(words: NDArray[np.int64]) -> dict[str, Any]:

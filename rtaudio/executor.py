@@ -19,6 +19,7 @@ from rtaudio.counters import (
     NODE_FAILED,
     NODE_FAILED_AT,
     NODE_FAILURES,
+    NODE_INSIDE,
     NODE_LONGEST,
     NODE_STATUS,
     NODE_TIMES,
@@ -43,6 +44,7 @@ from rtaudio.native import (
     now_ns,
     restore_float_mode,
     store_release,
+    this_thread,
     uint8_at,
 )
 from rtaudio.ring import Ring, ring_pop
@@ -70,7 +72,7 @@ from rtaudio.ring import Ring, ring_pop
     DECLICK_FROM,  # position at which the offset began to decay
     DECLICK,  # length of the decay in samples
     CROSSFADE,  # length of the fade back from a miss, in samples
-    FAILED,  # 1 from a failure until control sends the event that re-arms the node, 2 until it takes effect
+    FAILED,  # 1 from a failure until control sends the event that re-arms it, 2 until that has effect; HELD
     MISSED,  # 1: the last block did not come from the worker in time
     COUNTERS,  # address of the node's section, see rtaudio.counters
     RESETS,  # what makes the processor new, where control cannot: int64[N_RESETS, 3], see `renew`
@@ -106,6 +108,9 @@ GOES_ON = (
 
 MISSING = 1 << 30
 """Status of a step whose worker was late: its fallback plays, and it is no failure."""
+
+HELD = 3
+"""FAILED of a node whose kernel is not run until control arms it, since it has crashed before."""
 
 LOUDEST = np.float32(1e12)
 """Input samples beyond this, +240 dBFS, count as not finite: no sound, and too close to overflow."""
@@ -223,7 +228,11 @@ def _run(row: Any, context: Any, offset: int, n: int, at: int) -> int:
             whole_outputs[output_count + c] = whole_outputs[c] + 4 * offset
         inputs, outputs = inputs + 8 * input_count, outputs + 8 * output_count
     context[0] = at
-    return call_kernel(row[ADDRESS], row[STATE], inputs, outputs, n, row[RAMPS], context.ctypes.data)
+    counters = int64_at(row[COUNTERS], NODE_WORDS)
+    counters[NODE_INSIDE] = this_thread()
+    status = call_kernel(row[ADDRESS], row[STATE], inputs, outputs, n, row[RAMPS], context.ctypes.data)
+    counters[NODE_INSIDE] = 0
+    return status
 
 
 @compiled

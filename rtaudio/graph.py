@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from graphlib import CycleError, TopologicalSorter
 from operator import attrgetter
+from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
 
 from rtaudio.errors import UserError, nearest
@@ -49,6 +50,8 @@ class Composite:
     fallback: ClassVar[str | None] = "out"
     unity: ClassVar[Mapping[str, Value] | None] = {}
     tolerance: ClassVar[float] = 0.0
+    presets: ClassVar[Mapping[str, Mapping[str, Value]]] = {}
+    """As of a `Processor`."""
     parameters: ClassVar[tuple[Parameter, ...]] = ()
     """Those of its own; `parameters_of` gives all."""
     nodes: ClassVar[Mapping[str, Engine]] = {}
@@ -63,6 +66,11 @@ class Composite:
             if target.id in values or target.default is not None:
                 inner[target.node][target.parameter] = self.values[target.id]
         self.graph = self.build([Node(name, engine, inner[name]) for name, engine in self.nodes.items()])
+
+    @classmethod
+    def model_files(cls, values: Mapping[str, Value]) -> Mapping[str, Path]:
+        """As of a `Processor`."""
+        return {}
 
     def build(self, nodes: list[Node]) -> Graph:
         """The subgraph of the declared nodes, which have their values.
@@ -91,6 +99,14 @@ def parameters_of(engine: Engine) -> tuple[Parameter, ...]:
         default = parameter.default if target.default is None else target.default
         found.append(replace(parameter, id=target.id, default=default))
     return tuple(found)
+
+
+def preset_values(engine: Engine, name: str) -> dict[str, Value]:
+    """Values of an engine's preset, by parameter, in their units; `UserError` if there is none such."""
+    if name not in engine.presets:
+        listed = ", ".join(engine.presets) or "it has none"
+        raise UserError(f"{engine.id}: no preset {name!r}{nearest(name, engine.presets)} ({listed})")
+    return dict(engine.presets[name])
 
 
 @dataclass(frozen=True)
@@ -124,6 +140,8 @@ class Node:
     solo: bool = False
     lane: int | None = None
     """Where it runs: 0 in the callback, 1 on a worker thread, 2 in a worker process; None: from its cost."""
+    held: bool = field(default=False, kw_only=True, compare=False)
+    """Bypassed without its kernel being run at all, until it is switched on: it has crashed the last host."""
 
     declared: Engine = field(init=False, repr=False, compare=False)
     """The engine as it is without what it takes from ``values``, see `engine_of`."""

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rtaudio.files import AudioReader
     from rtaudio.graph import Graph
     from rtaudio.host import Device, Host
+    from rtaudio.rack import Rack
     from rtaudio.server import Server
     from rtaudio.soundcard import SoundCard
     from rtaudio.virtual import Microphone
@@ -100,6 +101,12 @@ def _add_live(commands: Any) -> None:
         "--monitor", action="store_true", help="with --virtual-mic: play to the default output too"
     )
     cli.add_compute_option(live)
+    live.add_argument(
+        "--no-safe-start",
+        dest="safe_start",
+        action="store_false",
+        help="run a node, too, in which the last run has crashed",
+    )
     live.add_argument("--freewheel", action="store_true", help="null device: do not wait for the clock")
     live.add_argument(
         "--stress",
@@ -152,7 +159,8 @@ def _add_device_options(parser: argparse.ArgumentParser, apis: Sequence[str]) ->
 
 def run_live(options: argparse.Namespace) -> int:
     """``rtaudio live``."""
-    graph = cli.read_chain(options.chain)
+    graph, rack = cli.open_chain(options.chain)
+    from rtaudio import crash
     from rtaudio.counters import Counters
     from rtaudio.deck import check_places
     from rtaudio.files import AudioReader, AudioWriter, same_file
@@ -166,6 +174,7 @@ def run_live(options: argparse.Namespace) -> int:
 
     if not can_pace():
         raise UserError("live needs Linux (clock_nanosleep): use render here")
+    _prefer(options, rack)
     _check_live(options)
     if options.howl_guard:
         graph = _guarded(graph)
@@ -200,6 +209,11 @@ def run_live(options: argparse.Namespace) -> int:
         taken = graph_rate(graph, rate)
         if taken != rate:
             raise UserError(f"an engine of this chain does not take {rate} Hz: give --rate {taken}")
+        if options.safe_start:
+            _start_safely(graph)
+        counters = Counters(shared=True)
+        stack.callback(counters.close)
+        stack.enter_context(crash.told_in(counters))
         with cli.compiling():
             burst = burst_of(device.period, block)
             plan = Plan(graph, rate, block, channels, lane=_lane(options), burst=burst)
@@ -208,8 +222,6 @@ def run_live(options: argparse.Namespace) -> int:
                 record = stack.enter_context(AudioWriter(options.record, rate, len(plan.heard)))
             if options.record_input is not None:
                 record_input = stack.enter_context(AudioWriter(options.record_input, rate, channels))
-            counters = Counters(shared=True)
-            stack.callback(counters.close)
             note = cli.on_signals(lambda number, frame: stopping.append(number), signal.SIGINT, *cli.ENDING)
             stack.enter_context(note)
             host = Host(
@@ -246,6 +258,76 @@ def run_live(options: argparse.Namespace) -> int:
     _summary(report)
     cli.write_report(options.json, report)
     return int(bool(host.problems or report["file_underflows"] or report["record_overflows"]))
+
+
+def _start_safely(graph: Graph) -> None:
+    """Bypass the node in whose kernel the last host has crashed, and do not run that."""
+    from rtaudio import crash
+
+    for name, node in graph.nodes.items():
+        found = next((each for each in crash.crashes() if each.hit(name, node.engine.id)), None)
+        if found is not None:
+            node.bypass = node.held = True
+            inside = f", inside of {found.node!r}" * (found.node != name)
+            cli.say(
+                f"the last run crashed (signal {found.signal}) in {name!r}{inside}: it starts bypassed; "
+                f"'unbypass {name}', or --no-safe-start"
+            )
+
+
+def _prefer(options: argparse.Namespace, rack: Rack | None) -> None:
+    """Let the rack's device take the place of what the command line does not say, as far as it is there."""
+    wanted = rack.device if rack is not None else None
+    if wanted is None:
+        return
+    options.block = options.block or wanted.block
+    if options.file is None:
+        options.rate, options.channels = options.rate or wanted.rate, options.channels or wanted.channels
+    # A card's names and channels are those of its API.
+    if options.freewheel or options.virtual_mic is not None or options.api not in ("auto", wanted.api):
+        return
+    fed = options.file is not None and options.record_input is None
+    names = {"output": wanted.output} if fed else {"input": wanted.input, "output": wanted.output}
+    if any(getattr(options, option) is not None for option in ("input", "output", "map")):
+        names = {}
+    try:
+        api = _preferred_api(wanted.api or "auto", names)
+    except UserError as error:
+        cli.say(f"the device of this rack is not there, the default takes its place: {error}")
+        return
+    options.api = api if wanted.api is not None else options.api
+    if names and api != "null":
+        options.map = _preferred_map(wanted.map, fed)
+        for side, name in names.items():
+            setattr(options, side, name)
+
+
+def _preferred_api(api: str, names: Mapping[str, str | None]) -> str:
+    """The API, where devices of these names, by direction, are there; `UserError` where not."""
+    from rtaudio import soundcard
+
+    found = []
+    if api == "auto":
+        api = _best_api()
+        if api == "null" and any(names.values()):
+            raise UserError("there is no sound card and no JACK server")
+    if api != "null":
+        found = soundcard.devices(api)
+    for direction, name in names.items():
+        if found and name:
+            soundcard.find_device(found, name, direction)
+    return api
+
+
+def _preferred_map(text: str | None, fed: bool) -> tuple[list[int] | None, list[int] | None] | None:
+    """A rack's channel map, without its inputs where a file is heard."""
+    if text is None:
+        return None
+    try:
+        inputs, outputs = _channel_map(text)
+    except argparse.ArgumentTypeError as error:
+        raise UserError(f"device: map: {error}") from None
+    return (None if fed else inputs), outputs
 
 
 def _check_live(options: argparse.Namespace) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rtaudio import executor
+from rtaudio import crash, executor
 from rtaudio.counters import (
     BLOCK,
     BLOCKS,
@@ -17,6 +18,7 @@ from rtaudio.counters import (
     LATENCY,
     NODE_AHEAD,
     NODE_COST,
+    NODE_ENGINE,
     NODE_FAILED,
     NODE_LANE,
     NODE_LATENCY,
@@ -25,6 +27,7 @@ from rtaudio.counters import (
     NON_FINITE,
     RATE,
     Counters,
+    engine_word,
     report,
 )
 from rtaudio.errors import UserError, nearest
@@ -155,6 +158,9 @@ class Plan:
             ramps[WET, [FROM, TO]] = 0.0 if node.bypass else 1.0
             ramps[AUDIBLE, [FROM, TO]] = 1.0 if self._audible[name] else 0.0
             self._steps[name].targets[:] = ramps[:, TO]
+        for step in self._of(name for name, node in graph.nodes.items() if node.held):
+            if step.section is None:
+                write_release(*step.failure, executor.HELD)
         self._shut_dry_paths()
         self.count_in(Counters())
 
@@ -205,7 +211,14 @@ class Plan:
         if isinstance(processor, Remote):
             part.cost, part.mean = processor.cost, processor.mean
         elif measured and part.staged:
-            costs = block_costs_ns(processor)
+            self._measure(part)
+
+    def _measure(self, part: Part) -> None:
+        """Measure what a block costs a part; nothing, of one that is held."""
+        node = self.graph.nodes[part.name.partition("/")[0]]
+        if not node.held:
+            with crash.measuring(part.name, node.engine.id):
+                costs = block_costs_ns(part.processor)
             part.cost, part.mean = int(costs.max()), int(costs.mean())
 
     def _send_away(self, part: Part) -> None:
@@ -341,8 +354,7 @@ class Plan:
             parts = [self._parts[name] for name in names if self._parts[name].staged]
             for part in parts:
                 if not part.mean and not isinstance(part.processor, Remote):
-                    costs = block_costs_ns(part.processor)
-                    part.mean, part.cost = int(costs.mean()), int(costs.max())
+                    self._measure(part)
             # A worker has the time of several blocks for the work of a hop; the callback has that of one.
             times = {part.name: part.cost if where == callback else part.mean for part in parts}
             if sum(times.values()) > period_ns:
@@ -545,7 +557,11 @@ class Plan:
         """Play a node's input, delayed by its latency, instead of its output (or back), with a crossfade."""
         node = self._node(name)
         self._send(self._steps[name], WET, 0.0 if on else 1.0, at, CROSSFADE)
-        node.bypass = on
+        node.bypass, node.held = on, node.held and on
+        for step in () if on else self._of([name]):
+            if read_acquire(*step.failure) == executor.HELD:
+                write_release(*step.failure, 1)
+                self._rearm(step)
 
     def mute(self, name: str, on: bool = True, at: int = NOW) -> None:
         """Silence a node (or let it sound again), with a ramp."""
@@ -562,18 +578,28 @@ class Plan:
     def rearm(self, name: str) -> None:
         """Give a failed node a new state and fade it in once its latency has passed; do nothing to others."""
         step = self._step(name)
-        if read_acquire(*step.failure) != 1:
-            return
+        if read_acquire(*step.failure) == 1:
+            self._rearm(step, name in self.graph.nodes and self.graph.nodes[name].bypass)
+
+    def _rearm(self, step: Step, bypassed: bool = False) -> None:
         if step.section is None:
             step.processor.reset()
         write_release(*step.failure, 2)
         how = 1 if step.section is None else executor.RENEW
-        wet = 0.0 if name in self.graph.nodes and self.graph.nodes[name].bypass else 1.0
         try:
-            self._send(step, WET, wet, NOW, CROSSFADE, wait=step.processor.latency, rearm=how)
+            self._send(
+                step, WET, 0.0 if bypassed else 1.0, NOW, CROSSFADE, wait=step.processor.latency, rearm=how
+            )
         except UserError:
             write_release(*step.failure, 1)
             raise
+
+    def _of(self, names: Iterable[str]) -> list[Step]:
+        """The steps of some of the graph's nodes: those in composites, too."""
+        wanted = set(names)
+        return [
+            step for name, step in self._steps.items() if step.of_node and name.partition("/")[0] in wanted
+        ]
 
     def _resolve(self, name: str, parameter: str) -> tuple[str, str]:
         """The step and the parameter that a composite's parameter stands for; others stand for themselves."""
@@ -646,6 +672,7 @@ class Plan:
                 section = counters.section(name)
                 section[NODE_AHEAD], section[NODE_WORKER] = step.ahead, 0
                 section[NODE_LATENCY], section[NODE_COST] = step.processor.latency, step.cost
+                section[NODE_ENGINE] = engine_word(self.graph.nodes[name.partition("/")[0]].engine.id)
                 step.words[executor.COUNTERS] = section.ctypes.data
                 section[NODE_FAILED] = read_acquire(*step.failure) != 0
                 bare(step.processor).takeovers = section[NODE_TAKEOVERS : NODE_TAKEOVERS + 1]

@@ -23,6 +23,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -184,6 +185,8 @@ class Processor:
     """Settings at which the outputs sum to the delayed input; None where there are none (a source)."""
     given: ClassVar[Mapping[str, Value]] = {}
     """The values that `of` made this engine of: every node of it has them."""
+    presets: ClassVar[Mapping[str, Mapping[str, Value]]] = {}
+    """Settings for a use each, by name: values by parameter, in their units; others keep their defaults."""
     tolerance: ClassVar[float] = 0.0
     """Largest difference from the independent reference of the tests; 0 is bit for bit."""
     KERNEL: ClassVar[Kernel | PythonKernel]
@@ -241,6 +244,14 @@ class Processor:
         `UserError` if there is none such.
         """
         return cls
+
+    @classmethod
+    def model_files(cls, values: Mapping[str, Value]) -> Mapping[str, Path]:
+        """The files of the models that values name, by parameter.
+
+        A rack file keeps their hashes, so that another model under the same name is noticed.
+        """
+        return {}
 
     def defaults(self, values: Mapping[str, Value]) -> Mapping[str, Value]:
         """Defaults that depend on other values, such as those of a preset."""

@@ -1,90 +1,16 @@
-"""Chains and rack files to graphs, and back."""
+"""Chains to graphs, and which texts are racks."""
 
 import math
-from typing import ClassVar
 
 import pytest
+from chain_engines import ENGINES, ODD, Trim, Tune, edges, find, same
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtaudio.chain import dump_rack, load_chain, parse_chain, parse_rack
-from rtaudio.errors import FileError, UserError, nearest
-from rtaudio.graph import Composite, Graph, Mapped, Node, parameters_of
-from rtaudio.processor import Parameter, Port, Processor
-
-ODD = ("true", "-inf", "2.5", "a b", 'it\'s "so" \\', "line\nbreak", "\x00\x7f\x85\u2028é😀")
-
-
-class Trim(Processor):
-    id = "trim"
-    parameters = (
-        Parameter("gain", 0.0, -100.0, 24.0, "dB", "dB", silence=True),
-        Parameter("mute", default=False),
-    )
-
-
-class Tune(Processor):
-    id = "tune"
-    parameters = (
-        Parameter("frequency", 440.0, 1e-6, 2e4, "Hz", "log"),
-        Parameter("kind", "soft", scale="choice", choices=("soft", "on", "off", "2")),
-        Parameter("order", 2, 1, 8, scale="integer"),
-    )
-
-
-class Odd(Processor):
-    id = "odd"
-    parameters = (Parameter("word", "a b", scale="choice", choices=ODD),)
-
-
-class Split(Processor):
-    id = "split"
-    outputs = (Port("low"), Port("high"))
-
-
-class Blend(Processor):
-    id = "blend"
-    inputs = (Port("a"), Port("b"))
-
-
-class Duck(Processor):
-    id = "duck"
-    inputs = (Port("in"), Port("side", optional=True))
-
-
-class Noise(Processor):
-    id = "noise"
-    inputs = ()
-
-
-class Meter(Processor):
-    id = "meter"
-    outputs = ()
-
-
-class Pair(Composite):
-    id = "pair"
-    nodes: ClassVar = {"a": Trim, "b": Tune}
-    edges = ("in -> a", "a -> b", "b -> out")
-    mapped = (Mapped("level", "a", "gain"), Mapped("kind", "b", "kind", "2"))
-
-
-ENGINES = {engine.id: engine for engine in (Trim, Tune, Odd, Split, Blend, Duck, Noise, Meter, Pair)}
-
-
-def find(name):
-    if name not in ENGINES:
-        raise UserError(f"no engine {name!r}{nearest(name, ENGINES)} ({', '.join(ENGINES)})")
-    return ENGINES[name]
-
-
-def edges(graph):
-    return [f"{edge.source} -> {edge.target}" for edge in graph.edges]
-
-
-def same(one, other):
-    return list(one.nodes.values()) == list(other.nodes.values()) and one.edges == other.edges
-
+from rtaudio.chain import load_chain, parse_chain
+from rtaudio.errors import UserError
+from rtaudio.graph import Graph, Node
+from rtaudio.processor import Parameter
 
 # Chains
 
@@ -163,14 +89,34 @@ def test_switches():
     assert graph.nodes["b"] == Node("b", Trim, {}, mute=True)
 
 
-def test_a_lane_is_kept_and_written_again():
+def test_a_lane_is_kept():
     graph = parse_chain("tune(lane=1) | trim(lane=0) | a: trim(lane=2) | b: trim", find)
     assert [node.lane for node in graph.nodes.values()] == [1, 0, 2, None]
-    again = parse_rack(dump_rack(graph), find)
-    assert [node.lane for node in again.nodes.values()] == [1, 0, 2, None]
     for wrong in ("3", "-1", "0.5", "true", "worker"):
         with pytest.raises(UserError, match="is none of 0"):
             parse_chain(f"trim(lane={wrong})", find)
+
+
+def test_a_preset_and_what_adds_to_it():
+    graph = parse_chain("a: tune(kind=off, use=bright) | tune(use=dull)", find)
+    assert graph.nodes["a"] == Node("a", Tune, {"frequency": 2000.0, "kind": "off"})
+    assert graph.nodes["tune"] == Node("tune", Tune, {"frequency": 100.0})
+    with pytest.raises(UserError) as error:
+        parse_chain("trim | tune(use=brigt)", find)
+    assert str(error.value) == (
+        "chain, column 8: tune: no preset 'brigt', did you mean 'bright'? (bright, dull)"
+    )
+    with pytest.raises(UserError, match=r"^chain, column 1: trim: no preset 'x' \(it has none\)$"):
+        parse_chain("trim(use=x)", find)
+
+
+def test_where_an_engine_has_a_parameter_called_use():
+    class User(Tune):
+        id = "user"
+        parameters = (*Tune.parameters, Parameter("use", 0.5))
+
+    graph = parse_chain("user(use=1, host_use=dull)", {"user": User}.__getitem__)
+    assert graph.nodes["user"].values == {"frequency": 100.0, "use": 1}
 
 
 def test_a_source_may_stand_first():
@@ -249,7 +195,7 @@ PIECES = st.sampled_from(
 )
 
 
-@pytest.mark.parametrize("read", [parse_chain, load_chain, parse_rack])
+@pytest.mark.parametrize("read", [parse_chain, load_chain])
 @given(text=st.text() | st.lists(PIECES | st.text(max_size=2)).map("".join))
 def test_any_text_is_a_graph_or_one_line(read, text):
     assert is_graph_or_one_line(read, text)
@@ -271,120 +217,6 @@ def is_graph_or_one_line(read, text):
         return len(str(error).splitlines()) == 1
 
 
-# Rack files
-
-RACK = """
-version = 1
-name = "Drums apart"
-description = "two outputs"
-edges = ["in -> sep", "sep.low -> out", "sep.high -> quiet", "quiet -> out.drums"]
-
-[nodes.sep]
-engine = "split"
-
-[nodes.quiet]
-engine = "trim"
-gain = -inf
-mute = true
-host_mute = true
-bypass = false
-"""
-
-
-def test_rack():
-    graph = parse_rack(RACK, find)
-    assert edges(graph) == [
-        "in.main -> sep.in",
-        "sep.low -> out.main",
-        "sep.high -> quiet.in",
-        "quiet.out -> out.drums",
-    ]
-    assert graph.nodes["quiet"] == Node("quiet", Trim, {"gain": -math.inf, "mute": True}, mute=True)
-
-
-def test_edges_may_be_left_out_for_one_node():
-    assert edges(parse_rack('version = 1\nnodes.a.engine = "trim"', find)) == [
-        "in.main -> a.in",
-        "a.out -> out.main",
-    ]
-    assert edges(parse_rack('version = 1\nnodes.a.engine = "noise"', find)) == ["a.out -> out.main"]
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("version 1", "not TOML: Expected '=' after a key in a key/value pair (at line 1, column 9)"),
-        ("", "no version: add version = 1"),
-        ("version = 2", "version 2 is not known (known: 1)"),
-        ("version = true", "version True is not known (known: 1)"),
-        ("version = '1'", "version '1' is not known (known: 1)"),
-        ("edge = []", "unknown key 'edge', did you mean 'edges'? (version, name, description, nodes, edges)"),
-        ("name = 3", "'name' must be a string"),
-        ("nodes = 3", "'nodes' must be a table of tables"),
-        ("nodes.a = 3", "node 'a' must be a table"),
-        ("nodes.a.gain = 3", "node 'a' has no engine: add engine = '...'"),
-        ("nodes.a.engine = 3", "node 'a': 'engine' must be a string"),
-        (
-            "nodes.a.engine = 'trum'",
-            "node 'a': no engine 'trum', did you mean 'trim'? (" + ", ".join(ENGINES) + ")",
-        ),
-        (
-            "nodes.a = {engine = 'trim', gain = [1]}",
-            "node 'a': 'gain' must be a number, a string, true or false",
-        ),
-        (
-            "nodes.a = {engine = 'trim', gain = 1979-05-27}",
-            "node 'a': 'gain' must be a number, a string, true or false",
-        ),
-        (
-            "nodes.a = {engine = 'trim', gain = 0x" + "f" * 5000 + "}",
-            "node 'a': 'gain' must be a number, a string, true or false",
-        ),
-        (
-            "nodes.a = {engine = 'trim', gain = 'x'}",
-            "a: trim: gain='x' is not a number (-inf, or -100 to 24 dB)",
-        ),
-        (
-            "nodes.a = {engine = 'trim', gian = 1}",
-            "a: no parameter 'gian', did you mean 'gain'? (gain, mute, bypass, host_mute, solo, lane)",
-        ),
-        ("nodes.a = {engine = 'trim', solo = 1}", "a: solo=1 is neither true nor false"),
-        (
-            "nodes.'a b'.engine = 'trim'",
-            "node name 'a b' is not usable: letters, digits, - and _, not 'in' or 'out'",
-        ),
-        ('nodes."a\\nb" = {engine = "trim", gain = 99}', "node name 'a\\nb' is not usable"),
-        (
-            "nodes = {a = {engine = 'trim'}, b = {engine = 'trim'}}",
-            "no edges: add edges = ['in -> a', 'a -> out']",
-        ),
-        ("edges = 'in -> out'", "'edges' must be an array of strings such as 'in -> a'"),
-        ("edges = [3]", "'edges' must be an array of strings such as 'in -> a'"),
-        ("edges = ['in -> b']", "edge 'in -> b': no node 'b' (out)"),
-        ("nodes.a.engine = 'split'", "edge 'a -> out': a has 2 outputs: say which (low, high)"),
-    ],
-)
-def test_wrong_racks(text, message, tmp_path):
-    if "version" not in text and text:
-        text = f"version = 1\n{text}"
-    with pytest.raises(UserError) as error:
-        parse_rack(text, find)
-    assert str(error.value) == message
-    path = tmp_path / "rack.toml"
-    path.write_text(text, encoding="utf-8")
-    with pytest.raises(UserError) as error:
-        load_chain(str(path), find)
-    assert str(error.value) == f"{path}: {message}"
-
-
-def test_deep_nesting_is_one_line():
-    with pytest.raises(UserError, match=r"^not TOML: "):
-        parse_rack("version = " + "[" * 100_000, find)
-
-
-# Files
-
-
 def test_which_texts_are_files(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     rack = 'version = 1\nnodes.a.engine = "trim"\n'
@@ -396,90 +228,3 @@ def test_which_texts_are_files(tmp_path, monkeypatch):
     assert list(load_chain("duck", find).nodes) == ["duck"]
     assert list(load_chain("./duck", find).nodes) == ["a"]
     assert list(load_chain("trim | duck", find).nodes) == ["trim", "duck"]
-
-
-def test_files_that_cannot_be_read(tmp_path):
-    missing = tmp_path / "missing.toml"
-    with pytest.raises(
-        FileError, match=r"missing.toml: cannot read this rack file: No such file or directory$"
-    ):
-        load_chain(str(missing), find)
-    with pytest.raises(FileError, match=r"^'a\\nb.toml': cannot read this rack file"):
-        load_chain("a\nb.toml", find)
-    with pytest.raises(FileError, match="not a rack file"):
-        load_chain("\0.toml", find)
-    binary = tmp_path / "binary.toml"
-    binary.write_bytes(b"\xff\xfe")
-    with pytest.raises(FileError, match=r"binary.toml: not a rack file: it is not UTF-8 text$"):
-        load_chain(str(binary), find)
-
-
-# Writing racks
-
-NAMES = st.text(st.characters(categories=["L", "N"]) | st.sampled_from("-_"), min_size=1, max_size=5).filter(
-    lambda name: name.replace("_", "").replace("-", "").isalnum() and name not in ("in", "out", "main")
-)
-
-
-def values(parameter):
-    if parameter.scale == "choice":
-        return st.sampled_from(parameter.choices)
-    numbers = st.integers(math.ceil(parameter.minimum), math.floor(parameter.maximum))
-    if parameter.scale != "integer":
-        numbers |= st.floats(parameter.minimum, parameter.maximum)
-    if parameter.silence:
-        numbers |= st.just(-math.inf)
-    return numbers | st.booleans() if parameter.id == "mute" else numbers
-
-
-@st.composite
-def graphs(draw):
-    nodes, sources, found = [], ["in"], []
-    for name in draw(st.lists(NAMES, max_size=5, unique=True)):
-        engine = draw(st.sampled_from(list(ENGINES.values())))
-        settings = st.fixed_dictionaries({}, optional={p.id: values(p) for p in parameters_of(engine)})
-        nodes.append(Node(name, engine, draw(settings), *draw(st.tuples(*[st.booleans()] * 3))))
-        for port in engine.inputs:
-            feed = draw(
-                st.lists(
-                    st.sampled_from(sources), min_size=0 if port.optional else 1, max_size=3, unique=True
-                )
-            )
-            found += [f"{source} -> {name}.{port.name}" for source in feed]
-        sources += [f"{name}.{port.name}" for port in engine.outputs]
-    heard = st.tuples(st.sampled_from(sources), st.just("out") | NAMES.map(lambda name: f"out.{name}"))
-    found += [
-        f"{source} -> {end}" for source, end in draw(st.lists(heard, min_size=1, max_size=4, unique=True))
-    ]
-    return Graph(draw(st.permutations(nodes)), draw(st.permutations(found)))
-
-
-@given(graphs())
-def test_a_written_rack_is_read_back(graph):
-    assert same(parse_rack(dump_rack(graph), find), graph)
-
-
-def test_a_written_rack_is_easy_to_read():
-    graph = parse_chain("trim(gain=-6, solo=true, host_mute=true) | split.low+high | duck", find)
-    assert dump_rack(graph) == (
-        "version = 1\n"
-        "edges = [\n"
-        '    "in -> trim",\n'
-        '    "trim -> split",\n'
-        '    "split.low -> duck.in",\n'
-        '    "split.high -> duck.in",\n'
-        '    "duck -> out",\n'
-        "]\n"
-        "\n"
-        "[nodes.trim]\n"
-        'engine = "trim"\n'
-        "gain = -6\n"
-        "host_mute = true\n"
-        "solo = true\n"
-        "\n"
-        "[nodes.split]\n"
-        'engine = "split"\n'
-        "\n"
-        "[nodes.duck]\n"
-        'engine = "duck"\n'
-    )

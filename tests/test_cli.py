@@ -98,7 +98,7 @@ WRONG_RACKS = {
     'version = 1\nedges = ["a -> out", "b -> out", "in -> b"]\n': "a.in is not connected",
     'version = 1\nedges = ["in -> a", "in -> b", "a.left -> out"]\n': "no output 'left'",
     'version = 1\nedges = ["in -> a", "in -> b", "a -> b"]\n': "nothing is connected to 'out'",
-    'version = 2\nedges = ["in -> a"]\n': "version 2",
+    'version = 3\nedges = ["in -> a"]\n': "version 3",
     "not toml": "not TOML",
 }
 NODES = '[nodes.a]\nengine = "gain"\n[nodes.b]\nengine = "gain"\n'
@@ -389,7 +389,7 @@ def test_an_unknown_failure_is_not_hidden(place, monkeypatch):
     def fail(*_):
         raise ZeroDivisionError
 
-    monkeypatch.setattr(cli, "read_chain", fail)
+    monkeypatch.setattr(cli, "open_chain", fail)
     with pytest.raises(ZeroDivisionError):
         main(["live", "--seconds", "1"])
 
@@ -434,7 +434,7 @@ def test_ctrl_c_while_it_prepares(monkeypatch, capsys):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "read_chain", interrupt)
+    monkeypatch.setattr(cli, "open_chain", interrupt)
     assert main(["live", "--seconds", "1"]) == 130
     assert capsys.readouterr().err == "interrupted\n"
 

@@ -22,6 +22,7 @@ from rtaudio.counters import (
     HEAD_MAGIC,
     HEAD_WORDS,
     MAGIC,
+    MEASURED,
     NODE_NAME,
     NODE_TIMES,
     NODE_WORDS,
@@ -68,7 +69,8 @@ def shared():
 
 def test_the_layout_has_no_overlap():
     assert TIMES + TIME_BINS == WAKES
-    assert WAKES + TIME_BINS == HEAD_WORDS
+    assert WAKES + TIME_BINS == MEASURED
+    assert MEASURED + NODE_TIMES == HEAD_WORDS
     assert NODE_TIMES + TIME_BINS == NODE_WORDS
     assert HEAD_WORDS + SECTIONS * NODE_WORDS == WORDS
     counters = Counters()
@@ -83,7 +85,7 @@ def test_the_layout_has_no_overlap():
 
 def test_the_first_words_say_what_it_is():
     counters = Counters()
-    assert counters.words[HEAD_MAGIC].tobytes() == b"rtaudio2"
+    assert counters.words[HEAD_MAGIC].tobytes() == b"rtaudio3"
     assert counters.words[HEAD_MAGIC] == MAGIC
     assert counters.words[PID] == os.getpid()
 

@@ -24,7 +24,7 @@ from stepped import Stepped
 from engines.gain import Gain
 from rtaudio import host as host_module
 from rtaudio import registry
-from rtaudio.chain import dump_rack, load_chain
+from rtaudio.chain import load_chain
 from rtaudio.cli import main
 from rtaudio.deck import Deck
 from rtaudio.errors import FileError, UserError
@@ -36,6 +36,7 @@ from rtaudio.native import f64_vector, i64_vector, now_ns
 from rtaudio.null import NullDevice, duration_ns
 from rtaudio.plan import Plan
 from rtaudio.processor import Parameter, Port, Processor
+from rtaudio.rack import dump_rack, rack_of
 from rtaudio.realtime import raise_priority
 from rtaudio.registry import engine_names
 from rtaudio.render import Job, render
@@ -82,7 +83,7 @@ def test_freewheeling_records_what_render_writes(tmp_path, name, port, channels)
     samples = 20_011
     source = write(tmp_path / "in.wav", sound(samples, channels))
     graph = whole(load(name), port)
-    (tmp_path / "rack.toml").write_text(dump_rack(graph), encoding="utf-8")
+    (tmp_path / "rack.toml").write_text(dump_rack(rack_of(graph)), encoding="utf-8")
     report = render(graph, Job(source, {"main": tmp_path / "rendered.wav"}))
     rendered = read(tmp_path / "rendered.wav")
     width = next(each.channels for each in load(name).outputs if each.name == port)
@@ -541,7 +542,7 @@ def test_a_graph_without_a_main_output_is_not_live(tmp_path, capsys):
     graph = Graph([Node("a", Gain)], ["in -> a", "a -> out.x", "a -> out.y"])
     with pytest.raises(UserError, match=r"only out\.x, out\.y is connected; add an edge '\.\.\. -> out'"):
         Host(Plan(graph, RATE, 64, 2), NullDevice())
-    (tmp_path / "rack.toml").write_text(dump_rack(graph))
+    (tmp_path / "rack.toml").write_text(dump_rack(rack_of(graph)))
     arguments = [
         "--chain",
         str(tmp_path / "rack.toml"),
@@ -559,7 +560,7 @@ def test_outputs_beside_the_main_one_are_not_recorded(tmp_path):
     once = sound(1000, 1)
     write(tmp_path / "in.wav", once)
     graph = Graph([Node("a", Gain, {"gain": -6.0})], ["in -> a", "a -> out.aside", "in -> out"])
-    (tmp_path / "rack.toml").write_text(dump_rack(graph))
+    (tmp_path / "rack.toml").write_text(dump_rack(rack_of(graph)))
     arguments = ["--file", str(tmp_path / "in.wav"), "--chain", str(tmp_path / "rack.toml"), "--freewheel"]
     assert main(["live", *arguments, "--record", str(tmp_path / "r.wav")]) == 0
     np.testing.assert_array_equal(read(tmp_path / "r.wav")[:1000], once)

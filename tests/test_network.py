@@ -20,13 +20,14 @@ pytest.importorskip("onnxruntime", reason="runs networks")
 
 from engines.network import NOT_FINITE, Network
 from rtaudio import placement
-from rtaudio.chain import dump_rack, load_chain, parse_rack
+from rtaudio.chain import load_chain
 from rtaudio.cli import main
 from rtaudio.errors import FileError, UserError
 from rtaudio.graph import Graph, Node
 from rtaudio.inference import FAILED
 from rtaudio.kernel import turn
 from rtaudio.plan import Plan
+from rtaudio.rack import dump_rack, graph_of, parse_rack, rack_of
 from rtaudio.routing import Reblock
 
 MODELS = {
@@ -321,14 +322,14 @@ model = {str(gru)!r}
 amount = 0.25
 """
     with pytest.raises(UserError, match=r"b\.y has 2 channels, a\.side takes 1"):
-        Plan(parse_rack(rack), 48_000, 64, 2)
-    again = parse_rack(dump_rack(parse_rack(rack)))
+        Plan(graph_of(parse_rack(rack)), 48_000, 64, 2)
+    again = graph_of(parse_rack(dump_rack(rack_of(graph_of(parse_rack(rack))))))
     assert {name: node.values for name, node in again.nodes.items()} == {
         "a": {"model": str(wide)},
         "b": {"model": str(gru), "amount": 0.25},
     }
     with pytest.raises(UserError, match=r"a has no input 'sid', did you mean 'side'"):
-        parse_rack(rack.replace("a.side", "a.sid"))
+        graph_of(parse_rack(rack.replace("a.side", "a.sid")))
     with pytest.raises(UserError, match=r"no parameter 'amont', did you mean 'amount'"):
         load_chain(f"network(model='{gru}', amont=0.5)")
     with pytest.raises(UserError, match=r"network has 2 inputs, the pipe feeds 'in' only, not side"):

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from rtaudio.chain import load_chain, parse_rack
+from rtaudio.chain import load_chain
 from rtaudio.cli import main
 from rtaudio.graph import Graph, Node
 from rtaudio.plan import Plan
+from rtaudio.rack import graph_of, parse_rack
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -35,7 +36,7 @@ def test_the_processor_runs(tmp_path, monkeypatch):
 
 
 def test_the_rack_file_is_valid():
-    assert parse_rack(fenced("toml")).output_names() == ["main", "drums"]
+    assert graph_of(parse_rack(fenced("toml"))).output_names() == ["main", "drums"]
 
 
 def test_the_commands_are_known(capsys):

@@ -15,13 +15,14 @@ from stepped import above_15_khz, step_above_15_khz
 from engines.hpss import Hpss
 from engines.remix import Remix, Strip
 from engines.stems import KILL_SECONDS, STEMS, SWITCHES, Stems
-from rtaudio.chain import dump_rack, parse_chain, parse_rack
+from rtaudio.chain import parse_chain
 from rtaudio.errors import UserError
 from rtaudio.files import AudioReader, AudioWriter
 from rtaudio.graph import Graph, Node, parameters_of
 from rtaudio.host import Host
 from rtaudio.null import NullDevice
 from rtaudio.plan import Plan
+from rtaudio.rack import dump_rack, graph_of, parse_rack, rack_of
 
 RATE = 48_000
 SHORT = {"n_fft": "512", "synthesis": "512", "hop": "128", "harmonic_kernel": 5, "percussive_kernel": 5}
@@ -325,7 +326,7 @@ NESTED = r"""remix(percussive_insert="remix(harmonic_insert='delay(time=1) | odd
 )
 def test_an_insert_survives_a_rack_file(text):
     graph = parse_chain(text)
-    again = parse_rack(dump_rack(graph))
+    again = graph_of(parse_rack(dump_rack(rack_of(graph))))
     assert again.nodes["remix"].values == graph.nodes["remix"].values
     assert list(again.nodes["remix"].make().graph.nodes) == list(graph.nodes["remix"].make().graph.nodes)
 

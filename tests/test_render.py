@@ -137,9 +137,9 @@ def test_a_chain_with_several_outputs_writes_several_files(tmp_path):
         [Node("a", Gain, {"gain": -20.0}), Node("b", Gain, {"mute": True})],
         ["in -> a", "in -> b", "in -> out", "a -> out.quiet", "b -> out.none"],
     )
-    from rtaudio.chain import dump_rack
+    from rtaudio.rack import dump_rack, rack_of
 
-    (tmp_path / "rack.toml").write_text(dump_rack(graph))
+    (tmp_path / "rack.toml").write_text(dump_rack(rack_of(graph)))
     arguments = ["--chain", tmp_path / "rack.toml", "--json", tmp_path / "j"]
     assert cli("render", tmp_path / "in.wav", "-o", tmp_path / "o" / "x.wav", *arguments) == 0
     assert tree(tmp_path / "o") == ["x.none.wav", "x.quiet.wav", "x.wav"]
