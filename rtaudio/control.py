@@ -13,7 +13,9 @@
 | ``remove NODE``, ``move NODE PLACE`` | |
 | ``replace NODE ENGINE`` | ``replace eq biquad(kind=peak)``: another engine in its place |
 | ``connect A -> B``, ``disconnect A -> B`` | edges, as in a rack file |
-| ``chain CHAIN`` | another graph: text, or the path of a rack file |
+| ``preset NODE NAME`` | values that an engine comes with, see ``rtaudio engines`` |
+| ``chain CHAIN`` | another graph: text, the path of a rack file, or the name of a rack |
+| ``save NAME``, ``save FILE.toml`` | keep the graph as a rack, as it is set now |
 | ``undo``, ``redo`` | whatever was done, values too |
 | ``watch``, ``watch off`` | on the control socket: be told what happens, see `rtaudio.server` |
 | ``state`` | what is loaded; on the control socket, everything about the host |
@@ -31,11 +33,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rtaudio.chain import load_chain, parse_node
+from rtaudio.chain import open_chain, parse_node
 from rtaudio.edit import shown
 from rtaudio.errors import UserError, nearest
+from rtaudio.graph import preset_values
+from rtaudio.rack import rack_of, save_rack
+from rtaudio.racks import user_file
 from rtaudio.state import loading, state
 
 if TYPE_CHECKING:
@@ -236,8 +242,36 @@ def _disconnect(host: Host, arguments: list[str]) -> str | None:
 
 def _chain(host: Host, arguments: list[str]) -> str | None:
     text = arguments[0] if arguments else ""
-    graph = load_chain(text)
-    return _edit(host, lambda _: graph.copy(), f"chain {text}".rstrip())
+    graph, rack = open_chain(text)
+
+    def heard(before: Graph, after: Graph) -> None:
+        host.rack = rack
+        host.history.heard(title, before, after)
+
+    title = f"chain {text}".rstrip()
+    return _under_way(host, host.submit(lambda _: graph.copy(), title, heard))
+
+
+def _preset(host: Host, arguments: list[str]) -> str | None:
+    if len(arguments) != 2:
+        return None
+    name, preset = arguments
+    nodes = host.plan.graph.nodes
+    if name not in nodes:
+        raise UserError(f"no node {name!r}{nearest(name, nodes)} ({', '.join(nodes)})")
+    title = f"preset {name} {preset}"
+    edit = host.history.set_all(title, name, preset_values(nodes[name].declared, preset))
+    return f"{name} is as in {preset}" if edit is None else _under_way(host, edit)
+
+
+def _save(host: Host, arguments: list[str]) -> str | None:
+    if len(arguments) != 1:
+        return None
+    path = Path(arguments[0]) if arguments[0].lower().endswith(".toml") else user_file(arguments[0])
+    rack = rack_of(host.plan.graph, host.rack)
+    save_rack(path, rack)
+    host.rack = rack
+    return f"saved as {path}"
 
 
 def _undo(host: Host, arguments: list[str]) -> str | None:
@@ -316,6 +350,8 @@ _COMMANDS: dict[str, tuple[str, Callable[[Host, list[str]], str | None]]] = {
     "connect": ("connect A -> B", _connect),
     "disconnect": ("disconnect A -> B", _disconnect),
     "chain": ("chain CHAIN", _chain),
+    "preset": ("preset NODE NAME", _preset),
+    "save": ("save NAME", _save),
     "undo": ("undo", _undo),
     "redo": ("redo", _redo),
     "watch": (WATCH, _watch),
@@ -324,5 +360,5 @@ _COMMANDS: dict[str, tuple[str, Callable[[Host, list[str]], str | None]]] = {
     "help": ("help", _help),
     "quit": ("quit", lambda host, arguments: None),
 }
-_SPLIT = {"set": 2, "insert": 1, "replace": 2, "connect": 1, "disconnect": 1, "chain": 1}
+_SPLIT = {"set": 2, "insert": 1, "replace": 2, "connect": 1, "disconnect": 1, "chain": 1, "save": 1}
 """Spaces at which a line is divided, where the rest may have some of its own."""

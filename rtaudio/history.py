@@ -8,10 +8,11 @@ else stays as it is.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from rtaudio.errors import UserError
+from rtaudio.errors import UserError, nearest
 from rtaudio.graph import Graph, Node
 
 if TYPE_CHECKING:
@@ -73,6 +74,20 @@ class History:
             last.title = f"set {path} {value}"
         else:
             self._add(Change(f"set {path} {value}", values, at=now))
+        return None
+
+    def set_all(self, title: str, name: str, values: Mapping[str, Value]) -> Edit | None:
+        """Set several parameters of a node of the graph at once, to be undone at once; see `Host.change`."""
+        plan = self._host.plan
+        paths = {f"{name}.{each}": value for each, value in values.items()}
+        if any(not plan.parameter(path).automatable for path in paths):
+            return self._host.submit(lambda graph: _with_values(graph, name, values), title)
+        for path, value in paths.items():
+            plan.parameter(path).checked(value, name)
+        before = {path: plan.value(path) for path in paths}
+        for path, value in paths.items():
+            self._host.set(path, value)
+        self._add(Change(title, {path: (before[path], plan.value(path)) for path in paths}))
         return None
 
     def switch(self, name: str, switch: str, on: bool) -> None:
@@ -140,6 +155,14 @@ class History:
         if source and source[-1] is change:
             sink.append(source.pop())
             change.at = 0.0
+
+
+def _with_values(graph: Graph, name: str, values: Mapping[str, Value]) -> Graph:
+    node = graph.nodes.get(name)
+    if node is None:
+        raise UserError(f"no node {name!r}{nearest(name, graph.nodes)} ({', '.join(graph.nodes)})")
+    state = node.bypass, node.mute, node.solo, node.lane
+    return graph.replace(Node(name, node.declared, {**node.values, **values}, *state, held=node.held))
 
 
 def merged(graph: Graph, begin: Graph, end: Graph) -> Graph:

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -65,6 +65,9 @@ from rtaudio.stream import (
     TURN,
     Stream,
 )
+
+if TYPE_CHECKING:
+    from rtaudio.rack import Rack
 
 RECORD_SECONDS = 20.0
 """Length of the rings from the callback to a recording: what a busy disk may stall."""
@@ -231,6 +234,8 @@ class Host:
         self._runaways, self._ran_away = runaways(), False
         self._calls, self._looked, self._silent = 0, 0.0, 0.0
         self._closed = self._hanging = self._no_priority = False
+        self.rack: Rack | None = None
+        """What the graph was loaded from, with all that it does not hold itself."""
         self.history = History(self)
         """What was done to the graph, to be undone."""
         self._edit: Edit | None = None

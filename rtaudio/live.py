@@ -237,6 +237,7 @@ def run_live(options: argparse.Namespace) -> int:
                 counters,
                 options.start,
             )
+            host.rack = rack
             stack.enter_context(host)
             stack.enter_context(stress(options.stress))
             host.start()

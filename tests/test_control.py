@@ -29,6 +29,8 @@ DEADLINE = 60.0
 HELP = (
     "seek TIME | cue [set [TIME]] | loop [BEGIN END | off] | play | pause | set NODE.PARAMETER VALUE | "
     "get NODE.PARAMETER | mute NODE | unmute NODE | solo NODE | unsolo NODE | bypass NODE | unbypass NODE | "
+    "insert PLACE NODE | remove NODE | move NODE PLACE | replace NODE ENGINE | connect A -> B | "
+    "disconnect A -> B | chain CHAIN | preset NODE NAME | save NAME | undo | redo | "
     "watch [off] | state | status | help | quit"
 )
 
