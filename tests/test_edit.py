@@ -32,6 +32,8 @@ from rtaudio.processor import Parameter, Port, Processor
 from rtaudio.registry import load_engine
 from rtaudio.stream import DONE, HISTORY_END, NEXT, NEXT_AT, NO_TURN, OFFERED, PLAN, TAKEN_OVER, TURN
 
+pytestmark = pytest.mark.alone
+
 RATE, BLOCK = 48_000, 64
 FADE = round(CROSSFADE * RATE)
 SECOND = 48_000 // BLOCK

@@ -41,6 +41,8 @@ from rtaudio.registry import engine_names
 from rtaudio.render import Job, render
 from rtaudio.stress import stress
 
+pytestmark = pytest.mark.alone
+
 RATE = 48_000
 DEADLINE = 60.0
 """Seconds after which a process that should have ended is taken to hang."""
