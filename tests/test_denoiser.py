@@ -11,6 +11,8 @@ from onnx import numpy_helper
 from workshop import config, status_of
 
 from engines.sessions import open_session
+from export import denoiser
+from export.bank import Bank
 from export.denoiser import DenoiserTask, Loss, Settings
 from export.models.denoiser import (
     BINS,
@@ -176,6 +178,18 @@ def test_wrong_weights_are_refused(name, value):
 
 
 # ------------------------------------------------------------------------------------------ training
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_noises():
+    """To be judged by, as to train with: 64 noises and 8 rooms would be most of the time of a run."""
+
+    def few(clean, noise, synthetic, kinds, rooms, *rest):
+        return Bank(clean, noise, min(synthetic, 4), kinds, min(rooms, 1), *rest)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(denoiser, "Bank", few)
+        yield
 
 
 @pytest.fixture(scope="module")
