@@ -14,7 +14,12 @@ run: $(VENV)/.run
 	@$(BIN)/python examples/demo.py out
 
 test: $(VENV)/.test lint
-	@$(BIN)/python -m pytest
+	@failed=0; \
+	echo "tests that may run beside each other"; \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $$(nproc) --dist worksteal -m 'not slow and not alone' || failed=1; \
+	echo "tests that run alone"; \
+	$(BIN)/python -m pytest -m 'alone and not slow' || failed=1; \
+	exit $$failed
 
 lint: $(VENV)/.test
 	@$(BIN)/ruff check .

@@ -23,6 +23,8 @@ from rtaudio.host import Host
 from rtaudio.plan import Plan
 from rtaudio.server import Server
 
+pytestmark = pytest.mark.alone
+
 RATE = 48_000
 DEADLINE = 60.0
 """Seconds after which a process that should have ended is taken to hang."""

@@ -46,6 +46,8 @@ from rtaudio.graph import Graph, Node
 from rtaudio.plan import Plan
 from rtaudio.registry import load_engine
 
+pytestmark = pytest.mark.alone
+
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
 DEADLINE = 60.0
 

@@ -32,6 +32,8 @@ from rtaudio.native import this_thread
 from rtaudio.plan import Plan
 from rtaudio.registry import load_engine
 
+pytestmark = pytest.mark.alone
+
 ENGINES = Path(__file__).with_name("faulty_engines.py")
 BLOCK = 128
 SAID = "the last run crashed (signal 11) in 'x': it starts bypassed; 'unbypass x', or --no-safe-start"

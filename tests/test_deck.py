@@ -23,6 +23,8 @@ from rtaudio.host import Host
 from rtaudio.null import NullDevice
 from rtaudio.plan import Plan
 
+pytestmark = pytest.mark.alone
+
 RATE = 48_000
 FADE = 480
 DEADLINE = 60.0

@@ -1,6 +1,7 @@
 """The live denoiser: spectra there and back, its filters, what it may know, its training and its export."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import numpy as np
@@ -11,6 +12,8 @@ from onnx import numpy_helper
 from workshop import config, status_of
 
 from engines.sessions import open_session
+from export import denoiser
+from export.bank import Bank
 from export.denoiser import DenoiserTask, Loss, Settings
 from export.models.denoiser import (
     BINS,
@@ -178,6 +181,18 @@ def test_wrong_weights_are_refused(name, value):
 # ------------------------------------------------------------------------------------------ training
 
 
+@pytest.fixture(scope="module", autouse=True)
+def few_noises():
+    """To be judged by, as to train with: 64 noises and 8 rooms would be most of the time of a run."""
+
+    def few(clean, noise, synthetic, kinds, rooms, *rest):
+        return Bank(clean, noise, min(synthetic, 4), kinds, min(rooms, 1), *rest)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(denoiser, "Bank", few)
+        yield
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """A run of a few steps, through the command."""
@@ -185,6 +200,12 @@ def trained(tmp_path_factory):
     path = small(folder)
     assert status_of("train", str(path), "-o", str(folder / "run"), "--compute", "cpu") == 0
     return folder
+
+
+@pytest.fixture
+def without_processes(monkeypatch):
+    """They have made noises for `trained`, and take seconds to start."""
+    monkeypatch.setattr(denoiser, "ProcessPoolExecutor", lambda jobs, context: ThreadPoolExecutor(1))
 
 
 def small(folder, **training):
@@ -204,6 +225,7 @@ def test_training_lowers_the_held_out_loss(trained):
     assert history[-1][2] < history[0][2] - 0.02
 
 
+@pytest.mark.usefixtures("without_processes")
 def test_interrupted_within_a_group_of_batches_it_ends_with_the_same_weights(trained):
     path = small(trained, steps=6, schedule="constant", rise=0)
     for steps, run, more in ((6, "whole", ()), (3, "parts", ()), (6, "parts", ("--resume",))):
@@ -217,6 +239,7 @@ def test_interrupted_within_a_group_of_batches_it_ends_with_the_same_weights(tra
         assert torch.equal(tensor, parts[name]), name
 
 
+@pytest.mark.usefixtures("without_processes")
 def test_a_run_begins_with_the_weights_of_another(trained):
     path = small(trained, steps=1, rise=0)
     text = path.read_text().replace("denoiser = 0.005", "denoiser = 1e-9")
@@ -257,6 +280,7 @@ def test_exported_by_the_command(trained, capsys):
     assert not network.training
 
 
+@pytest.mark.usefixtures("without_processes")
 def test_the_mean_of_two_runs_is_exported(trained):
     path = small(trained, steps=2)
     begun = trained / "second"
@@ -290,6 +314,7 @@ def test_the_mean_of_two_runs_is_exported(trained):
     assert record["command"].endswith("--start run second")
 
 
+@pytest.mark.usefixtures("without_processes")
 def test_runs_of_different_networks_have_no_mean(trained, capsys):
     path = small(trained, steps=1)
     text = path.read_text().replace("hidden = 16", "hidden = 8")

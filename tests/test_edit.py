@@ -38,6 +38,8 @@ from rtaudio.stream import (
     TURN,
 )
 
+pytestmark = pytest.mark.alone
+
 EDITS_BY_NAME = {
     "gain": lambda: node("gain", gain=-6.0),
     "biquad": lambda: node("biquad", kind="highpass", frequency=300.0),

@@ -12,6 +12,8 @@ from rtaudio.graph import Graph
 from rtaudio.history import merged
 from rtaudio.stream import OFFERED, TAKEN_OVER, TURN
 
+pytestmark = pytest.mark.alone
+
 
 def state(graph):
     """All that a user has set and connected."""

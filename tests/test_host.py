@@ -25,6 +25,8 @@ from rtaudio.processor import Processor
 from rtaudio.realtime import priority_of
 from rtaudio.stream import FADE, TAKEN_OVER, TURN
 
+pytestmark = pytest.mark.alone
+
 SAMPLES = 5 * 48_000
 DEADLINE = 30.0
 """Seconds after which something that should have happened is taken not to."""

@@ -297,23 +297,29 @@ def test_linked_channels_keep_their_places():
     assert np.max(np.abs(percussive[1] - percussive[0] / 2)) <= 1e-6
 
 
-PASSES = {"two": (2, 2), "harmonic sooner": (1, 3), "percussive sooner": (3, 2)}
+PASSES = ((2, 2), (1, 3), (3, 2))
+"""Harmonic and percussive: alike, harmonic sooner, percussive sooner."""
+SPATIAL = ("none", "uniform", "weighted")
+ITERATED = (
+    {"preset": "live"} | MEDIANS,
+    {"preset": "balanced", "harmonic_margin": 2.0},
+    {"preset": "quality"},
+    {"preset": "quality", "power": 1.0},
+    {"n_fft": "1024", "hop": "128", "mask": "hard", "percussive_margin": 1.5, "lookahead": 1},
+)
 
 
-@pytest.mark.parametrize("spatial", ["none", "uniform", "weighted"])
-@pytest.mark.parametrize("iterations", PASSES.values(), ids=PASSES)
 @pytest.mark.parametrize(
-    "values",
+    ("values", "iterations", "spatial"),
     [
-        {"preset": "live"} | MEDIANS,
-        {"preset": "balanced", "harmonic_margin": 2.0},
-        {"preset": "quality"},
-        {"preset": "quality", "power": 1.0},
-        {"n_fft": "1024", "hop": "128", "mask": "hard", "percussive_margin": 1.5, "lookahead": 1},
+        (values, PASSES[(place + turn) % 3], spatial)
+        for place, values in enumerate(ITERATED)
+        for turn, spatial in enumerate(SPATIAL)
     ],
     ids=str,
 )
 def test_iterations_equal_the_reference(values, iterations, spatial):
+    """Every pair of settings, passes and spatial model occurs."""
     x = music()
     names = ("harmonic_iterations", "percussive_iterations")
     values = values | dict(zip(names, iterations, strict=True)) | {"spatial": spatial}

@@ -16,6 +16,8 @@ from rtaudio.errors import UserError
 from rtaudio.jack import JackDevice
 from rtaudio.soundcard import Gate, open_device
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture(scope="module")
 def shared_server():

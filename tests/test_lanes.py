@@ -75,6 +75,8 @@ from rtaudio.realtime import (
 from rtaudio.routing import Reblock
 from rtaudio.stream import Stream
 
+pytestmark = pytest.mark.alone
+
 RATE = 8_000
 BLOCK = 16
 ALWAYS = 1 << 62

@@ -18,7 +18,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import soundfile as sf
-from contract import load
 from stepped import Stepped
 
 from engines.gain import Gain
@@ -38,9 +37,9 @@ from rtaudio.plan import Plan
 from rtaudio.processor import Parameter, Port, Processor
 from rtaudio.rack import dump_rack, rack_of
 from rtaudio.realtime import raise_priority
-from rtaudio.registry import engine_names
-from rtaudio.render import Job, render
 from rtaudio.stress import stress
+
+pytestmark = pytest.mark.alone
 
 RATE = 48_000
 DEADLINE = 60.0
@@ -65,53 +64,7 @@ def read(path):
     return sf.read(path, dtype="float32", always_2d=True)[0]
 
 
-def whole(engine, port):
-    """A graph of one engine, everything connected; what one of its outputs gives is heard."""
-    edges = [f"in -> a.{declared.name}" for declared in engine.inputs] + [f"a.{port} -> out"]
-    return Graph([Node("a", engine)], edges)
-
-
 # The same samples as offline
-
-
-CASES = [(name, port.name) for name in engine_names() for port in load(name).outputs if load(name).inputs]
-
-
-@pytest.mark.parametrize("channels", [1, 2])
-@pytest.mark.parametrize(("name", "port"), CASES)
-def test_freewheeling_records_what_render_writes(tmp_path, name, port, channels):
-    samples = 20_011
-    source = write(tmp_path / "in.wav", sound(samples, channels))
-    graph = whole(load(name), port)
-    (tmp_path / "rack.toml").write_text(dump_rack(rack_of(graph)), encoding="utf-8")
-    report = render(graph, Job(source, {"main": tmp_path / "rendered.wav"}))
-    rendered = read(tmp_path / "rendered.wav")
-    width = next(each.channels for each in load(name).outputs if each.name == port)
-    assert rendered.shape == (samples, width or channels)
-    assert report["latency"].get("a", 0) >= 0
-    for block in (17, 64, 128, 441, 1024, 8193):
-        arguments = [
-            "live",
-            "--api",
-            "null",
-            "--freewheel",
-            "--file",
-            source,
-            "--chain",
-            tmp_path / "rack.toml",
-        ]
-        arguments += ["--block", block, "--record", tmp_path / "live.wav", "--json", tmp_path / "live.json"]
-        assert main([str(argument) for argument in arguments]) == 0
-        told = json.loads((tmp_path / "live.json").read_text())
-        latency, recorded = told["latency"]["total"], read(tmp_path / "live.wav")
-        assert told["block"] == block
-        assert len(recorded) == told["callbacks"] * block >= latency + samples
-        assert told["callbacks"] == -(-(latency + samples) // block)
-        np.testing.assert_array_equal(recorded[latency : latency + samples], rendered)
-        counted = [
-            told[key] for key in ("file_underflows", "record_overflows", "misses", "non_finite_replaced")
-        ]
-        assert counted == [0, 0, 0, 0]
 
 
 @pytest.mark.parametrize("chain", ["", "limiter", "remix(percussive_gain=-60)"])

@@ -14,6 +14,8 @@ from live_process import DEADLINE
 
 from rtaudio.cli import main
 
+pytestmark = pytest.mark.alone
+
 METER = Path(__file__).parents[1] / "benchmarks" / "glitchmeter.py"
 EXCUSABLE = 5.0
 """Per cent of the time that the machine may have stalled; beyond it, nothing is proven."""

@@ -9,6 +9,8 @@ from mutations import MUTATIONS, NEED_PRIORITY, ROOT, Mutation, mutate, survives
 
 from rtaudio.realtime import raise_priority
 
+pytestmark = pytest.mark.alone
+
 
 def may_raise_priorities():
     granted = []

@@ -16,6 +16,8 @@ from rtaudio.errors import UserError
 from rtaudio.portaudio import PortAudioDevice
 from rtaudio.soundcard import Attempt, DeviceInfo, Gate, device_table, find_device
 
+pytestmark = pytest.mark.alone
+
 pytest.importorskip("sounddevice", exc_type=OSError, reason="no PortAudio: apt-get install libportaudio2")
 
 NO_CARD = "pcm.unplugged { type hw card 30 }\n"

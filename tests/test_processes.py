@@ -34,6 +34,8 @@ from rtaudio.null import NullDevice
 from rtaudio.plan import Plan
 from rtaudio.render import Job, render
 
+pytestmark = pytest.mark.alone
+
 PERIOD_NS = 1e9 * BLOCK / RATE
 
 

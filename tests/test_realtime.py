@@ -19,6 +19,8 @@ from rtaudio.realtime import (
     unlock_memory,
 )
 
+pytestmark = pytest.mark.alone
+
 PAGE = os.sysconf("SC_PAGESIZE")
 NOBODY = 65534
 

@@ -54,6 +54,8 @@ from rtaudio.server import (
 from rtaudio.state import state
 from rtaudio.steering import Steering
 
+pytestmark = pytest.mark.alone
+
 RATE = 48_000
 DEADLINE = 60.0
 """Seconds after which something that should have happened is taken not to."""

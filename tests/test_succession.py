@@ -11,6 +11,8 @@ from rtaudio.native import i64_vector
 from rtaudio.processor import Parameter, Processor
 from rtaudio.succession import succession
 
+pytestmark = pytest.mark.alone
+
 
 @kernel
 def count_kernel(state, inputs, outputs, n, params, context):

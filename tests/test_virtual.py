@@ -31,6 +31,8 @@ from rtaudio.plan import Plan
 from rtaudio.soundcard import DeviceInfo, device_table
 from rtaudio.virtual import Microphone, Server, Source, check_name
 
+pytestmark = pytest.mark.alone
+
 NOWHERE = {"PULSE_SERVER": "unix:/nonexistent", "JACK_DEFAULT_SERVER": "rtaudio-none"}
 
 
