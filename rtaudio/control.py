@@ -8,6 +8,8 @@
 | ``play``, ``pause`` | |
 | ``set NODE.PARAMETER VALUE`` | as ``set remix.crossfade 0.5``, or ``set remix.residual_insert ''`` |
 | ``mute NODE``, ``unmute NODE`` | and ``solo``, ``unsolo``, ``bypass``, ``unbypass`` |
+| ``midi learn NODE.PARAMETER [toggle] [pickup]`` | the controller that moves next is to move it |
+| ``midi forget NODE.PARAMETER``, ``midi list`` | |
 | ``status``, ``help``, ``quit`` | |
 
 What is fixed while sound runs, such as a model or a preset, is set by an edit (`Host.change`): it is loaded
@@ -161,6 +163,21 @@ def _switch(switch: str, on: bool, done: str) -> Callable[[Host, list[str]], str
     return run
 
 
+def _midi(host: Host, arguments: list[str]) -> str | None:
+    if host.midi is None:
+        raise UserError("no MIDI port is open: start with --midi")
+    match arguments:
+        case ["learn", path, *ways] if len(set(ways)) == len(ways) and set(ways) <= {"toggle", "pickup"}:
+            host.midi.learn(path, "toggle" in ways, "pickup" in ways)
+            return f"move a controller for {path}"
+        case ["forget", path]:
+            host.midi.forget(path)
+            return f"no controller moves {path}"
+        case ["list"]:
+            return "; ".join(host.midi.described()) or "no controller moves anything"
+    return None
+
+
 def _status(host: Host, arguments: list[str]) -> str | None:
     if arguments:
         return None
@@ -191,6 +208,7 @@ _COMMANDS: dict[str, tuple[str, Callable[[Host, list[str]], str | None]]] = {
     "unsolo": ("unsolo NODE", _switch("solo", False, "not soloed")),
     "bypass": ("bypass NODE", _switch("bypass", True, "bypassed")),
     "unbypass": ("unbypass NODE", _switch("bypass", False, "not bypassed")),
+    "midi": ("midi learn NODE.PARAMETER [toggle] [pickup] | midi forget NODE.PARAMETER | midi list", _midi),
     "status": ("status", _status),
     "help": ("help", _help),
     "quit": ("quit", lambda host, arguments: None),

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -61,6 +61,9 @@ from rtaudio.stream import (
     TURN,
     Stream,
 )
+
+if TYPE_CHECKING:
+    from rtaudio.midi import Midi
 
 RECORD_SECONDS = 20.0
 """Length of the rings from the callback to a recording: what a busy disk may stall."""
@@ -169,6 +172,8 @@ class Host:
     ----------
     deck : Deck or None
         Seek, cue, loop, play and pause of the file.
+    midi : Midi or None
+        Controllers that move parameters; whoever controls puts it here, and polls it.
 
     Raises
     ------
@@ -227,6 +232,7 @@ class Host:
         self._runaways, self._ran_away = runaways(), False
         self._calls, self._looked, self._silent = 0, 0.0, 0.0
         self._closed = self._hanging = self._no_priority = False
+        self.midi: Midi | None = None
         self._edit: Edit | None = None
         self._waiting: deque[Edit] = deque()
         self.memory = 0, 0
@@ -756,6 +762,8 @@ class Host:
         found = report(self.counters.words) | self.device.statistics()
         found["placement"] = self.plan.placement()
         found["compute"] = self.plan.compute()
+        if self.midi is not None:
+            found["midi"] = self.midi.statistics()
         found["locked_bytes"], found["lockable_bytes"] = self.memory
         found["problems"] = list(self.problems)
         return found

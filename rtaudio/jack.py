@@ -358,8 +358,6 @@ class _Client:
         """Add the MIDI ports. Only while nothing calls."""
         words, library = self.gate.words, self._library
         self.received, self.to_send = Ring(2 * MIDI_MESSAGES, np.float64), Ring(MIDI_MESSAGES, np.float64)
-        self.received.pop(1)  # Compiles, as does the next line: the first message is not to wait for that.
-        self.to_send.push(np.zeros(0))
         self._event, self._message = np.zeros(3, np.int64), np.zeros(2)
         words[RECEIVED], words[TO_SEND] = self.received.address, self.to_send.address
         words[EVENT], words[MESSAGE] = self._event.ctypes.data, self._message.ctypes.data
@@ -397,6 +395,7 @@ class _Client:
             self.connect([source], [midi_in])
             with suppress(UserError):
                 sink = find_midi_port(sinks, source) or find_midi_port(sinks, name)
+                sink = sink or find_midi_port(sinks, f"{_client_of(source)}:")
                 self.connect([midi_out] if sink else [], [sink])
         return source
 
@@ -507,8 +506,18 @@ def _refusal(status: int) -> UserError:
     return UserError(f"the JACK server{named} refuses a client (status {status:#x}): see its messages")
 
 
+@cache
+def _compile() -> None:
+    """Compile what a client needs: its time to answer is not for that."""
+    for function in (_process, _xrun, _shutdown, _period_changed):
+        _callback(function)
+    ring = Ring(2, np.float64)
+    ring.push(ring.pop(2))
+
+
 def _open(inputs: int, outputs: int, midi: bool = False) -> _Client:
     """A client, or the reason why not, in bounded time."""
+    _compile()
     attempt = Attempt(partial(_Client, inputs, outputs, midi), discard=_Client.close)
     if not attempt.wait(START_SECONDS) and attempt.give_up():
         raise UserError(f"the JACK server does not answer within {START_SECONDS:g} s: restart it")
@@ -665,7 +674,10 @@ class JackDevice(SoundCard):
             raise ValueError("only once, and before the start")
         if name:
             check_midi_port(client.ports(_IS_OUTPUT, _MIDI), name)
-        client.add_midi()
+        attempt = Attempt(client.add_midi)
+        if not attempt.wait(START_SECONDS):
+            raise UserError(f"the JACK server does not answer within {START_SECONDS:g} s: restart it")
+        attempt.result()
         self._midi = JackMidi(self, name)
         return self._midi
 

@@ -15,7 +15,7 @@ import math
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 INSTALL = "MIDI needs mido and python-rtmidi: pip install 'rtaudio[midi]'"
 DELAY = 0.010
 """Seconds from a message to the beginning of the change: some turns of a busy interpreter."""
-TURN = 0.003
-"""Seconds between two looks at a port."""
 PAIR_SECONDS = 0.003
 """The two halves of a 14-bit value come within this time."""
 LEARN_SECONDS = 0.020
@@ -188,10 +186,8 @@ def value_of(parameter: Parameter, binding: MidiBinding, place: int) -> Value:
     if _silent_end(parameter, ends):
         way = share if upper > lower else 1.0 - share
         return max(parameter.minimum, max(ends) + FADER_DB * math.log10(way))
-    if parameter.scale == "log":
-        value = lower * (upper / lower) ** share
-    else:
-        value = lower + share * (upper - lower)
+    octaves = parameter.scale == "log"
+    value = lower * math.pow(upper / lower, share) if octaves else lower + share * (upper - lower)
     return min(max(value, min(ends)), max(ends))
 
 
@@ -207,15 +203,15 @@ def place_of(parameter: Parameter, binding: MidiBinding, value: Value) -> int:
         else:
             number = round(abs(min(max(float(value), min(ends)), max(ends)) - lower))
         return FULL if number == steps - 1 > 0 else 0 if number == 0 else (2 * number + 1) * HALF // steps
-    number = min(max(float(value), min(ends)), max(ends))
+    level = min(max(float(value), min(ends)), max(ends))
     if lower == upper:
         return 0
     if _silent_end(parameter, ends):
-        way = 10.0 ** ((number - max(ends)) / FADER_DB) if number > parameter.minimum else 0.0
+        way = math.pow(10.0, (level - max(ends)) / FADER_DB) if level > parameter.minimum else 0.0
         return _place(way if upper > lower else 1.0 - way)
     if parameter.scale == "log":
-        return _place(math.log(number / lower) / math.log(upper / lower))
-    return _place((number - lower) / (upper - lower))
+        return _place(math.log(level / lower) / math.log(upper / lower))
+    return _place((level - lower) / (upper - lower))
 
 
 def _other(parameter: Parameter, binding: MidiBinding, value: Value) -> Value:
@@ -265,7 +261,7 @@ class Pair:
         self._waits = False
 
     def take(self, half: int, value: int, at: int) -> list[tuple[int, int]]:
-        """A half (`MSB` or `LSB`) that came at a position; returns positions and places that are known now."""
+        """A half (`MSB` or `LSB`) that came at a position; returns positions and places now known."""
         known = self.flush(at)
         if self._waits and half == self._first:
             known += self._alone()
@@ -341,9 +337,20 @@ class _Learning:
     controllers: set[int] = field(default_factory=set)
     since: int = 0
 
+    def take(self, channel: int, controller: int, at: int) -> bool:
+        """Whether a message is of the controller that moved first, or of its other half."""
+        if not self.controllers:
+            self.channel, self.since = channel, at
+        elif channel != self.channel or all(
+            _upper(controller) != _upper(known) for known in self.controllers
+        ):
+            return False
+        self.controllers.add(controller)
+        return True
+
 
 class Midi:
-    """Controllers at a running host. Call `poll` every few milliseconds, see `TURN`.
+    """Controllers at a running host. Call `poll` every few milliseconds.
 
     Parameters
     ----------
@@ -365,7 +372,7 @@ class Midi:
     def __init__(
         self, host: Host, port: Port, delay: float = DELAY, bindings: Iterable[MidiBinding] = ()
     ) -> None:
-        self._parser = _parser()
+        self._parse = _parser()
         self._host, self.port = host, port
         self._rate = host.plan.rate
         self.delay = round(delay * self._rate)
@@ -386,14 +393,14 @@ class Midi:
     @bindings.setter
     def bindings(self, bindings: Sequence[MidiBinding]) -> None:
         kept = {control.binding: control for control in self._controls}
-        self._controls = [kept.get(binding) or self._control(binding) for binding in bindings]
+        self._controls = [kept.get(binding) or self._control(binding) for binding in dict.fromkeys(bindings)]
         self._moves = {}
         for control in self._controls:
             binding = control.binding
             places = [binding.controller, binding.controller + WIDE_CONTROLLERS][: 1 + binding.wide]
             for controller in places:
                 self._moves.setdefault((binding.channel, controller), []).append(control)
-        self._plan = None
+        self._resolve(self._host.plan)
 
     def _control(self, binding: MidiBinding) -> _Control:
         return _Control(binding, Pair(round(PAIR_SECONDS * self._rate)) if binding.wide else None)
@@ -428,8 +435,7 @@ class Midi:
         for at, data in self.port.read(MESSAGES):
             self._counts["messages"] += 1
             moved = False
-            self._parser.feed(data)
-            for message in self._parser:
+            for message in self._parse(data):
                 if message.type == "control_change":
                     moved = True
                     self._moved(message.channel + 1, message.control, message.value, at)
@@ -465,18 +471,7 @@ class Midi:
             control.told = bool(why)
 
     def _moved(self, channel: int, controller: int, value: int, at: int) -> None:
-        learning = self._learning
-        if learning is not None:
-            number = controller % WIDE_CONTROLLERS if controller < 2 * WIDE_CONTROLLERS else controller
-            if not learning.controllers:
-                learning.channel, learning.since = channel, at
-            elif channel != learning.channel or number not in {
-                known % WIDE_CONTROLLERS if known < 2 * WIDE_CONTROLLERS else known
-                for known in learning.controllers
-            }:
-                learning = None
-        if learning is not None:
-            learning.controllers.add(controller)
+        if self._learning is not None and self._learning.take(channel, controller, at):
             return
         for control in self._moves.get((channel, controller), ()):
             if control.pair is None:
@@ -500,21 +495,24 @@ class Midi:
         )
         self._learning = None
         same = [other for other in self.bindings if _overlap(binding, other)]
-        left = [other for other in self.bindings if other.parameter != binding.parameter and other not in same]
+        left = [
+            other for other in self.bindings if other.parameter != binding.parameter and other not in same
+        ]
         self.bindings = [*left, binding]
         lost = ", ".join(other.parameter for other in same if other.parameter != binding.parameter)
         self._host.notes.append(
             f"MIDI: {_source(binding)} moves {binding.parameter}{f', not {lost} any more' if lost else ''}"
         )
-        self._resolve(self._host.plan)
 
     def _turn(self, control: _Control, place: int, at: int) -> None:
         """A controller is at a place since a position."""
         parameter, binding, host = control.parameter, control.binding, self._host
         echo, until = control.sent
-        if place == echo and at <= until:
+        if place == echo and at <= until and not (binding.toggle and place < HALF):
             control.sent = (-1, -1)
             return
+        if not binding.toggle:
+            control.sent = (-1, -1)
         before, control.received = control.received, place
         still, control.exchanged = place == control.exchanged, place
         if parameter is None or (still and not binding.toggle):
@@ -570,8 +568,11 @@ class Midi:
         return lines + ([f"{self._learning.parameter}: move a controller"] if self._learning else [])
 
     def statistics(self) -> dict[str, int]:
-        """Counts: messages that came, values set by them, of these too late, refused for want of room,
-        messages that are not of a controller; and those of the port."""
+        """Counts, with those of the port.
+
+        Messages that came; values set by them, of these too late, and refused for want of room; messages that
+        are not of a controller.
+        """
         return self._counts | self.port.statistics()
 
     def close(self) -> None:
@@ -579,13 +580,19 @@ class Midi:
         self.port.close()
 
 
-def _parser():  # type: ignore[no-untyped-def]
-    """mido's parser of MIDI bytes."""
+def _parser() -> Any:
+    """What makes messages of bytes; pieces of one that was cut off make none."""
     try:
-        from mido import Parser
+        from mido import parse_all
     except ImportError:
         raise UserError(INSTALL) from None
-    return Parser()
+    return parse_all
+
+
+def _upper(controller: int) -> int:
+    """The controller that has the upper half where this one has the lower."""
+    lower = WIDE_CONTROLLERS <= controller < 2 * WIDE_CONTROLLERS
+    return controller - WIDE_CONTROLLERS * lower
 
 
 def _source(binding: MidiBinding) -> str:

@@ -74,7 +74,6 @@ class RtMidiPort:
         self._last, self._lost = 0, 0
         self._open, self._missing = "", False
         check_midi_port(self._input.get_ports(), name)
-        self._input.set_callback(self._receive)
         self._connect()
         self.name = self._open
 
@@ -92,6 +91,7 @@ class RtMidiPort:
         source = find_midi_port(sources, self._wanted)
         if not source:
             return
+        self._input.set_callback(self._receive)
         self._input.open_port(sources.index(source), "midi_in")
         self._open = source
         with suppress(UserError):
@@ -117,6 +117,7 @@ class RtMidiPort:
         if self._open:
             if self._open in self._input.get_ports():
                 return ""
+            self._input.cancel_callback()
             self._input.close_port()
             self._output.close_port()
             self._open, gone = "", self._open

@@ -28,7 +28,9 @@ DEADLINE = 60.0
 """Seconds after which a process that should have ended is taken to hang."""
 HELP = (
     "seek TIME | cue [set [TIME]] | loop [BEGIN END | off] | play | pause | set NODE.PARAMETER VALUE | "
-    "mute NODE | unmute NODE | solo NODE | unsolo NODE | bypass NODE | unbypass NODE | status | help | quit"
+    "mute NODE | unmute NODE | solo NODE | unsolo NODE | bypass NODE | unbypass NODE | "
+    "midi learn NODE.PARAMETER [toggle] [pickup] | midi forget NODE.PARAMETER | midi list | "
+    "status | help | quit"
 )
 
 
