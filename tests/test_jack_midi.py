@@ -13,7 +13,7 @@ from jackserver import jack_server
 from live_process import Live
 from test_midi import binding, numbers
 
-from rtaudio import midiport
+from rtaudio import midi, midiport
 from rtaudio.chain import load_chain
 from rtaudio.cli import main
 from rtaudio.errors import UserError
@@ -301,14 +301,15 @@ def test_more_is_sent_than_a_period_takes(shared_server, tmp_path):
         assert host.port.statistics()["unsent"] > 0
 
 
-def test_a_port_that_goes_is_told_once_and_connected_when_it_is_back(shared_server, tmp_path):
+def test_a_port_that_goes_is_told_once_and_connected_when_it_is_back(shared_server, tmp_path, monkeypatch):
+    monkeypatch.setattr(midi, "LOOK", 0.1)
     with Knobs() as knobs:
         host = Desk(tmp_path, "gain", binding("gain.pan", 2), name="knobs:out", record=False)
         host.until(lambda: host.host.notes == ["MIDI port 'knobs:out' is connected"])
     try:
         host.host.notes.clear()
         host.until(lambda: host.host.notes)
-        host.after(2.5)
+        host.after(0.5)
         assert host.host.notes == ["MIDI port 'knobs:out' is gone; looked for again"]
         host.host.notes.clear()
         with Knobs() as knobs:
@@ -399,17 +400,17 @@ def clocked():
 def test_rtmidi_hears_and_sends(shared_server, rtmidi, clocked):
     with Knobs() as knobs:
         port = RtMidiPort("knobs", clocked.stream, rtmidi.API_UNIX_JACK)
-        midi = Midi(clocked, port, DELAY, [binding("gain.pan", 2)])
+        controllers = Midi(clocked, port, DELAY, [binding("gain.pan", 2)])
         try:
             knobs.settle()
             before = clocked.plan.position
             knobs.periods.append([(10, control(0, 2)), (20, control(127, 2))])
-            until(lambda: midi.poll() or midi.statistics()["set"] == 2)
+            until(lambda: controllers.poll() or controllers.statistics()["set"] == 2)
             assert before <= port._last <= clocked.plan.position + PERIOD
             clocked.set("gain.pan", 0.0)
-            until(lambda: midi.poll() or control(64, 2) in map(tuple, knobs.heard))
+            until(lambda: controllers.poll() or control(64, 2) in map(tuple, knobs.heard))
         finally:
-            midi.close()
+            controllers.close()
 
 
 def test_rtmidi_notices_a_controller_that_goes_and_returns(shared_server, rtmidi, clocked):
