@@ -34,7 +34,7 @@ PAIR_SECONDS = 0.003
 LEARN_SECONDS = 0.020
 """Time from the first message of a controller that is learnt; its other half is known then."""
 ECHO_SECONDS = 0.020
-"""Time in which what was sent to a controller may come back from it, and is not taken for a movement."""
+"""Time in which the light of a button may come back from it, and is not taken for a press."""
 LOOK = 1.0
 """Seconds between two looks whether a controller is there."""
 MESSAGES = 256
@@ -314,8 +314,10 @@ class _Control:
     """Place that came last; -1: none."""
     exchanged: int = -1
     """Place that came or was sent last."""
-    sent: tuple[int, int] = (-1, -1)
-    """Place that was sent and may come back, and until which position."""
+    lit: int = -1
+    """Place that was sent last; -1: it has come back."""
+    lit_until: int = 0
+    """Position until which that coming back is no press."""
     held: Value | None = None
     """What it set last."""
     shown: Value | None = None
@@ -507,12 +509,9 @@ class Midi:
     def _turn(self, control: _Control, place: int, at: int) -> None:
         """A controller is at a place since a position."""
         parameter, binding, host = control.parameter, control.binding, self._host
-        echo, until = control.sent
-        if place == echo and at <= until and not (binding.toggle and place < HALF):
-            control.sent = (-1, -1)
+        if binding.toggle and HALF <= place == control.lit and at <= control.lit_until:
+            control.lit = -1
             return
-        if not binding.toggle:
-            control.sent = (-1, -1)
         before, control.received = control.received, place
         still, control.exchanged = place == control.exchanged, place
         if parameter is None or (still and not binding.toggle):
@@ -553,7 +552,8 @@ class Midi:
             for value, controller in zip(values, (binding.controller, binding.controller + 32), strict=False):
                 if not self.port.write(bytes([status, controller, value])):
                     return
-            control.exchanged, control.sent = place, (place, position + round(ECHO_SECONDS * self._rate))
+            control.exchanged = control.lit = place
+            control.lit_until = position + round(ECHO_SECONDS * self._rate)
         control.shown = now
 
     def described(self) -> list[str]:

@@ -542,6 +542,19 @@ def test_a_controller_that_sends_back_all_it_gets_comes_to_rest(moves, others):
         assert not desk.cable.come
 
 
+def test_what_comes_back_is_no_press_and_moves_nothing():
+    with Desk("gain", binding("gain.mute", 1, toggle=True), binding("gain.pan", 2), looped=True) as desk:
+        for muted in 1, 0, 1:
+            desk.run(30)
+            desk.move(1, 127, at=desk.host.plan.position)
+            desk.move(1, 0, at=desk.host.plan.position)
+            desk.run(3)
+            assert desk.value("gain.mute") == muted
+        desk.host.set("gain.pan", 0.1234)
+        desk.run(3)
+        assert desk.value("gain.pan") == 0.1234
+
+
 # Learning
 
 
