@@ -17,6 +17,8 @@
 | ``chain CHAIN`` | another graph: text, the path of a rack file, or the name of a rack |
 | ``save NAME``, ``save FILE.toml`` | keep the graph as a rack, as it is set now |
 | ``undo``, ``redo`` | whatever was done, values too |
+| ``midi learn NODE.PARAMETER [toggle] [pickup]`` | the controller that moves next is to move it |
+| ``midi forget NODE.PARAMETER``, ``midi list`` | |
 | ``watch``, ``watch off`` | on the control socket: be told what happens, see `rtaudio.server` |
 | ``state`` | what is loaded; on the control socket, everything about the host |
 | ``status``, ``help``, ``quit`` | |
@@ -36,11 +38,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from rtaudio.chain import open_chain, parse_node
 from rtaudio.edit import shown
 from rtaudio.errors import UserError, nearest
 from rtaudio.graph import preset_values
-from rtaudio.rack import rack_of, save_rack
+from rtaudio.rack import Rack, rack_of, save_rack
 from rtaudio.racks import user_file
 from rtaudio.state import loading, state
 
@@ -246,6 +250,8 @@ def _chain(host: Host, arguments: list[str]) -> str | None:
 
     def heard(before: Graph, after: Graph) -> None:
         host.rack = rack
+        if host.midi is not None and rack is not None:
+            host.midi.bindings = rack.midi
         host.history.heard(title, before, after)
 
     title = f"chain {text}".rstrip()
@@ -268,7 +274,10 @@ def _save(host: Host, arguments: list[str]) -> str | None:
     if len(arguments) != 1:
         return None
     path = Path(arguments[0]) if arguments[0].lower().endswith(".toml") else user_file(arguments[0])
-    rack = rack_of(host.plan.graph, host.rack)
+    base = host.rack or Rack()
+    if host.midi is not None:
+        base = replace(base, midi=host.midi.bindings)
+    rack = rack_of(host.plan.graph, base)
     save_rack(path, rack)
     host.rack = rack
     return f"saved as {path}"
@@ -310,6 +319,21 @@ def _state(host: Host, arguments: list[str]) -> str | None:
 
 def _watch(host: Host, arguments: list[str]) -> str | None:
     raise UserError("what happens is told here anyway: 'watch' is for 'rtaudio ctl'")
+
+
+def _midi(host: Host, arguments: list[str]) -> str | None:
+    if host.midi is None:
+        raise UserError("no MIDI port is open: start with --midi")
+    match arguments:
+        case ["learn", path, *ways] if len(set(ways)) == len(ways) and set(ways) <= {"toggle", "pickup"}:
+            host.midi.learn(path, "toggle" in ways, "pickup" in ways)
+            return f"move a controller for {path}"
+        case ["forget", path]:
+            host.midi.forget(path)
+            return f"no controller moves {path}"
+        case ["list"]:
+            return "; ".join(host.midi.described()) or "no controller moves anything"
+    return None
 
 
 def _status(host: Host, arguments: list[str]) -> str | None:
@@ -356,6 +380,7 @@ _COMMANDS: dict[str, tuple[str, Callable[[Host, list[str]], str | None]]] = {
     "redo": ("redo", _redo),
     "watch": (WATCH, _watch),
     "state": ("state", _state),
+    "midi": ("midi learn NODE.PARAMETER [toggle] [pickup] | midi forget NODE.PARAMETER | midi list", _midi),
     "status": ("status", _status),
     "help": ("help", _help),
     "quit": ("quit", lambda host, arguments: None),

@@ -67,6 +67,7 @@ from rtaudio.stream import (
 )
 
 if TYPE_CHECKING:
+    from rtaudio.midi import Midi
     from rtaudio.rack import Rack
 
 RECORD_SECONDS = 20.0
@@ -176,6 +177,8 @@ class Host:
     ----------
     deck : Deck or None
         Seek, cue, loop, play and pause of the file.
+    midi : Midi or None
+        Controllers that move parameters; whoever controls puts it here, and polls it.
 
     Raises
     ------
@@ -234,6 +237,7 @@ class Host:
         self._runaways, self._ran_away = runaways(), False
         self._calls, self._looked, self._silent = 0, 0.0, 0.0
         self._closed = self._hanging = self._no_priority = False
+        self.midi: Midi | None = None
         self.rack: Rack | None = None
         """What the graph was loaded from, with all that it does not hold itself."""
         self.history = History(self)
@@ -825,6 +829,8 @@ class Host:
         found = report(self.counters.words) | self.device.statistics()
         found["placement"] = self.plan.placement()
         found["compute"] = self.plan.compute()
+        if self.midi is not None:
+            found["midi"] = self.midi.statistics()
         found["locked_bytes"], found["lockable_bytes"] = self.memory
         found["problems"] = list(self.problems)
         return found

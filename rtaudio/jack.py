@@ -23,9 +23,11 @@ from numba import types
 from numba.extending import intrinsic
 
 from rtaudio.errors import UserError
-from rtaudio.native import float32_at, int64_at
+from rtaudio.native import call_word, compiled, float32_at, float64_at, int64_at, uint8_at
+from rtaudio.ring import Ring, ring_pop, ring_push
 from rtaudio.soundcard import (
     GATE_WORDS,
+    SHUT,
     START_SECONDS,
     Attempt,
     DeviceInfo,
@@ -34,7 +36,9 @@ from rtaudio.soundcard import (
     Stream,
     call_through,
     check_channels,
+    check_midi_port,
     find_device,
+    find_midi_port,
     keep,
 )
 
@@ -45,15 +49,44 @@ SHUT_SECONDS = 0.5
 """How long a call in hand may take to return."""
 
 # Words after the gate's.
-INPUTS, OUTPUTS, PORTS, GET_BUFFER, SOURCE, SINK, XRUNS, TOLD, DOWN, PERIOD, WORDS = range(
-    GATE_WORDS, GATE_WORDS + 11
-)
+(
+    INPUTS,
+    OUTPUTS,
+    PORTS,
+    GET_BUFFER,
+    SOURCE,
+    SINK,
+    XRUNS,
+    TOLD,
+    DOWN,
+    PERIOD,
+    AT,  # position of the stream at the beginning of the period
+    MIDI_IN,  # port, or 0
+    MIDI_OUT,
+    RECEIVED,  # ring of position and message of what came
+    TO_SEND,  # ring of messages
+    EVENT,  # room for libjack's description of an event: int64[3]
+    MESSAGE,  # room for an element of a ring: float64[2]
+    SKIPPED,  # messages that are none of a channel, or longer than three bytes
+    LOST,  # messages that found no room in the ring
+    UNSENT,  # messages that found no room in the port's buffer
+    EVENT_COUNT,
+    EVENT_GET,
+    CLEAR_BUFFER,
+    EVENT_RESERVE,
+    WORDS,
+) = range(GATE_WORDS, GATE_WORDS + 25)
 
 _XRUN_FLAGS = 4
 """PortAudio's input overflow and output underflow: JACK does not say which."""
 _NO_START_SERVER, _IS_INPUT, _IS_OUTPUT, _IS_PHYSICAL = 1, 1, 2, 4
 _SERVER_FAILED = 0x10
-_AUDIO = b"32 bit float mono audio"
+_AUDIO, _MIDI = b"32 bit float mono audio", b"8 bit raw midi"
+
+LONGEST_MESSAGE = 3
+"""Bytes of a MIDI message of a channel, at most."""
+MIDI_MESSAGES = 4096
+"""Messages that wait for the control thread, or for the next period, at most."""
 
 
 # ---------------------------------------------------------------------------------------------- callbacks
@@ -72,6 +105,58 @@ def _port_buffer(typing_context: Any, function: Any, port: Any, frames: Any) -> 
     return types.intp(types.intp, types.intp, types.int64), generate
 
 
+@intrinsic
+def _call_three(typing_context: Any, address: Any, a: Any, b: Any, c: Any) -> Any:
+    """Call a C function of three words, which returns one, by its address."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        word = ir.IntType(64)
+        kind = ir.FunctionType(word, [word] * 3)
+        return builder.call(builder.inttoptr(arguments[0], kind.as_pointer()), arguments[1:])
+
+    return types.intp(types.intp, types.intp, types.intp, types.intp), generate
+
+
+_LOWER_HALF = 0xFFFF_FFFF
+"""Of a word: what a function that returns 32 bits has said."""
+
+
+@compiled
+def _receive(words: Any, frames: int) -> None:
+    """Put the period's MIDI messages on their ring, each with its position in the stream."""
+    buffer = _port_buffer(words[GET_BUFFER], words[MIDI_IN], frames)
+    event, message = int64_at(words[EVENT], 3), float64_at(words[MESSAGE], 2)
+    for i in range(call_word(words[EVENT_COUNT], buffer) & _LOWER_HALF):
+        if _call_three(words[EVENT_GET], words[EVENT], buffer, i) & _LOWER_HALF != 0:
+            continue
+        length, data = event[1], uint8_at(event[2], LONGEST_MESSAGE)
+        if not 1 <= length <= LONGEST_MESSAGE or data[0] >= 0xF0:
+            words[SKIPPED] += 1
+            continue
+        packed = length
+        for j in range(LONGEST_MESSAGE):
+            packed = packed << 8 | (np.int64(data[j]) if j < length else 0)
+        message[0], message[1] = words[AT] + (event[0] & _LOWER_HALF), packed
+        words[LOST] += 0 if ring_push(words[RECEIVED], message, 2) else 1
+
+
+@compiled
+def _send(words: Any, frames: int) -> None:
+    """Send the messages that wait, at the beginning of the period."""
+    buffer, message = _port_buffer(words[GET_BUFFER], words[MIDI_OUT], frames), float64_at(words[MESSAGE], 2)
+    call_word(words[CLEAR_BUFFER], buffer)
+    while ring_pop(words[TO_SEND], message, 1) == 1:
+        packed = np.int64(message[0])
+        length = packed >> 24
+        place = _call_three(words[EVENT_RESERVE], buffer, 0, length)
+        if place == 0:
+            words[UNSENT] += 1
+            continue
+        data = uint8_at(place, length)
+        for j in range(length):
+            data[j] = packed >> (16 - 8 * j) & 0xFF
+
+
 def _process(frames: int, user: int) -> int:
     """What JACK calls: from ports to interleaved, through the stream's callback, and back to ports."""
     words = int64_at(user, WORDS)
@@ -79,6 +164,9 @@ def _process(frames: int, user: int) -> int:
     inputs, outputs = words[INPUTS], words[OUTPUTS]
     ports = int64_at(words[PORTS], inputs + outputs)
     source = words[SOURCE] if inputs > 0 else 0
+    if words[MIDI_IN] != 0:
+        _receive(words, n)
+        _send(words, n)
     xruns = words[XRUNS]
     flags = _XRUN_FLAGS if xruns != words[TOLD] else 0
     words[TOLD] = xruns
@@ -98,6 +186,7 @@ def _process(frames: int, user: int) -> int:
                 y[i] = block[i * outputs + c] if status == 0 else np.float32(0)
         flags = 0
         at += length
+        words[AT] += length if status != SHUT else 0
     return 0
 
 
@@ -193,6 +282,7 @@ def _library() -> ctypes.CDLL:
         ("jack_cpu_load", ctypes.c_float, [pointer]),
         ("jack_port_register", pointer, [pointer, text, text, ctypes.c_ulong, ctypes.c_ulong]),
         ("jack_port_name", text, [pointer]),
+        ("jack_port_connected_to", ctypes.c_int, [pointer, text]),
         ("jack_port_disconnect", ctypes.c_int, [pointer, pointer]),
         ("jack_get_ports", strings, [pointer, text, text, ctypes.c_ulong]),
         ("jack_connect", ctypes.c_int, [pointer, text, text]),
@@ -221,7 +311,7 @@ crashes if one of them is being closed, or is closed afterwards."""
 class _Client:
     """One connection to a server, with ports. What libjack does with it may hang if the server does."""
 
-    def __init__(self, inputs: int = 0, outputs: int = 0) -> None:
+    def __init__(self, inputs: int = 0, outputs: int = 0, midi: bool = False) -> None:
         library = self._library = _library()
         self.gate = Gate(WORDS)
         self.unwanted = self._closed = False
@@ -254,13 +344,60 @@ class _Client:
         library.jack_set_xrun_callback(self._pointer, _callback(_xrun), user)
         library.jack_set_buffer_size_callback(self._pointer, _callback(_period_changed), user)
         library.jack_on_shutdown(self._pointer, _callback(_shutdown), user)
+        if midi:
+            self.add_midi()
 
-    def _port(self, name: str, flags: int) -> int:
-        port = self._library.jack_port_register(self._pointer, name.encode(), _AUDIO, flags, 0)
+    def _port(self, name: str, flags: int, kind: bytes = _AUDIO) -> int:
+        port = self._library.jack_port_register(self._pointer, name.encode(), kind, flags, 0)
         if not port:
             self.close()
             raise UserError(f"JACK refuses the port {name!r}: too many ports; ask for fewer channels")
         return int(port)
+
+    def add_midi(self) -> None:
+        """Add the MIDI ports. Only while nothing calls."""
+        words, library = self.gate.words, self._library
+        self.received, self.to_send = Ring(2 * MIDI_MESSAGES, np.float64), Ring(MIDI_MESSAGES, np.float64)
+        self._event, self._message = np.zeros(3, np.int64), np.zeros(2)
+        words[RECEIVED], words[TO_SEND] = self.received.address, self.to_send.address
+        words[EVENT], words[MESSAGE] = self._event.ctypes.data, self._message.ctypes.data
+        for word, name in (
+            (EVENT_COUNT, "jack_midi_get_event_count"),
+            (EVENT_GET, "jack_midi_event_get"),
+            (CLEAR_BUFFER, "jack_midi_clear_buffer"),
+            (EVENT_RESERVE, "jack_midi_event_reserve"),
+        ):
+            words[word] = ctypes.cast(getattr(library, name), ctypes.c_void_p).value or 0
+        words[MIDI_OUT] = self._port("midi_out", _IS_OUTPUT, _MIDI)
+        words[MIDI_IN] = self._port("midi_in", _IS_INPUT, _MIDI)
+
+    def hears(self, source: str) -> bool:
+        """Whether a port is connected to the MIDI input."""
+        if self.down or self._closed:
+            return False
+        port = int(self.gate.words[MIDI_IN])
+        return bool(self._library.jack_port_connected_to(port, source.encode()))
+
+    def connect_midi(self, name: str) -> str:
+        """Connect the MIDI ports with those of a name, or a part of it; returns the input's, "" if none is.
+
+        Raises
+        ------
+        UserError
+            Several inputs have it.
+        """
+        own = f"{self.name}:"
+        midi_in, midi_out = self.port_names([int(self.gate.words[word]) for word in (MIDI_IN, MIDI_OUT)])
+        sources = [port for port in self.ports(_IS_OUTPUT, _MIDI) if not port.startswith(own)]
+        sinks = [port for port in self.ports(_IS_INPUT, _MIDI) if not port.startswith(own)]
+        source = find_midi_port(sources, name)
+        if source:
+            self.connect([source], [midi_in])
+            with suppress(UserError):
+                sink = find_midi_port(sinks, source) or find_midi_port(sinks, name)
+                sink = sink or find_midi_port(sinks, f"{_client_of(source)}:")
+                self.connect([midi_out] if sink else [], [sink])
+        return source
 
     @property
     def down(self) -> bool:
@@ -303,9 +440,9 @@ class _Client:
             for index, name in enumerate(name for name in names if name != self.name)
         ]
 
-    def ports(self, flags: int) -> list[str]:
-        """Names of the audio ports of all clients; what can be heard is an output of its client."""
-        found = self._library.jack_get_ports(self._pointer, None, _AUDIO, flags)
+    def ports(self, flags: int, kind: bytes = _AUDIO) -> list[str]:
+        """Names of a kind's ports of all clients; what can be heard is an output of its client."""
+        found = self._library.jack_get_ports(self._pointer, None, kind, flags)
         names: list[str] = []
         if found:
             while found[len(names)] is not None:
@@ -369,9 +506,19 @@ def _refusal(status: int) -> UserError:
     return UserError(f"the JACK server{named} refuses a client (status {status:#x}): see its messages")
 
 
-def _open(inputs: int, outputs: int) -> _Client:
+@cache
+def _compile() -> None:
+    """Compile what a client needs: its time to answer is not for that."""
+    for function in (_process, _xrun, _shutdown, _period_changed):
+        _callback(function)
+    ring = Ring(2, np.float64)
+    ring.push(ring.pop(2))
+
+
+def _open(inputs: int, outputs: int, midi: bool = False) -> _Client:
     """A client, or the reason why not, in bounded time."""
-    attempt = Attempt(partial(_Client, inputs, outputs), discard=_Client.close)
+    _compile()
+    attempt = Attempt(partial(_Client, inputs, outputs, midi), discard=_Client.close)
     if not attempt.wait(START_SECONDS) and attempt.give_up():
         raise UserError(f"the JACK server does not answer within {START_SECONDS:g} s: restart it")
     return attempt.result()
@@ -382,6 +529,15 @@ def devices() -> list[DeviceInfo]:
     client = _open(0, 0)
     try:
         return client.devices()
+    finally:
+        Attempt(client.close).wait(START_SECONDS)
+
+
+def midi_ports() -> tuple[list[str], list[str]]:
+    """Names of the server's MIDI ports: those that send, and those that receive."""
+    client = _open(0, 0)
+    try:
+        return client.ports(_IS_OUTPUT, _MIDI), client.ports(_IS_INPUT, _MIDI)
     finally:
         Attempt(client.close).wait(START_SECONDS)
 
@@ -421,6 +577,7 @@ class JackDevice(SoundCard):
         super().__init__(inputs, outputs)
         self._client: _Client | None = None
         self._attempt: Attempt[_Client] | None = None
+        self._midi: JackMidi | None = None
         self._period, self._closed_xruns = 0, 0
         client = _open(inputs, outputs)
         try:
@@ -463,8 +620,9 @@ class JackDevice(SoundCard):
     def start(self, stream: Stream, end: int = -1) -> None:
         """Begin to be called, and connect."""
         self._check(stream)
-        client = self._client or _open(self.inputs, self.outputs)
+        client = self._client or _open(self.inputs, self.outputs, self._midi is not None)
         self._take(client)
+        client.gate.words[AT] = stream.taken
         client.gate.open(stream)
         self._started = True
         attempt = Attempt(partial(self._activate, client))
@@ -497,6 +655,36 @@ class JackDevice(SoundCard):
         client.disconnect()
         client.connect(client.port_names(client.outputs), client.port_names(client.inputs))
 
+    def open_midi(self, name: str = "") -> JackMidi:
+        """Add MIDI ports ``rtaudio:midi_in`` and ``rtaudio:midi_out``; before `start`.
+
+        Parameters
+        ----------
+        name
+            Of a port, or a part of it, to connect with, in both directions if there is such. ``""``: others
+            connect.
+
+        Raises
+        ------
+        UserError
+            There is no such port, or several.
+        """
+        client = self._client
+        if client is None or self._started or self._midi is not None:
+            raise ValueError("only once, and before the start")
+        if name:
+            check_midi_port(client.ports(_IS_OUTPUT, _MIDI), name)
+        attempt = Attempt(client.add_midi)
+        if not attempt.wait(START_SECONDS):
+            raise UserError(f"the JACK server does not answer within {START_SECONDS:g} s: restart it")
+        attempt.result()
+        self._midi = JackMidi(self, name)
+        return self._midi
+
+    def client(self) -> _Client | None:
+        """The connection while the device runs; None otherwise."""
+        return self._client if self._started else None
+
     def stop(self) -> bool:
         """Stop and close."""
         if self._attempt is not None:
@@ -516,6 +704,8 @@ class JackDevice(SoundCard):
         if client is None:
             return True
         self._closed_xruns += client.xruns
+        if self._midi is not None:
+            self._midi.leave(client)
         quiet = client.gate.shut(SHUT_SECONDS)
         self._forget()
         client.unwanted = True
@@ -527,7 +717,9 @@ class JackDevice(SoundCard):
         """Look for the server again, with ports to connect to."""
         if self._client is None:
             if self._attempt is None:
-                self._attempt = Attempt(partial(_Client, self.inputs, self.outputs), discard=_Client.close)
+                self._attempt = Attempt(
+                    partial(_Client, self.inputs, self.outputs, self._midi is not None), discard=_Client.close
+                )
             if not self._attempt.wait(START_SECONDS):
                 return False  # Hangs still: one attempt at a time.
             attempt, self._attempt = self._attempt, None
@@ -565,3 +757,64 @@ class JackDevice(SoundCard):
             "server_xruns": self._closed_xruns + (client.xruns if client is not None else 0),
             "cpu_load": round(client.load, 4) if client is not None else 0.0,
         }
+
+
+# ---------------------------------------------------------------------------------------------- MIDI
+
+
+class JackMidi:
+    """The MIDI ports of a `JackDevice`, a `rtaudio.midi.Port`. What comes in is exact to the sample.
+
+    Everything here is for the device's control thread.
+    """
+
+    def __init__(self, device: JackDevice, name: str) -> None:
+        self.name = name or "JACK"
+        self._device, self._wanted = device, name
+        self._attempt: Attempt[str] | None = None
+        self._source, self._missing = "", False
+        self._left = np.zeros(3, np.int64)
+
+    def read(self, most: int) -> list[tuple[int, bytes]]:
+        """Messages that have come, at most so many, each with the position in the input at which it did."""
+        client = self._device.client()
+        if client is None:
+            return []
+        pairs = client.received.pop(2 * most).astype(np.int64).reshape(-1, 2)
+        return [(at, packed.to_bytes(4, "big")[1 : 1 + (packed >> 24)]) for at, packed in pairs.tolist()]
+
+    def write(self, message: bytes) -> bool:
+        """Send a message with the next period; False where there is no room, or the device is gone."""
+        client = self._device.client()
+        packed = int.from_bytes(bytes([len(message)]) + message.ljust(LONGEST_MESSAGE, b"\0"), "big")
+        return client is not None and client.to_send.push(np.array([packed], np.float64))
+
+    def look(self) -> str:
+        """Connect with the wanted port if that is not so; what there is to tell, or ""."""
+        client = self._device.client()
+        if not self._wanted or client is None or (self._source and client.hears(self._source)):
+            return ""
+        if self._attempt is None:
+            self._attempt = Attempt(partial(client.connect_midi, self._wanted))
+        if not self._attempt.wait(0.0):
+            return ""
+        attempt, self._attempt, self._source = self._attempt, None, ""
+        with suppress(UserError):
+            self._source = attempt.result()
+        told, self._missing = self._missing, not self._source
+        if self._source:
+            return f"MIDI port {self._source!r} is connected"
+        return "" if told else f"MIDI port {self._wanted!r} is gone; looked for again"
+
+    def leave(self, client: _Client) -> None:
+        """Keep the counts of a client that goes."""
+        self._left += client.gate.words[[SKIPPED, LOST, UNSENT]]
+
+    def statistics(self) -> dict[str, int]:
+        """What was not taken: messages of no channel or too long, lost for want of room, and not sent."""
+        client = self._device.client()
+        counts = self._left + (0 if client is None else client.gate.words[[SKIPPED, LOST, UNSENT]])
+        return dict(zip(("skipped", "lost", "unsent"), counts.tolist(), strict=True))
+
+    def close(self) -> None:
+        """The ports go with the device."""

@@ -33,8 +33,16 @@ TURN = 0.0005
 """Seconds for which another thread may keep the interpreter: Python's own 5 ms would be felt in a fader."""
 MICROPHONE = "rtaudio microphone"
 """Name of the virtual one, if not said."""
+MIDI_LOOK = 0.003
+"""Seconds between two looks at MIDI."""
 SILENT_SECONDS = 3.0
 """Length of digital silence in the input that is worth a hint."""
+MIDI_COUNTS = {
+    "late": "that came too late for their place",
+    "refused": "refused: too many changes at once",
+    "lost": "lost: more than the interpreter could look at",
+    "unsent": "not sent: more than the port takes",
+}
 SAVE_CURSOR, RESTORE_CURSOR, UP = "\x1b7", "\x1b8", "\x1b[A"
 
 
@@ -106,6 +114,20 @@ def _add_live(commands: Any) -> None:
         dest="safe_start",
         action="store_false",
         help="run a node, too, in which the last run has crashed",
+    )
+    live.add_argument(
+        "--midi",
+        nargs="?",
+        const="",
+        metavar="NAME",
+        help="let MIDI controllers move parameters ('midi learn NODE.PARAMETER'): those of a port, see "
+        "'rtaudio devices'; on JACK, without a name, what others connect to rtaudio:midi_in",
+    )
+    live.add_argument(
+        "--midi-delay",
+        type=_midi_delay,
+        metavar="MS",
+        help="milliseconds from a MIDI message to its effect, the same for all (default: 10)",
     )
     live.add_argument("--freewheel", action="store_true", help="null device: do not wait for the clock")
     live.add_argument(
@@ -239,6 +261,7 @@ def run_live(options: argparse.Namespace) -> int:
             )
             host.rack = rack
             stack.enter_context(host)
+            _open_midi(host, options, stack)
             stack.enter_context(stress(options.stress))
             host.start()
             server = stack.enter_context(Server(standard_input))
@@ -349,6 +372,8 @@ def _check_live(options: argparse.Namespace) -> None:
         raise UserError(f"--block {options.block} is out of range (1 to {cli.MAXIMUM_BLOCK})")
     if options.rate is not None and not RATES[0] <= options.rate <= RATES[1]:
         raise UserError(f"--rate {options.rate} is out of range ({RATES[0]} to {RATES[1]})")
+    if options.midi_delay is not None and options.midi is None:
+        raise UserError("--midi-delay goes with --midi")
     if options.api == "null":
         for option in ("input", "output", "map"):
             if getattr(options, option) is not None:
@@ -508,6 +533,26 @@ def _made(microphone: Microphone) -> Iterator[Microphone]:
             microphone.close()
 
 
+def _open_midi(host: Host, options: argparse.Namespace, stack: ExitStack) -> None:
+    """Give the host its MIDI controllers, if they are wanted; before it starts."""
+    if options.midi is None:
+        return
+    from rtaudio.jack import JackDevice
+    from rtaudio.midi import DELAY, Midi, Port
+    from rtaudio.midiport import RtMidiPort
+
+    port: Port
+    if isinstance(host.device, JackDevice):
+        port = host.device.open_midi(options.midi)
+    elif options.midi:
+        port = RtMidiPort(options.midi, host.stream)
+    else:
+        raise UserError("--midi needs the name of a port here, see 'rtaudio devices': only JACK has its own")
+    stack.callback(port.close)
+    delay = DELAY if options.midi_delay is None else options.midi_delay
+    host.midi = Midi(host, port, delay, host.rack.midi if host.rack is not None else ())
+
+
 def _lane(options: argparse.Namespace) -> int | None:
     return None if options.lane == "auto" else int(options.lane)
 
@@ -659,7 +704,11 @@ def _watch(host: Host, stopping: list[int], server: Server, hush: _Hush | None) 
             if drawn:
                 _draw_status(host, typed)
             due = time.monotonic() + LOOK
-        if not steering.serve(max(0.0, due - time.monotonic())):
+        wait = max(0.0, due - time.monotonic())
+        if host.midi is not None:
+            host.midi.poll()
+            wait = min(wait, MIDI_LOOK)
+        if not steering.serve(wait):
             break
     if drawn:
         cli.say(cli.CLEAR, end="")
@@ -699,6 +748,7 @@ def _summary(report: dict[str, Any]) -> None:
         "output samples over full scale": report["over_full_scale"],
         "samples silent, since the device called in another length": report["unfit_samples"],
         "losses of the device": report["device_losses"],
+        **{f"MIDI messages {what}": report.get("midi", {}).get(key, 0) for key, what in MIDI_COUNTS.items()},
         "input samples that the file reader was late for": report["file_underflows"],
         "output samples that the recorder was late for": report["record_overflows"],
         **{f"failures of {name}": node["failures"] for name, node in report["nodes"].items()},
@@ -737,12 +787,15 @@ def run_devices(options: argparse.Namespace) -> int:
     from dataclasses import asdict
 
     from rtaudio import soundcard
+    from rtaudio.midiport import midi_ports, port_table
 
     cli.check_report(options.json, [])
     found = soundcard.devices(options.api)
+    ports = [] if options.api == "pulse" else midi_ports()
+    ports = [port for port in ports if options.api is None or port.api.startswith(options.api)]
     if options.json != "-":
-        sys.stdout.write(soundcard.device_table(found))
-    cli.write_report(options.json, [asdict(device) for device in found])
+        sys.stdout.write(soundcard.device_table(found) + port_table(ports))
+    cli.write_report(options.json, [*map(asdict, found), *map(asdict, ports)])
     return 0
 
 
@@ -864,6 +917,14 @@ def _time(text: str) -> float:
         return parse_time(text)
     except UserError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _midi_delay(text: str) -> float:
+    """Milliseconds, in seconds."""
+    with suppress(ValueError):
+        if 0.0 <= float(text) <= 1000.0:
+            return float(text) / 1000.0
+    raise argparse.ArgumentTypeError(f"{text!r} is no delay in milliseconds (0 to 1000)")
 
 
 def _loop(text: str) -> tuple[float, float]:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import math
 import os
 import re
 import tempfile
@@ -56,6 +57,8 @@ LARGEST = 1 << 20
 """Bytes of a rack file; more is none."""
 SWITCHES = ("bypass", "mute", "solo")
 LANE, USE = "lane", "use"
+WIDE_CONTROLLERS = 32
+"""MIDI controllers that may have a lower half: it is so many above."""
 FIRST_KEYS = ("version", "name", "description", "nodes", "edges")
 """Of a file of version 1."""
 LONGEST_BLOCK = 65_536
@@ -109,19 +112,28 @@ class MidiBinding(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults
     wide: bool = False
     """14 bits: the upper seven here, the lower seven at the controller 32 above; 0 to 31 only."""
     minimum: float | None = None
-    """Value, in the parameter's unit, at the controller's lowest place; not said: the parameter's minimum."""
+    """Value, in the parameter's unit, at the controller's lowest place; not said: the parameter's minimum. It
+    may be above the other."""
     maximum: float | None = None
     """As `minimum`, at the highest place."""
     toggle: bool = False
-    """The controller is a button: 0 and 1 only."""
+    """Every press (a value of 64 or more, after one below) goes to the other end, or to the next choice."""
     pickup: bool = False
-    """The parameter does not move until the controller has passed its value."""
+    """A controller that is elsewhere moves nothing until it passes the parameter's value."""
 
     def __post_init__(self) -> None:
+        """Refuse what no controller is."""
         if not all(self.parameter.rpartition(".")):
             raise ValueError(f"parameter {self.parameter!r} is not of the form 'node.parameter'")
-        if self.wide and self.controller > 31:
+        if not 1 <= self.channel <= 16:
+            raise ValueError(f"channel {self.channel} of {self.parameter} is out of range (1 to 16)")
+        if not 0 <= self.controller <= 127:
+            raise ValueError(f"controller {self.controller} of {self.parameter} is out of range (0 to 127)")
+        if self.wide and self.controller >= WIDE_CONTROLLERS:
             raise ValueError(f"controller {self.controller} has no lower half: wide ones are 0 to 31")
+        for end in (self.minimum, self.maximum):
+            if end is not None and not math.isfinite(end):
+                raise ValueError(f"{end} is no end of the range of {self.parameter}")
 
 
 class Rack(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtaudio.kernel import power_of_two, ring_read, ring_write
-from rtaudio.native import compiled, float32_at, float64_at, int64_at, load_acquire, store_release
+from rtaudio.native import brief, compiled, float32_at, float64_at, int64_at, load_acquire, store_release
 
 HEAD, TAIL, DATA, CAPACITY, WIDTH = 0, 16, 32, 33, 34
 """Words of a ring. ``DATA`` is how far its elements are from them, in bytes: the same in every process."""
@@ -76,6 +76,16 @@ def ring_skip(ring: int, n: int) -> None:
     store_release(control, TAIL, tail + min(n, load_acquire(control, HEAD) - tail))
 
 
+@brief
+def _push(ring: int, elements: Any, n: int) -> bool:
+    return ring_push(ring, elements, n)
+
+
+@brief
+def _pop(ring: int, elements: Any, n: int) -> int:
+    return ring_pop(ring, elements, n)
+
+
 class Ring:
     """One-writer, one-reader ring of float32 or float64 elements.
 
@@ -126,9 +136,9 @@ class Ring:
 
     def push(self, elements: NDArray[Any]) -> bool:
         """Write a 1-D contiguous array of the ring's dtype, all or nothing; False when there is no room."""
-        return bool(ring_push(self.address, elements, elements.size))
+        return bool(_push(self.address, elements, elements.size))
 
     def pop(self, n: int) -> NDArray[Any]:
         """Up to ``n`` elements, as a new array."""
         elements = np.empty(n, self.dtype)
-        return elements[: ring_pop(self.address, elements, n)]
+        return elements[: _pop(self.address, elements, n)]

@@ -63,6 +63,10 @@ class Stream(Protocol):
     def rate(self) -> int:
         """Hz."""
 
+    @property
+    def taken(self) -> int:
+        """Position in the input of the next sample that it is given; to be asked while nothing calls."""
+
 
 @dataclass(frozen=True)
 class DeviceInfo:
@@ -198,6 +202,26 @@ def check_channels(info: DeviceInfo, direction: str, wanted: int) -> None:
         raise UserError(
             f"{info.name!r} has {there} {direction} channels, not {wanted}: choose another device"
         )
+
+
+def find_midi_port(names: Sequence[str], wanted: str) -> str:
+    """The MIDI port of a name, or of a part of it that no other has; "" if there is none.
+
+    `UserError` where several have it.
+    """
+    if wanted in names:
+        return wanted
+    matches = [name for name in names if wanted.casefold() in name.casefold()]
+    if len(matches) > 1:
+        raise UserError(f"MIDI port {wanted!r} may be {', '.join(map(repr, matches))}; give the whole name")
+    return matches[0] if matches else ""
+
+
+def check_midi_port(names: Sequence[str], wanted: str) -> None:
+    """Refuse a MIDI port that is not there, or may be one of several."""
+    if not find_midi_port(names, wanted):
+        hint = nearest(wanted, names) or f"; there are {', '.join(map(repr, names)) or 'none'}"
+        raise UserError(f"no MIDI port {wanted!r}{hint} ('rtaudio devices' lists them)")
 
 
 # ---------------------------------------------------------------------------------------------- threads

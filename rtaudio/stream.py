@@ -388,6 +388,11 @@ class Stream:
         return int(self.words.ctypes.data)
 
     @property
+    def taken(self) -> int:
+        """Samples that the device has given: the position of its next one in the input."""
+        return int(self.words[AT])
+
+    @property
     def callbacks(self) -> int:
         """Calls so far."""
         return int(self.counters.words[CALLBACKS])

@@ -25,8 +25,10 @@ _numbers = count()
 class JackServer:
     """One server, which may be killed and started again under the same name. Others are not touched."""
 
-    def __init__(self, period: int = 128, rate: int = 48000, channels: int = 2) -> None:
-        self.period, self.rate, self.channels = period, rate, channels
+    def __init__(
+        self, period: int = 128, rate: int = 48000, channels: int = 2, synchronous: bool = False
+    ) -> None:
+        self.period, self.rate, self.channels, self.synchronous = period, rate, channels, synchronous
         self.name = f"rtaudio-test-{os.getpid()}-{next(_numbers)}"
         self.realtime = _may_be_real_time()
         self._process: subprocess.Popen[bytes] | None = None
@@ -49,6 +51,7 @@ class JackServer:
         """Start, and wait until a client is served. The server ends with the thread that calls this."""
         self.period, self.rate = period or self.period, rate or self.rate
         scheduling = ["-R", "-P", "70"] if self.realtime else ["-r"]
+        scheduling += ["-S"] * self.synchronous
         driver = ["-d", "dummy", "-r", str(self.rate), "-p", str(self.period)]
         driver += ["-C", str(self.channels), "-P", str(self.channels)]
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `kill`
@@ -105,11 +108,16 @@ class JackServer:
 
 
 @contextmanager
-def jack_server(period: int = 128, rate: int = 48000, channels: int = 2) -> Iterator[JackServer]:
-    """A server for a while; this process and its children become its clients."""
+def jack_server(
+    period: int = 128, rate: int = 48000, channels: int = 2, synchronous: bool = False
+) -> Iterator[JackServer]:
+    """A server for a while; this process and its children become its clients.
+
+    A synchronous one waits for clients that are late: no period of theirs is lost.
+    """
     if shutil.which("jackd") is None or shutil.which("jack_lsp") is None:
         pytest.skip("jackd is not installed: apt-get install jackd2")
-    server = JackServer(period, rate, channels)
+    server = JackServer(period, rate, channels, synchronous)
     _give_back_places()
     before = {name: os.environ.get(name) for name in server.env}
     os.environ.update(server.env)

@@ -15,10 +15,14 @@ DEADLINE = 60.0
 class Live:
     """A running ``rtaudio live``."""
 
-    def __init__(self, *arguments, env=None):
+    def __init__(self, *arguments, env=None, stdin=False):
         command = [sys.executable, "-m", "rtaudio", "live", *map(str, arguments)]
         self.process = subprocess.Popen(
-            command, stderr=subprocess.PIPE, text=True, env=os.environ | (env or {})
+            command,
+            stdin=subprocess.PIPE if stdin else None,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | (env or {}),
         )
         self._lines = Queue()
         threading.Thread(target=self._read, daemon=True).start()
@@ -40,6 +44,11 @@ class Live:
             said.append(line)
             if part in line:
                 return line
+
+    def write(self, line):
+        """Give it a line on standard input."""
+        self.process.stdin.write(f"{line}\n")
+        self.process.stdin.flush()
 
     def end(self, number=signal.SIGINT):
         """Send a signal; the exit status."""

@@ -53,3 +53,7 @@ class StandIn:
     @property
     def callbacks(self) -> int:
         return int(self.words[CALLS])
+
+    @property
+    def taken(self) -> int:
+        return int(self.words[FRAMES])

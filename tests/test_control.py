@@ -33,6 +33,7 @@ HELP = (
     "get NODE.PARAMETER | mute NODE | unmute NODE | solo NODE | unsolo NODE | bypass NODE | unbypass NODE | "
     "insert PLACE NODE | remove NODE | move NODE PLACE | replace NODE ENGINE | connect A -> B | "
     "disconnect A -> B | chain CHAIN | preset NODE NAME | save NAME | undo | redo | "
+    "midi learn NODE.PARAMETER [toggle] [pickup] | midi forget NODE.PARAMETER | midi list | "
     "watch [off] | state | status | help | quit"
 )
 
