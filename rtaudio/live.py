@@ -154,6 +154,7 @@ def run_live(options: argparse.Namespace) -> int:
     from rtaudio.files import AudioReader, AudioWriter, same_file
     from rtaudio.host import Host, burst_of
     from rtaudio.null import can_pace
+    from rtaudio.observation import OBSERVED
     from rtaudio.parts import graph_rate
     from rtaudio.plan import Plan
     from rtaudio.realtime import PRIORITY_WARNING
@@ -203,7 +204,7 @@ def run_live(options: argparse.Namespace) -> int:
                 record = stack.enter_context(AudioWriter(options.record, rate, len(plan.heard)))
             if options.record_input is not None:
                 record_input = stack.enter_context(AudioWriter(options.record_input, rate, channels))
-            counters = Counters(shared=True)
+            counters = Counters(shared=True, room=OBSERVED.itemsize)
             stack.callback(counters.close)
             note = cli.on_signals(lambda number, frame: stopping.append(number), signal.SIGINT, *cli.ENDING)
             stack.enter_context(note)

@@ -37,7 +37,6 @@ from rtaudio.counters import (
     TIMES,
     UNFIT,
     Counters,
-    count_time,
 )
 from rtaudio.deck import current_tape, deck_arrays, read_tape
 from rtaudio.executor import CONTEXT, enter, run_block
@@ -56,9 +55,11 @@ from rtaudio.native import (
     store_release,
     thread_id,
 )
+from rtaudio.observe import copy_taps
 from rtaudio.plan import IN, OUT_CHANNELS, PLAN_WORDS, Plan
 from rtaudio.processor import state_table
 from rtaudio.ring import ring_push
+from rtaudio.timing import count_time
 
 # Words of a stream.
 (
@@ -167,6 +168,7 @@ def _play_blocks(words: Any, stream: Any, memory: int, counters: Any) -> None:
             room[i * outputs + c] = y[i]
         counters[OVER_FULL_SCALE] += over
         ring_write(played[c], stream[FINISHED], y, n)
+    copy_taps(words, at, n)
     stream[FINISHED] += n
     if turn == TAKEN_OVER and at + n - stream[NEXT_AT] >= stream[FADE]:
         stream[PLAN] = stream[NEXT]

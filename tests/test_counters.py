@@ -83,7 +83,7 @@ def test_the_layout_has_no_overlap():
 
 def test_the_first_words_say_what_it_is():
     counters = Counters()
-    assert counters.words[HEAD_MAGIC].tobytes() == b"rtaudio2"
+    assert counters.words[HEAD_MAGIC].tobytes() == b"rtaudio3"
     assert counters.words[HEAD_MAGIC] == MAGIC
     assert counters.words[PID] == os.getpid()
 
@@ -247,7 +247,7 @@ def test_another_layout_is_told(folder):
 
 def test_a_block_that_a_dead_host_left_is_no_host(folder):
     pid = dead_process()
-    (folder / f"{PREFIX}{pid}").write_bytes(b"rtaudio2".ljust(8 * WORDS, b"\0"))
+    (folder / f"{PREFIX}{pid}").write_bytes(b"rtaudio3".ljust(8 * WORDS, b"\0"))
     assert running() == []
     with pytest.raises(UserError, match=f"process {pid} runs no live host of yours"):
         attach(pid)
