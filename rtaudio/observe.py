@@ -30,7 +30,9 @@ from rtaudio.native import (
     i64_vector,
     int64_at,
     load_acquire,
+    now_ns,
     restore_float_mode,
+    sleep_until_ns,
     store_release,
     uint8_at,
     write_release,
@@ -88,8 +90,8 @@ PHASES, TAPS_EACH, BETA = 4, 12, 5.0
 """True peak: points per sample, taps of each and Kaiser window of the interpolation."""
 LOUDEST = np.float32(1e6)
 """What samples are held to, so that their spectrum is finite."""
-LOOK = 0.004
-"""Seconds between two looks whether there is something to do."""
+LOOK = 5_000_000
+"""Nanoseconds between two looks whether there is something to do."""
 
 # Arrays that all views share.
 (
@@ -302,6 +304,12 @@ def observe(tools: int, views: Any, count: int) -> int:
     return made
 
 
+@compiled
+def _rest(ns: int) -> None:
+    """Sleep, without the interpreter, which is dear to wait for."""
+    sleep_until_ns(now_ns() + ns)
+
+
 # ------------------------------------------------------------------------------------------ what control does
 
 
@@ -403,7 +411,7 @@ class Observer:
         self._tapped: dict[tuple[str, int], _Tapped] = {}
         self._lock = threading.Lock()
         self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
+        self.thread: threading.Thread | None = None
         if not counters.room.size:
             return
         hop, window = round(HOP * plan.rate), window_of(plan.rate)
@@ -483,18 +491,19 @@ class Observer:
     def start(self) -> None:
         """Look again and again, on a thread of its own."""
         if self._counters.room.size:
-            self._thread = threading.Thread(target=self._run, name="rtaudio-observe", daemon=True)
-            self._thread.start()
+            self.thread = threading.Thread(target=self._run, name="rtaudio-observe", daemon=True)
+            self.thread.start()
 
     def _run(self) -> None:
-        while not self._stop.wait(LOOK):
+        while not self._stop.is_set():
+            _rest(LOOK)
             self.look()
 
     def close(self) -> None:
         """Stop looking. Only while nothing runs a plan, unless it hangs."""
         self._stop.set()
-        if self._thread is not None:
-            self._thread.join()
+        if self.thread is not None:
+            self.thread.join()
         for tapped in self._tapped.values():
             unlock_memory([tapped.ring, tapped.tap])
         self._tapped.clear()

@@ -1,13 +1,15 @@
 """What readers see of a run: columns and levels against SciPy, NumPy and pyloudnorm; edits, deaths, tears."""
 
+import io
 import os
+import select
 import signal
 import subprocess
 import sys
 import textwrap
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 
 import numpy as np
@@ -16,13 +18,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from live_process import DEADLINE, live
+from rich.console import Console
 from scipy.fft import rfft
 from scipy.signal import get_window
 from stepped import Stepped, call
 
 from rtaudio import counters as counters_module
 from rtaudio import observation as observation_module
+from rtaudio import status
 from rtaudio.chain import parse_chain
+from rtaudio.cli import main
 from rtaudio.counters import PREFIX, Counters, ordered
 from rtaudio.errors import UserError
 from rtaudio.graph import Graph
@@ -41,7 +46,7 @@ from rtaudio.observation import (
     decibels,
     frequencies,
 )
-from rtaudio.observe import Observer, weighting, window_of
+from rtaudio.observe import SIZE, TAP_BLOCK, Observer, weighting, window_of
 from rtaudio.plan import Plan
 from rtaudio.stream import Stream
 
@@ -173,7 +178,7 @@ def test_silence_is_at_the_floor_and_channels_do_not_cancel(run):
     assert not run("gain", 0 * source).columns("out")[1].any()
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(calls=st.lists(st.integers(1, 700), min_size=1, max_size=6), every=st.integers(1, 9))
 def test_columns_and_levels_do_not_depend_on_how_often_one_looks_or_calls(run, calls, every):
     source = noise(0.3)
@@ -404,6 +409,21 @@ def test_who_is_late_goes_on_with_the_newest_and_counts(run):
         assert np.abs(decibels(columns[-1]) - reference(source, at, 48_000, 2048)).max() < 0.25
 
 
+def test_what_was_overwritten_while_it_was_analysed_is_not_shown(run):
+    source = noise(0.3)
+    seen = run("gain", source)
+    before = seen.views()["out"]
+    tap = seen.observer._tapped["out", 2].tap
+    tap[TAP_BLOCK] = tap[SIZE]  # As if the callback were about to write all over the ring.
+    for begin in range(0, 1280, 128):
+        call(seen.stream, source[begin : begin + 128])
+    seen.observer.look()
+    after = seen.views()
+    assert after["in"].position > before.position
+    assert after["out"].position == before.position
+    assert after["out"].skipped == (after["in"].position - before.position) // seen.hop
+
+
 def test_a_torn_column_is_told(run, monkeypatch):
     """What is written over a column while it is copied, as the host does it, is not returned."""
     seen = run("gain", noise(0.5))
@@ -629,29 +649,114 @@ def test_a_reader_that_is_killed_disturbs_nothing_and_its_successor_sees_all_at_
 
 
 def test_a_host_that_takes_anothers_place_is_found():
-    with live("--api", "null", "--chain", "remix") as host:
-        host.line("READY")
-        seen = Observation(host.process.pid)
+    remix = "--api", "null", "--chain", "remix"
+    other = Counters(shared=True, room=OBSERVED.itemsize)  # The test's own process, without such views.
+    with live(*remix) as first, live(*remix) as next_:
+        first.line("READY")
+        next_.line("READY")
+        seen = Observation(first.process.pid)
+        with pytest.raises(UserError, match=r"hosts that run live: .*, .*: say which"):
+            Observation()
         await_(lambda: seen.views()["out"].position > 0)
         assert seen.again() is seen
-        host.process.kill()
+        first.process.kill()
         await_(lambda: not seen.alive)  # It has not been waited for: a process that has ended is none.
+        found = seen.again()
+        assert found.pid == next_.process.pid
+        since = found.views()["out"].position
+        await_(lambda: len(found.columns("out", since)[0]))
+        assert next_.end() == 0
         with pytest.raises(UserError, match="has ended, and no host with its views has come"):
-            seen.again(0.01)
-        with (
-            live("--api", "null", "--chain", "gain") as another,
-            live("--api", "null", "--chain", "remix") as next_,
-        ):
-            another.line("READY")
-            next_.line("READY")
-            found = seen.again()
-            assert found.pid == next_.process.pid
-            since = found.views()["out"].position
-            await_(lambda: len(found.columns("out", since)[0]))
-            with pytest.raises(UserError, match=r"hosts that run live: .*, .*: say which"):
-                Observation()
+            found.again(0.01)
+    other.close()
 
 
 def test_reading_loads_no_compiler():
     code = "import sys, rtaudio.observation; sys.exit('numba' in sys.modules or 'scipy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, check=False).returncode == 0
+
+
+# status
+
+
+def test_status_shows_a_spectrum(run, folder, capsys):
+    seen = run("gain", sine(1_000.0, 0.2, 0.5))
+    assert main(["status", "--spectrum", "out"]) == 0
+    line = capsys.readouterr().out
+    assert line.startswith("out: 20 Hz ")
+    assert line.endswith(" 20000 Hz\n")
+    cells = line[len("out: 20 Hz ") : -len(" 20000 Hz\n")]
+    assert len(cells) == status.SPECTRUM_CELLS
+    loudest = max(range(len(cells)), key=lambda cell: status.STEPS.index(cells[cell]))
+    assert loudest == pytest.approx(np.log(1_000 / LOWEST) / np.log(HIGHEST / LOWEST) * len(cells), abs=2)
+    assert cells[:10] == 10 * " "
+    assert main(["status", str(seen.pid), "--spectrum", "cue"]) == 2
+    assert capsys.readouterr().err == "rtaudio: no view 'cue' (in, out)\n"
+    assert main(["status", "--spectrum", "out", "--json", "-"]) == 2
+    assert "leave --watch and --spectrum out" in capsys.readouterr().err
+
+
+def test_status_has_a_meter_for_every_channel(run):
+    source = sine(1_000.0, 0.5, 0.5, channels=2)
+    source[:, 1] *= 3
+    seen, since = run("gain", source), {}
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(status.picture(seen, since, "in"))
+    text = console.export_text()
+    assert since == dict.fromkeys(["in", "out"], seen.views()["out"].position)
+    row = next(line for line in text.splitlines() if line.startswith("in "))
+    assert row.split()[-5:] == ["-6.0", "-6.0", "-9.0", f"{seen.meters('in').loudness:.1f}", "0"]
+    assert f"host {seen.pid}: 48000 Hz, blocks of 128" in text
+    assert "xruns 0" in text
+    assert status.meter(1.0, 1.0).plain == "━" * (status.METER_CELLS - 1) + "┃"
+    assert status.meter(0.0, 0.0).plain == " " * status.METER_CELLS
+    assert status.meter(10 ** (-30 / 20), 0.0).plain.count("━") == status.METER_CELLS // 2
+
+
+def test_status_watch_shows_a_host_until_ctrl_c_or_its_end():
+    """On a terminal of its own; this process stands for the host."""
+    counters = Counters(shared=True, room=OBSERVED.itemsize)
+    plan = Plan(parse_chain("gain"), 48_000, 128, 2)
+    plan.count_in(counters)
+    observer = Observer(counters, plan, [])
+    for end in ("ctrl-c", "close"):
+        master, terminal = os.openpty()
+        command = [sys.executable, "-m", "rtaudio", "status", str(os.getpid()), "--watch"]
+        process = subprocess.Popen(
+            command, env=ENVIRONMENT, stdin=terminal, stdout=terminal, stderr=subprocess.PIPE, text=True
+        )
+        os.close(terminal)
+        shown = b""
+        while shown.count(b"xruns 0") < 3:
+            assert select.select([master], [], [], DEADLINE)[0]
+            shown += os.read(master, 65_536)
+            assert len(shown) < 1_000_000, shown[-2000:]
+        assert b"LUFS" in shown
+        if end == "close":
+            counters.close()
+        else:
+            process.send_signal(signal.SIGINT)
+        rest = threading.Thread(target=_drain, args=(master,))
+        rest.start()
+        said = process.communicate(timeout=DEADLINE)[1]
+        rest.join()
+        os.close(master)
+        if end == "close":
+            assert process.returncode == 2
+            assert said == f"rtaudio: process {os.getpid()} has ended, and no host with its views has come\n"
+        else:
+            assert (process.returncode, said) == (0, "")
+    observer.close()
+    plan.close()
+
+
+def _drain(master):
+    with suppress(OSError):  # Its other end is closed.
+        while os.read(master, 65_536):
+            pass
+
+
+def test_status_watch_wants_a_terminal(run, capsys):
+    run("gain", noise(0.1))
+    assert main(["status", "--watch"]) == 2
+    assert capsys.readouterr().err == "rtaudio: --watch draws on a terminal: leave it out here\n"
