@@ -147,13 +147,11 @@ def copy_taps(plan: Any, at: int, n: int) -> None:
 
 @compiled
 def _hear(tap: Any, c: int, begin: int, samples: Any, n: int) -> None:
-    """Samples of a channel of a tap from a position on, held to `LOUDEST`, 0 for those that are none."""
+    """Samples of a channel of a tap from a position on, held to `LOUDEST`."""
     size = tap[SIZE]
     ring_read(float32_at(tap[RING] + 4 * size * c, size), begin, samples, n)
     for i in range(n):
-        x = samples[i]
-        x = x if x == x else np.float32(0)  # noqa: PLR0124 - not a number
-        samples[i] = min(max(x, -LOUDEST), LOUDEST)
+        samples[i] = min(max(samples[i], -LOUDEST), LOUDEST)
 
 
 @compiled

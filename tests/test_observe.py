@@ -241,6 +241,23 @@ def test_what_is_no_number_or_huge_leaves_columns_and_the_sound(run):
         assert meters.clipped[0] >= 1
 
 
+def test_what_is_as_large_as_a_float_can_be_is_forgotten_again(run):
+    """Nodes may give any finite sample; squares of it, and what a filter remembers, must stay finite."""
+    source = noise(1.0)
+    seen = run("gain", source[:4_736])
+    seen.observer._tapped["out", 2].ring[:, 4_700:4_736] = 3e38
+    for begin in range(4_736, 48_000 - 128, 128):
+        call(seen.stream, source[begin : begin + 128])
+        seen.observer.look()
+    positions, columns = seen.columns("out")
+    wanted = reference(source, positions[-1], 48_000, 2048)
+    assert np.abs(decibels(columns[-1]) - wanted).max() < 0.25
+    ends = positions[-1] - 19_200, positions[-1]
+    assert seen.meters("out").loudness == pytest.approx(
+        10 * np.log10((source[ends[0] : ends[1]].astype(float) ** 2).mean(axis=0).sum()), abs=5.0
+    )
+
+
 # Stems
 
 
