@@ -252,6 +252,8 @@ def test_what_is_as_large_as_a_float_can_be_is_forgotten_again(run):
     positions, columns = seen.columns("out")
     wanted = reference(source, positions[-1], 48_000, 2048)
     assert np.abs(decibels(columns[-1]) - wanted).max() < 0.25
+    assert columns[9].max() == 255
+    assert np.isfinite(seen._copied("out", 0, "levels")[1]).all()
     ends = positions[-1] - 19_200, positions[-1]
     assert seen.meters("out").loudness == pytest.approx(
         10 * np.log10((source[ends[0] : ends[1]].astype(float) ** 2).mean(axis=0).sum()), abs=5.0
