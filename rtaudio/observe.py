@@ -410,14 +410,20 @@ class Observer:
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self.thread: threading.Thread | None = None
-        if not counters.room.size:
+        self._shows = bool(counters.room.size)
+        if not self._shows:
+            return
+        try:
+            counters.reserve(0, HEAD_BYTES)
+        except UserError as error:
+            self._shows = False
+            notes.append(f"nothing can be looked at: {error}")
             return
         hop, window = round(HOP * plan.rate), window_of(plan.rate)
         self._size = power_of_two(round(RING_SECONDS * plan.rate) + window + 2 * plan.block)
         self._tools = _tools(plan.rate, hop)
         self._table = state_table(self._tools)
         self._tables = np.zeros(0, np.int64)
-        counters.reserve(0, HEAD_BYTES)
         head = counters.room.view(OBSERVED)[0]
         head["hop"], head["window"] = hop, window
         self.look()  # Compiles.
@@ -428,7 +434,7 @@ class Observer:
 
         Before anything runs the plan.
         """
-        if not self._counters.room.size:
+        if not self._shows:
             return
         sources = []
         with self._lock:
@@ -488,7 +494,7 @@ class Observer:
 
     def start(self) -> None:
         """Look again and again, on a thread of its own."""
-        if self._counters.room.size:
+        if self._shows:
             self.thread = threading.Thread(target=self._run, name="rtaudio-observe", daemon=True)
             self.thread.start()
 

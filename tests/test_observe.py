@@ -316,9 +316,10 @@ def test_more_views_than_there_is_room_for_are_told(folder):
     plan.close()
 
 
-def test_where_there_is_no_memory_the_sound_goes_on(folder, monkeypatch):
+@pytest.mark.parametrize(("there", "shown"), [(0, []), (VIEW.itemsize, ["in"])])
+def test_where_there_is_no_memory_the_sound_goes_on(folder, monkeypatch, there, shown):
     def full(file, begin, count):
-        if begin >= 8 * counters_module.WORDS + VIEW.itemsize:
+        if begin >= 8 * counters_module.WORDS + there:
             raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "posix_fallocate", full)
@@ -327,10 +328,12 @@ def test_where_there_is_no_memory_the_sound_goes_on(folder, monkeypatch):
     stream = Stream(plan, counters=counters)
     observer = Observer(counters, plan, notes)
     call(stream, noise(0.1, channels=1)[:128])
-    observer.look()
-    assert list(Observation(os.getpid()).views()) == ["in"]
+    observer.start()
+    observer.close()
+    assert list(Observation(os.getpid()).views()) == shown
     assert len(notes) == 1
-    assert notes[0].startswith("out cannot be looked at: no room in ")
+    what = "out cannot" if shown else "nothing can"
+    assert notes[0].startswith(f"{what} be looked at: no room in ")
     assert "No space left on device" in notes[0]
     plan.close()
 
