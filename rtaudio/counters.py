@@ -2,7 +2,8 @@
 
 The block is one array of int64 words: a head for the run, then a section for every node. Each word has one
 writer, a thread of the host, which only ever adds or sets; readers, in this process or another, map the block
-read-only and look. A name in a section is written before the section counts as used.
+read-only and look. A name in a section is written before the section counts as used. After the words there
+may be room for what is seen of the sound, see `rtaudio.observation`. Readers load no compiled code.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import hashlib
 import mmap
 import os
 import struct
+import threading
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -19,7 +22,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtaudio.errors import UserError
-from rtaudio.native import compiled, int64_at, read_acquire, write_release
 
 MAGIC = int.from_bytes(b"rtaudio3", "little")
 """First word of a block; its last letter is the version of the layout."""
@@ -98,32 +100,14 @@ FOLDER = Path("/dev/shm")  # noqa: S108 - the kernel's folder of shared memory; 
 PREFIX = "rtaudio-"
 
 
-@compiled
-def time_bin(ns: int) -> int:
-    """Bin of a duration, eight to an octave: the leading bit and the three after it."""
-    ns = max(ns, 8)
-    exponent = 3
-    while ns >> (exponent + 1):
-        exponent += 1
-    return exponent * BINS_PER_OCTAVE + ((ns >> (exponent - 3)) & 7)
-
-
 def bin_ns(bin_: int) -> float:
-    """Middle of a bin of `time_bin`, in nanoseconds."""
+    """Middle of a bin of `rtaudio.timing.time_bin`, in nanoseconds."""
     exponent, eighth = divmod(bin_, BINS_PER_OCTAVE)
     return float(2.0 ** (exponent - 3) * (8 + eighth + 0.5))
 
 
-@compiled
-def count_time(counters: int, times: int, longest: int, ns: int) -> None:
-    """Add a duration to the histogram at word ``times`` of the words at ``counters``."""
-    words = int64_at(counters, times + TIME_BINS)
-    words[times + time_bin(ns)] += 1
-    words[longest] = max(words[longest], ns)
-
-
 def times_us(histogram: NDArray[np.int64], longest_ns: int) -> dict[str, float]:
-    """Median, 99th percentile and maximum, in microseconds, of a histogram of `time_bin`."""
+    """Median, 99th percentile and maximum, in microseconds, of a histogram of `rtaudio.timing`."""
     total = int(histogram.sum())
     if total == 0:
         return {"p50": 0.0, "p99": 0.0, "max": 0.0}
@@ -133,7 +117,7 @@ def times_us(histogram: NDArray[np.int64], longest_ns: int) -> dict[str, float]:
 
 
 def name_words(name: str) -> tuple[int, ...]:
-    """A name as a section has it: eight words."""
+    """A name as it is written: eight words of UTF-8, cut at a letter, zero-filled."""
     label = name.encode()[:NAME_BYTES].decode(errors="ignore").encode().ljust(NAME_BYTES, b"\0")
     return struct.unpack("8q", label)
 
@@ -143,6 +127,26 @@ def engine_word(engine: str) -> int:
     return int.from_bytes(hashlib.blake2b(engine.encode(), digest_size=8).digest(), "little", signed=True)
 
 
+def ordered() -> None:
+    """Let no load of this thread move across, on any machine: what was read before is older.
+
+    NumPy reads with plain loads. A lock that is given back and taken again orders them: what comes before
+    the one with release stays before, what comes after the other with acquire stays after, and both write the
+    same word.
+    """
+    lock = threading.Lock()
+    lock.acquire()
+    lock.release()
+    lock.acquire()
+
+
+def acquired(words: NDArray[np.int64], index: int) -> int:
+    """A word that is published by a release store: what is read after it is what was written before."""
+    value = int(words[index])
+    ordered()
+    return value
+
+
 class Counters:
     """The words, in memory of this process alone, or in a block that other processes can map.
 
@@ -150,18 +154,34 @@ class Counters:
     ----------
     shared
         Make a file in shared memory, named by this process's number, that only this user can read.
+    room
+        Bytes after the words; in shared memory they take up none before `reserve`.
+
+    Attributes
+    ----------
+    words : int64[WORDS]
+    room : uint8[room]
     """
 
-    def __init__(self, shared: bool = False) -> None:
+    def __init__(self, shared: bool = False, room: int = 0) -> None:
         self._path: Path | None = None
         if shared:
             sweep()
             self._path = FOLDER / f"{PREFIX}{os.getpid()}"
-            self.words = _created(self._path)
+            block = _created(self._path, 8 * WORDS + room)
         else:
-            self.words = np.zeros(WORDS, np.int64)
+            block = np.zeros(8 * WORDS + room, np.uint8)
+        self.words, self.room = block[: 8 * WORDS].view(np.int64), block[8 * WORDS :]
         self.words[PID] = os.getpid()
-        write_release(self.words, HEAD_MAGIC, MAGIC)
+        from rtaudio.native import write_release  # Readers do without.
+
+        self._publish: Callable[[NDArray[np.int64], int, int], None] = write_release
+        self._publish(self.words, HEAD_MAGIC, MAGIC)
+
+    def reserve(self, begin: int, count: int) -> None:
+        """Take memory for bytes of the room, before they are written. `UserError` if there is none."""
+        if self._path is not None:
+            _reserve(self._path, 8 * WORDS + begin, count)
 
     @property
     def address(self) -> int:
@@ -185,13 +205,13 @@ class Counters:
             free = self._section(used)
         free[8:] = 0
         free[1:8] = letters[1:]
-        write_release(free, NODE_NAME, letters[0])
-        write_release(self.words, USED, max(used, self._number(free) + 1))
+        self._publish(free, NODE_NAME, letters[0])
+        self._publish(self.words, USED, max(used, self._number(free) + 1))
         return free
 
     def drop(self, name: str) -> None:
         """Free a node's section. Only when nothing counts in it any more."""
-        write_release(self.section(name), NODE_NAME, 0)
+        self._publish(self.section(name), NODE_NAME, 0)
 
     def _section(self, number: int) -> NDArray[np.int64]:
         begin = HEAD_WORDS + number * NODE_WORDS
@@ -207,13 +227,14 @@ class Counters:
             self._path = None
 
 
-def _created(path: Path) -> NDArray[np.int64]:
+def _created(path: Path, size: int) -> NDArray[np.uint8]:
     try:
         path.unlink(missing_ok=True)  # of a dead process that had this number
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             os.posix_fallocate(file, 0, 8 * WORDS)  # now: a write that finds no room would be fatal
-            return np.frombuffer(mmap.mmap(file, 8 * WORDS), np.int64)
+            os.truncate(file, size)
+            return np.frombuffer(mmap.mmap(file, size), np.uint8)
         except OSError:
             path.unlink()
             raise
@@ -223,13 +244,32 @@ def _created(path: Path) -> NDArray[np.int64]:
         raise UserError(f"cannot make {path}: {error.strerror}; see 'df {FOLDER}'") from None
 
 
+def _reserve(path: Path, begin: int, count: int) -> None:
+    try:
+        file = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            os.posix_fallocate(file, begin, count)
+        finally:
+            os.close(file)
+    except OSError as error:
+        raise UserError(f"no room in {path}: {error.strerror}; see 'df {FOLDER}'") from None
+
+
+def lives(number: int) -> bool:
+    """Whether there is a process of this number that has not ended; one that waits to be reaped has."""
+    try:
+        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
 def running() -> list[int]:
     """Process numbers of the hosts of this user whose blocks are there."""
     found = []
     for path in FOLDER.glob(f"{PREFIX}*"):
         number = path.name.removeprefix(PREFIX)
         with suppress(OSError):  # It has just ended.
-            if number.isdigit() and path.stat().st_uid == os.getuid() and Path(f"/proc/{number}").exists():
+            if number.isdigit() and path.stat().st_uid == os.getuid() and lives(int(number)):
                 found.append(int(number))
     return sorted(found)
 
@@ -246,7 +286,8 @@ def left() -> list[NDArray[np.int64]]:
     found = []
     for path in _dead():
         with suppress(OSError, ValueError):
-            words = _mapped(path)
+            block, _ = _mapped(path)
+            words = block[: 8 * WORDS].view(np.int64)
             if len(words) == WORDS and words[HEAD_MAGIC] == MAGIC:
                 found.append(words)
     return found
@@ -258,18 +299,19 @@ def _dead() -> list[Path]:
     for path in FOLDER.glob(f"{PREFIX}*"):
         number = path.name.removeprefix(PREFIX)
         with suppress(OSError):  # It has just been removed.
-            dead = number.isdigit() and not Path(f"/proc/{number}").exists()
+            dead = number.isdigit() and not lives(int(number))
             if dead and path.lstat().st_uid == os.getuid():
                 found.append(path)
     return found
 
 
-def _mapped(path: Path) -> NDArray[np.int64]:
-    """The words of a block, read-only; they go on being read when its process ends."""
+def _mapped(path: Path) -> tuple[NDArray[np.uint8], int]:
+    """A whole block, read-only, which goes on being read when its process ends; the number of its file."""
     file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        size = os.fstat(file).st_size
-        return np.frombuffer(mmap.mmap(file, size, prot=mmap.PROT_READ), np.int64)
+        found = os.fstat(file)
+        block = mmap.mmap(file, found.st_size, prot=mmap.PROT_READ)
+        return np.frombuffer(block, np.uint8), found.st_ino
     finally:
         os.close(file)
 
@@ -282,28 +324,33 @@ def attach(pid: int) -> NDArray[np.int64]:
     UserError
         No such host, or its block has another layout.
     """
+    return mapped(pid)[0][: 8 * WORDS].view(np.int64)
+
+
+def mapped(pid: int) -> tuple[NDArray[np.uint8], int]:
+    """The whole block of a running host, as `attach`, and the number of its file (inode)."""
     none = f"process {pid} runs no live host of yours"
-    if not Path(f"/proc/{pid}").exists():
+    if not lives(pid):
         raise UserError(none)
     other = f"process {pid} is a host of another version"
     try:
-        words = _mapped(FOLDER / f"{PREFIX}{pid}")
+        block, inode = _mapped(FOLDER / f"{PREFIX}{pid}")
     except OSError:
         raise UserError(none) from None
     except ValueError:
         raise UserError(other) from None
-    if len(words) != WORDS or read_acquire(words, HEAD_MAGIC) != MAGIC:
+    if len(block) < 8 * WORDS or acquired(block[: 8 * WORDS].view(np.int64), HEAD_MAGIC) != MAGIC:
         raise UserError(other)
-    return words
+    return block, inode
 
 
 def sections(words: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
     """The sections in use, by name."""
     found = {}
-    for number in range(read_acquire(words, USED)):
+    for number in range(acquired(words, USED)):
         begin = HEAD_WORDS + number * NODE_WORDS
         section = words[begin : begin + NODE_WORDS]
-        if read_acquire(section, NODE_NAME) != 0:
+        if acquired(section, NODE_NAME) != 0:
             found[section_name(section)] = section
     return found
 

@@ -24,7 +24,6 @@ from rtaudio.counters import (
     NODE_STATUS,
     NODE_TIMES,
     NODE_WORDS,
-    count_time,
 )
 from rtaudio.kernel import (
     ring_read,
@@ -48,6 +47,7 @@ from rtaudio.native import (
     uint8_at,
 )
 from rtaudio.ring import Ring, ring_pop
+from rtaudio.timing import count_time
 
 # Words of a step's row.
 (

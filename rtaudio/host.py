@@ -31,6 +31,7 @@ from rtaudio.history import History
 from rtaudio.lanes import warm_up
 from rtaudio.native import read_acquire, write_release
 from rtaudio.null import NullDevice
+from rtaudio.observe import Observer
 from rtaudio.plan import NOW, Plan
 from rtaudio.processor import Value
 from rtaudio.realtime import (
@@ -216,6 +217,8 @@ class Host:
         """What went wrong without stopping the sound, in words."""
         self.notes: list[str] = []
         """What is worth knowing, in words."""
+        self.observer = Observer(self.counters, plan, self.notes)
+        """Shows readers what is heard."""
         self._file = file
         self.deck = None
         if file is not None:
@@ -284,6 +287,7 @@ class Host:
         self.device.start(self.stream, self._end)
         if not freewheel:
             self._raise_workers(self.plan)
+        self.observer.start()
 
     def _lock(self, owner: Plan | Stream) -> tuple[int, int]:
         """Lock all memory of a plan or stream: see `lock_memory`."""
@@ -541,6 +545,7 @@ class Host:
     def _finish(self, edit: Edit) -> None:
         """After the end of an edit's thread: count and tell what is heard now."""
         self._edit = None
+        self.observer.keep(self.plan)
         try:
             self._tell(edit)
         finally:
@@ -600,6 +605,7 @@ class Host:
         if len(new.heard) != len(old.heard):
             has = f"{len(new.heard)} channels come out, not {len(old.heard)}"
             raise UserError(f"{has}: a live edit keeps their number")
+        self.observer.watch(new)
         edit.catch_up(old)
         paced = old in self._locked
         if paced:
@@ -857,6 +863,7 @@ class Host:
             except FileError as error:
                 if not any(str(error) in problem for problem in self.problems):
                     self.problems.append(str(error))
+        self.observer.close()
         if not self._hanging:
             self._release(self.plan)
             unlock_memory(self._locked.pop(self.stream, []))

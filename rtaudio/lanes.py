@@ -31,7 +31,6 @@ from rtaudio.counters import (
     NODE_MISSES,
     NODE_TIMES,
     NODE_WORDS,
-    count_time,
 )
 from rtaudio.executor import CONTEXT, EVENT_WORDS, MISSING, WALK_WORDS, renew, run_block
 from rtaudio.kernel import channel, kernel, position, power_of_two
@@ -53,6 +52,7 @@ from rtaudio.native import (
 )
 from rtaudio.processor import Port, Processor
 from rtaudio.ring import RING_WORDS, Ring
+from rtaudio.timing import count_time
 
 LINE = 8
 """int64 words of a cache line: what two threads write lies on lines of its own."""

@@ -188,6 +188,7 @@ def run_live(options: argparse.Namespace) -> int:
     from rtaudio.files import AudioReader, AudioWriter, same_file
     from rtaudio.host import Host, burst_of
     from rtaudio.null import can_pace
+    from rtaudio.observation import OBSERVED
     from rtaudio.parts import graph_rate
     from rtaudio.plan import Plan
     from rtaudio.realtime import PRIORITY_WARNING
@@ -233,7 +234,7 @@ def run_live(options: argparse.Namespace) -> int:
             raise UserError(f"an engine of this chain does not take {rate} Hz: give --rate {taken}")
         if options.safe_start:
             _start_safely(graph)
-        counters = Counters(shared=True)
+        counters = Counters(shared=True, room=OBSERVED.itemsize)
         stack.callback(counters.close)
         stack.enter_context(crash.told_in(counters))
         with cli.compiling():
@@ -807,6 +808,10 @@ def _add_status(commands: Any) -> None:
     )
     status.add_argument("pid", nargs="?", type=cli.whole, metavar="PID", help="(default: the only one)")
     status.add_argument("--json", metavar="F", help="write it as JSON ('-' for stdout)")
+    status.add_argument("--watch", action="store_true", help="show meters and counts until Ctrl-C")
+    status.add_argument(
+        "--spectrum", metavar="VIEW", help="show the spectrum of a view: in, out, a stem (remix/harmonic)"
+    )
     status.set_defaults(run=run_status)
 
 
@@ -815,6 +820,8 @@ def run_status(options: argparse.Namespace) -> int:
     from rtaudio import counters
 
     cli.check_report(options.json, [])
+    if options.watch or options.spectrum is not None:
+        return _look(options)
     found = counters.running()
     if options.pid is None and len(found) != 1:
         listed = f"{', '.join(map(str, found))}: say which" if found else "none"
@@ -825,6 +832,20 @@ def run_status(options: argparse.Namespace) -> int:
     if options.json != "-":
         _summary(report)
     cli.write_report(options.json, report)
+    return 0
+
+
+def _look(options: argparse.Namespace) -> int:
+    """``rtaudio status`` with meters or a spectrum."""
+    from rtaudio.observation import Observation
+    from rtaudio.status import spectrum_line, watch
+
+    if options.json is not None:
+        raise UserError("--json writes what is counted: leave --watch and --spectrum out")
+    if options.watch:
+        watch(options.pid, options.spectrum)
+    else:
+        sys.stdout.write(f"{spectrum_line(Observation(options.pid), options.spectrum)}\n")
     return 0
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from rtaudio.counters import DEVICE_LATEST, DEVICE_MISSES, HEAD_WORDS, WAKES, time_bin
+from rtaudio.counters import DEVICE_LATEST, DEVICE_MISSES, HEAD_WORDS, WAKES
 from rtaudio.executor import CONTEXT
 from rtaudio.lanes import slots_ready
 from rtaudio.native import (
@@ -40,6 +40,7 @@ from rtaudio.stream import (
     STREAM_WORDS,
     Stream,
 )
+from rtaudio.timing import time_bin
 
 STOP, END = range(2)
 """Words that control the thread: 1 to stop, and samples until it stops by itself (-1: never)."""

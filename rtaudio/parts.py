@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
@@ -102,6 +102,26 @@ def composites(graph: Graph, prefix: str = "") -> dict[str, Composite]:
         if isinstance(made, Composite):
             found[prefix + name] = made
             found |= composites(made.graph, f"{prefix}{name}/")
+    return found
+
+
+def stems(parts: Iterable[Part]) -> list[End]:
+    """What a graph divides its sound into: outputs of nodes that have several; of a composite, what it sums.
+
+    Inside of a composite that sums, nothing is looked for but that.
+    """
+    found: list[End] = []
+    staged: set[str] = set()
+    for part in parts:
+        if part.staged:
+            staged.add(part.name)
+        sounds = [port.name for port in part.processor.outputs if not port.control]
+        summed = [end for ends in part.sources.values() if len(ends) > 1 for end in ends]
+        if isinstance(part.processor, Through) and part.staged and summed:
+            found = [end for end in found if not end.node.startswith(f"{part.name}/")]
+            found += [end for end in dict.fromkeys(summed) if end.node in staged]
+        elif part.staged and len(sounds) > 1 and not isinstance(part.processor, Through):
+            found += [End(part.name, port) for port in sounds]
     return found
 
 

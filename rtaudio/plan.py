@@ -36,7 +36,7 @@ from rtaudio.kernel import FROM, TO, addresses, raise_ended
 from rtaudio.lanes import Receive, Segment, Send, await_slots
 from rtaudio.layout import COMMANDS, CROSSFADE, Layout, Signal, Step, Walk
 from rtaudio.native import now_ns, read_acquire, write_release
-from rtaudio.parts import ENTRY, Part, composites, fallback_of, open_graph
+from rtaudio.parts import ENTRY, Part, composites, fallback_of, open_graph, stems
 from rtaudio.placement import block_costs_ns, divide, in_process, place
 from rtaudio.processes import Pool
 from rtaudio.processor import MAXIMUM_CHANNELS, RATES, Block, Parameter, Value
@@ -54,8 +54,10 @@ from rtaudio.succession import Succession, steps_of, succession
     N_KEPT,
     KEPT_SEGMENTS,  # workers that do: place in SEGMENTS, address of the words: int64[N_KEPT_SEGMENTS, 2]
     N_KEPT_SEGMENTS,
+    TAPS,  # what is copied for `rtaudio.observe`, and how many
+    N_TAPS,
     PLAN_WORDS,
-) = range(executor.WALK_WORDS, executor.WALK_WORDS + 9)
+) = range(executor.WALK_WORDS, executor.WALK_WORDS + 11)
 
 NOW = -1
 """Position of an event that takes effect with the next block."""
@@ -132,6 +134,10 @@ class Plan:
         self.graph, self.rate, self.block, self.channels = graph, rate, block, channels
         self.lane, self.burst = lane, burst
         self.outputs: dict[str, Block] = {}
+        self.views: dict[str, Signal] = {}
+        """What can be looked at while it runs, by name: see `rtaudio.observation`."""
+        self.taps: list[NDArray[Any]] = []
+        """Memory that the callback copies the views to."""
         self.segments: list[Segment] = []
         self.inside: dict[str, Value] = {}
         """What was set inside of composites, by path: the graph does not hold it."""
@@ -245,6 +251,7 @@ class Plan:
         self.layout.walk = self._main
         reads = [end for part in self._parts.values() if part.name not in names for end in part.reads()]
         reads += [edge.source for edge in self.graph.edges if edge.target.node == OUT]
+        reads += stems(self._parts.values())
         given = [end for end in dict.fromkeys(reads) if end.node in names]
         steps = {name: step for name, step in self._steps.items() if step.walk is walk}
         settling = max((inside[end].arrival for end in given), default=0)
@@ -311,6 +318,11 @@ class Plan:
             width = signals[sources[0]].buffer.shape[0]
             self.outputs[name] = self.layout.gather(sources, width, self.latency, signals, f"out.{name}")
         first = next(iter(self.outputs.values()))
+        self.views[ENTRY.node] = signals[ENTRY]
+        for name, buffer in self.outputs.items():
+            self.views[OUT if name == MAIN else f"{OUT}.{name}"] = Signal(buffer, self.latency)
+        for end in stems(self._parts.values()):
+            self.views[str(end).removesuffix(".out")] = signals[end]
         self.entry, self.heard = entry, self.outputs.get(MAIN, first)
         self._main.finish()
         self._addresses = addresses(entry), addresses(self.heard)

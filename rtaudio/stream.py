@@ -37,7 +37,6 @@ from rtaudio.counters import (
     TIMES,
     UNFIT,
     Counters,
-    count_time,
 )
 from rtaudio.deck import current_tape, deck_arrays, read_tape
 from rtaudio.executor import CONTEXT, enter, follow, go_on, run_block
@@ -56,6 +55,7 @@ from rtaudio.native import (
     store_release,
     thread_id,
 )
+from rtaudio.observe import copy_taps
 from rtaudio.plan import (
     IN,
     KEPT,
@@ -70,6 +70,7 @@ from rtaudio.plan import (
 )
 from rtaudio.processor import state_table
 from rtaudio.ring import ring_push
+from rtaudio.timing import count_time
 
 # Words of a stream.
 (
@@ -193,6 +194,7 @@ def _play_blocks(words: Any, stream: Any, memory: int, counters: Any) -> None:
             room[i * outputs + c] = y[i]
         counters[OVER_FULL_SCALE] += over
         ring_write(played[c], stream[FINISHED], y, n)
+    copy_taps(words, at, n)
     stream[FINISHED] += n
     if turn == TAKEN_OVER and at + n - heard_at >= stream[FADE]:
         coming = int64_at(stream[NEXT], PLAN_WORDS)

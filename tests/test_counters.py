@@ -251,7 +251,7 @@ def test_another_layout_is_told(folder):
 
 def test_a_block_that_a_dead_host_left_is_no_host(folder):
     pid = dead_process()
-    (folder / f"{PREFIX}{pid}").write_bytes(b"rtaudio2".ljust(8 * WORDS, b"\0"))
+    (folder / f"{PREFIX}{pid}").write_bytes(b"rtaudio3".ljust(8 * WORDS, b"\0"))
     assert running() == []
     with pytest.raises(UserError, match=f"process {pid} runs no live host of yours"):
         attach(pid)

@@ -532,9 +532,9 @@ arguments = ["live", "--freewheel", "--file", sys.argv[1], "--json", sys.argv[3]
 assert main([*arguments, sys.argv[2] + "/first.wav"]) == 0  # compiles what is not yet
 limit, hard, create = int(sys.argv[4]), resource.getrlimit(resource.RLIMIT_FSIZE)[1], counters._created
 
-def create_without_limit(path):  # shared memory is not on the disk that is full
+def create_without_limit(*arguments):  # shared memory is not on the disk that is full
     resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
-    words = create(path)
+    words = create(*arguments)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
     return words
 

@@ -14,7 +14,7 @@ from scipy.signal.windows import blackmanharris
 from stepped import call, play_calls
 
 from rtaudio import executor
-from rtaudio.counters import NODE_TIMES, TIME_BINS, time_bin, times_us
+from rtaudio.counters import NODE_TIMES, TIME_BINS, times_us
 from rtaudio.errors import UserError
 from rtaudio.graph import Composite, Graph, Mapped, Node, parameters_of
 from rtaudio.kernel import channel, kernel, position, ring_read, ring_write, value
@@ -30,6 +30,7 @@ from rtaudio.native import (
 from rtaudio.plan import Plan
 from rtaudio.processor import Parameter, Port, Processor
 from rtaudio.stream import Stream
+from rtaudio.timing import time_bin
 
 RATE = 8_000
 """Low, so that fades are short."""
