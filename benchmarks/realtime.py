@@ -8,6 +8,10 @@ and ``hang2`` (SIGSTOP) every ten seconds, ``overload2`` (stopped for longer tha
 for ten seconds). Nothing of them may be heard, the latency is what it was, and a worker that is gone has to
 be back, by the blocks that were missed, within 50 ms.
 
+``edit0`` and ``edit1`` are edited all the time, by lines on the control socket: nodes come and go, presets
+change, edits are undone and done again. The graph's output is its input all the while, so that not one sample
+may be wrong.
+
 A cell is
     pass     no wrong sample, no xrun that no stall of the machine explains, the latency that was promised
     FAIL     one of these is not so
@@ -38,6 +42,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from glob import glob
 from importlib.metadata import version
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +57,7 @@ from rich.table import Table
 from rtaudio.counters import attach, running
 from rtaudio.counters import report as counted
 from rtaudio.remote import HANG_BLOCKS
+from rtaudio.server import connect
 
 HERE = Path(__file__).parent
 PERIODS = (64, 128, 256)
@@ -72,6 +78,31 @@ SPARE_SECONDS = 5.0
 """Seconds that a new spare is given before the next attack."""
 BACK_MS, RATE = 50.0, 48_000
 """A worker that was killed is back by then, one that hangs as long after the verdict; the servers' rate."""
+EDITS = (
+    "insert last gain",
+    "preset side presence",
+    "undo",
+    "redo",
+    "insert before through eq: gain",
+    "preset side telephone",
+    "replace side gate",
+    "undo",
+    "move eq last",
+    "bypass eq",
+    "remove eq",
+    "undo",
+    "undo",
+    "undo",
+    "undo",
+    "undo",
+    "undo",
+    "chain",
+    "undo",
+    "undo",
+)
+"""What is done to a graph whose output stays its input, again and again."""
+EDIT_LOOK, EDIT_SECONDS = 0.1, 10.0
+"""Seconds between two looks whether an edit is heard; and that one may take, on average."""
 STOPPED_BLOCKS, RUNNING_BLOCKS = 3, 2
 """Of an overload: how long the worker is stopped, and let go."""
 STRANGER_PRIORITY = 50
@@ -126,6 +157,8 @@ DEVICES = {
     "kill2": _host("--chain", "gain", "--lane", "2", attack="kill"),
     "hang2": _host("--chain", "gain", "--lane", "2", attack="hang"),
     "overload2": _host("--chain", "gain", "--lane", "2", attack="overload"),
+    "edit0": _host("--chain", str(HERE / "edited.toml"), "--lane", "0", attack="edit"),
+    "edit1": _host("--chain", str(HERE / "edited.toml"), "--lane", "1", attack="edit"),
     "python": _foil("python", "PortAudio"),
     "compiled": _foil("compiled", "PortAudio"),
     "pedalboard": _foil("pedalboard", "rtaudio_foil"),
@@ -167,6 +200,14 @@ class Cell:
         return int(measured) - self.promised_latency
 
 
+def the_host() -> int:
+    """The process of the host that this program has started."""
+    found = [number for number in running() if _descends(number, _parents())]
+    if len(found) != 1:
+        raise CellError(f"hosts to attack: {found}")
+    return found[0]
+
+
 class Attack(threading.Thread):
     """What is done to a host's worker process while the meter listens.
 
@@ -181,10 +222,7 @@ class Attack(threading.Thread):
     def __init__(self, kind: str, period_ms: float) -> None:
         super().__init__(daemon=True)
         self.kind, self._over = kind, threading.Event()
-        found = [number for number in running() if _descends(number, _parents())]
-        if len(found) != 1:
-            raise CellError(f"hosts to attack: {found}")
-        self._words, self._period_ms = attach(found[0]), period_ms
+        self._words, self._period_ms = attach(the_host()), period_ms
         self._act: Callable[[], None] = {"kill": self._kill, "hang": self._stop, "overload": self._hinder}[
             kind
         ]
@@ -232,6 +270,44 @@ class Attack(threading.Thread):
             for number, blocks in ((signal.SIGSTOP, STOPPED_BLOCKS), (signal.SIGCONT, RUNNING_BLOCKS)):
                 self._signal(number)
                 time.sleep(blocks * self._period_ms / 1e3)
+
+
+class Edits(threading.Thread):
+    """Edits a host's graph while the meter listens, one edit after the other."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self._over = threading.Event()
+        self._pid = the_host()
+        self._words, self.refused = attach(self._pid), list[str]()
+
+    def run(self) -> None:
+        """Send lines, each when the one before is heard."""
+        with connect(self._pid) as connection, connection.makefile("rb") as answers:
+
+            def ask(line: str) -> dict[str, Any]:
+                connection.sendall(line.encode() + b"\n")
+                return dict(json.loads(answers.readline()))
+
+            for line in cycle(EDITS):
+                answer = ask(line)
+                if not answer["ok"]:
+                    self.refused.append(f"{line}: {answer['error']}")
+                while ask("state")["state"]["loading"] and not self._over.is_set():
+                    self._over.wait(EDIT_LOOK)
+                if self._over.wait(EDIT_LOOK):
+                    return
+
+    def end(self) -> dict[str, Any]:
+        """What came of it."""
+        self._over.set()
+        self.join()
+        return {
+            "kind": "edit",
+            "edits": counted(self._words)["edits"],
+            "refused": self.refused,
+            "back_ms": [],
+        }
 
 
 class CellError(Exception):
@@ -394,9 +470,10 @@ def fill(cell: Cell, server: JackServer, baseline: dict[str, float] | None) -> N
         with started(device, cell.load, server) as cell.ready:
             found = READY.search(cell.ready)
             cell.promised_latency = int(found[1]) if found else None
-            attack = None
+            attack: Attack | Edits | None = None
             if device.attack:
-                attack = Attack(device.attack, 1e3 * server.period / server.rate)
+                period_ms = 1e3 * server.period / server.rate
+                attack = Edits() if device.attack == "edit" else Attack(device.attack, period_ms)
                 attack.start()
             cell.meter = run_meter(device, cell.seconds, server)
             if attack is not None:
@@ -428,7 +505,11 @@ def judge(cell: Cell, foil: Cell | None) -> None:
         if cell.extra_latency != 0:
             wrong.append("no sound came back" if cell.extra_latency is None else "not the promised latency")
     attack = meter.get("attack")
-    if attack and attack["kind"] == "overload":
+    if attack and attack["kind"] == "edit":
+        wrong += attack["refused"]
+        if attack["edits"] * EDIT_SECONDS < meter["seconds"]:
+            wrong.append(f"{attack['edits']} edits only")
+    elif attack and attack["kind"] == "overload":
         if not sum(attack["back_ms"]):
             blind.append("nothing came late")
     elif attack:
@@ -446,7 +527,7 @@ def judge(cell: Cell, foil: Cell | None) -> None:
     short = [f"{meter['seconds']:.0f} s"] if meter["seconds"] < FULL_SECONDS - 1 else []
     cell.verdict = "FAIL" if wrong else "invalid" if blind else "short" if short else "pass"
     beside = [f"beside other real-time programs: {', '.join(meter['other_real_time'])}"]
-    told = []
+    told = [f"{attack['edits']} edits"] if attack and attack["kind"] == "edit" else []
     if attack and attack["back_ms"]:
         median, longest = np.median(attack["back_ms"]), max(attack["back_ms"])
         told = [

@@ -130,7 +130,9 @@ class MidiBinding(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults
         if not 0 <= self.controller <= 127:
             raise ValueError(f"controller {self.controller} of {self.parameter} is out of range (0 to 127)")
         if self.wide and self.controller >= WIDE_CONTROLLERS:
-            raise ValueError(f"controller {self.controller} has no lower half: wide ones are 0 to 31")
+            raise ValueError(
+                f"controller {self.controller} of {self.parameter} has no lower half: wide ones are 0 to 31"
+            )
         for end in (self.minimum, self.maximum):
             if end is not None and not math.isfinite(end):
                 raise ValueError(f"{end} is no end of the range of {self.parameter}")

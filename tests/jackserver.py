@@ -134,10 +134,10 @@ def jack_server(
 
 @cache
 def _give_back_places() -> None:
-    """Free the places of servers whose tests were killed."""
+    """Free the places of servers whose tests, or benchmarks, were killed."""
     registry = Path("/dev/shm/jack-shm-registry")
     entries = registry.read_bytes() if registry.exists() else b""
-    for entry in set(re.findall(rb":(rtaudio-test-(\d+)-\d+):", entries)):
+    for entry in set(re.findall(rb":(rtaudio-(?:test|meter)-(\d+)-\d+):", entries)):
         if not Path(f"/proc/{entry[1].decode()}").exists():
             server = JackServer()
             server.name = entry[0].decode()
