@@ -211,7 +211,7 @@ def test_a_preset_and_what_adds_to_it():
         ),
         (
             "midi = [{parameter = 'a.b', channel = 1, controller = 32, wide = true}]",
-            "midi[0]: controller 32 of a.gain has no lower half: wide ones are 0 to 31",
+            "midi[0]: controller 32 of a.b has no lower half: wide ones are 0 to 31",
         ),
     ],
 )
