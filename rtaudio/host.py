@@ -650,7 +650,7 @@ class Host:
         if edit.thread.is_alive():  # It gives up, and releases what it has made, once that is loaded.
             self._edit = None
             edit.end(UserError(GIVEN_UP))
-            what = edit.title or "an edit"
+            what = edit.name or "an edit"
             self.problems.append(f"{what} still loads: it is not waited for")
         else:
             self._finish(edit)
