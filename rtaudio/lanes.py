@@ -52,6 +52,7 @@ from rtaudio.native import (
     write_release,
 )
 from rtaudio.processor import Port, Processor
+from rtaudio.realtime import priority_of, raise_priority
 from rtaudio.ring import RING_WORDS, Ring
 
 LINE = 8
@@ -380,6 +381,8 @@ class Segment:
     """
 
     lane = 1
+    priority = 0
+    """Real-time priority that its worker was given; 0: none."""
 
     def __init__(
         self,
@@ -459,6 +462,26 @@ class Segment:
     def progress(self) -> tuple[int, int]:
         """Blocks published and blocks processed."""
         return int(self.memory.words[HEAD]), int(self.memory.words[DONE])
+
+    @property
+    def rests(self) -> bool:
+        """Whether the worker has done all that there is."""
+        published, done = self.progress
+        return done >= published
+
+    @property
+    def has_lost_priority(self) -> bool:
+        """Whether the worker had real-time priority, and has not any more."""
+        return bool(self.priority and self.thread) and priority_of(self.thread)[0] == "other"
+
+    def restore_priority(self) -> None:
+        """Give the worker its priority again."""
+        raise_priority(self.thread, self.priority)
+
+    @property
+    def shown(self) -> str:
+        """Names of the parts, for messages."""
+        return ", ".join(sorted(self.names))
 
     @property
     def hangs(self) -> bool:

@@ -35,7 +35,7 @@ from rtaudio.layout import COMMANDS, Layout, Signal, Step, Walk
 from rtaudio.native import read_acquire
 from rtaudio.parts import Part, rebuild
 from rtaudio.placement import block_costs_ns
-from rtaudio.realtime import demote, lock_memory, raise_priority
+from rtaudio.realtime import demote, limit_runaway, lock_memory, raise_priority
 from rtaudio.routing import bare
 
 PATIENCE = 0.5
@@ -43,7 +43,7 @@ PATIENCE = 0.5
 LOOK = 0.0002
 """Seconds between two looks whether the thread runs."""
 RUNAWAY = 0.5
-"""Seconds of computing without a pause under real-time priority, after which the kernel ends the process."""
+"""Seconds of computing without a pause after which a thread loses its real-time priority."""
 FIRST_VICTIM = "1000"
 """Score that lets the kernel take this process, before any other, when memory is short."""
 
@@ -186,11 +186,10 @@ class Worker:
 
     def _raise_priority(self, priority: int) -> dict[str, Any]:
         """Real-time scheduling for this thread, which lets another take over, and for the one that works."""
+        limit_runaway(RUNAWAY)
         granted = raise_priority(threading.get_native_id(), priority)
         if self._segment is not None and self._segment.alive:
             granted = raise_priority(self._segment.thread, priority)
-        if granted == "fifo":
-            _limit_runaway()
         return {"granted": granted}
 
     def stop(self) -> None:
@@ -202,17 +201,6 @@ class Worker:
         if self._segment is None or self._segment.stop(PATIENCE):
             for part in self._parts.values():
                 part.processor.release()
-
-
-def _limit_runaway() -> None:
-    """Let the kernel end this process when a real-time thread computes without a pause."""
-    import resource
-
-    _, hard = resource.getrlimit(resource.RLIMIT_RTTIME)
-    soft = round(RUNAWAY * 1e6)
-    resource.setrlimit(
-        resource.RLIMIT_RTTIME, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard)
-    )
 
 
 def _limit_memory(largest: int) -> None:

@@ -40,6 +40,19 @@ class Gainful(Processor):
         out[:] = block * self.curve("level").astype(np.float32)
 
 
+class Costly(Processor):
+    """Copies its input, and computes for so long."""
+
+    id = "costly"
+    parameters: ClassVar = (Parameter("ms", 0.0, 0.0, 100.0, "ms", smoothing=0.0),)
+
+    def process(self, block, out):
+        until = time.perf_counter() + self.curve("ms")[-1] / 1e3
+        while time.perf_counter() < until:
+            pass
+        out[:] = block
+
+
 class Numbered(Gainful):
     """Its tail is a number of numpy's."""
 

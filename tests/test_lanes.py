@@ -49,7 +49,7 @@ from rtaudio.errors import UserError
 from rtaudio.files import AudioReader, AudioWriter
 from rtaudio.graph import End, Graph, Mapped, Node
 from rtaudio.host import Host
-from rtaudio.kernel import channel, kernel, position
+from rtaudio.kernel import channel, kernel, position, value
 from rtaudio.native import (
     f32_matrix,
     i64_vector,
@@ -170,6 +170,29 @@ class Spin(Processor):
 
     def allocate(self):
         return (np.array([1000 * int(self.values["us"]), self.channels]),)
+
+
+@kernel
+def burn_kernel(state, inputs, outputs, n, params, context):
+    end = now_ns() + int(1e6 * value(params, 0, position(context)))
+    while now_ns() < end:
+        pass
+    for c in range(i64_vector(state, 0)[0]):
+        x, y = channel(inputs, c, n), channel(outputs, c, n)
+        for i in range(n):
+            y[i] = x[i]
+    return 0
+
+
+class Burn(Processor):
+    """Computes for as long as it is told."""
+
+    id = "burn"
+    parameters = (Parameter("ms", 0.0, 0.0, 1e5, "ms", smoothing=0.0),)
+    KERNEL = burn_kernel
+
+    def allocate(self):
+        return (np.array([self.channels]),)
 
 
 class SpinHop(Spin):
@@ -974,6 +997,46 @@ def test_workers_run_just_below_the_device():
 
 
 # ------------------------------------------------------------------------------------------- the null device
+
+
+@pytest.mark.usefixtures("may_fifo")
+def test_a_worker_that_computes_more_than_it_can_alone_loses_its_priority():
+    """And has it back when it has caught up; not the callback's, nor that of the worker beside it."""
+    graph = Graph([on(1, "a", Burn), on(1, "b", Amp)], ["in -> a", "in -> b", "a -> out", "b -> out"])
+    plan = Plan(graph, 48_000, 128, 1, lane=None)
+    with Host(plan, NullDevice(rate=48_000), seconds=60) as run:
+        run.start()
+        behind, beside = sorted(plan.segments, key=lambda segment: "b" in segment.names)
+        wait_for(run, lambda: run.stream.thread)
+        latency, others = plan.latency, [run.stream.thread, beside.thread]
+        assert all(map(is_real_time, [*others, behind.thread]))
+        for _ in range(2):
+            run.set("a.ms", 4.0)
+            wait_for(run, lambda: len(run.problems) == 1)
+            assert run.problems.pop() == (
+                "the worker of a has more work than time: it has no priority until it has caught up"
+            )
+            assert not is_real_time(behind.thread)
+            assert all(map(is_real_time, others))
+            run.set("a.ms", 0.0)
+            wait_for(run, lambda: is_real_time(behind.thread))
+            assert run.notes.pop() == "the worker of a has caught up, and has its priority back"
+        assert run.problems == []
+        assert plan.latency == latency
+
+
+@pytest.mark.usefixtures("may_fifo")
+def test_a_callback_that_computes_without_a_pause_loses_its_priority():
+    plan = Plan(Graph([on(0, "a", Burn), on(1, "b", Amp)], ["in -> a", "a -> b", "b -> out"]), 48_000, 128, 1)
+    with Host(plan, NullDevice(rate=48_000), seconds=60) as run:
+        run.start()
+        wait_for(run, lambda: run.stream.thread and is_real_time(run.stream.thread) and plan.position > 500)
+        run.set("a.ms", 900.0)
+        wait_for(run, lambda: not is_real_time(run.stream.thread))
+        run.set("a.ms", 0.0)
+        wait_for(run, lambda: run.problems)
+        assert run.problems == ["the callback computed for 0.5 s: it has lost its priority"]
+        assert is_real_time(plan.segments[0].thread)
 
 
 def rack():
