@@ -26,7 +26,7 @@ from engines import chunks
 from engines.cards import find_model, read_card, read_content, read_kind
 from engines.dynamics import exp2
 from engines.enhance import MIX, MODELS
-from engines.network import MEASURED, MOST_CHANNELS, NOT_FINITE
+from engines.network import MEASURED, MOST_CHANNELS, NOT_FINITE, said_by
 from rtaudio.errors import FileError, UserError
 from rtaudio.inference import WORDS, Inference, Session, Tensor, run
 from rtaudio.kernel import channel, kernel, position, power_of_two, settled, value
@@ -593,9 +593,9 @@ class Enhance(Processor):
         gives = {"clean_re": spectrum, "clean_im": spectrum, "speech": (1, 1, 1)}
         _check(self.path, "gives", session.outputs, gives | states)
 
-    def error(self) -> str | None:
-        """What ONNX Runtime said when the network failed; None if it did not since this was last asked."""
-        return next((said for each in self._inferences if (said := each.error())), None)
+    def error(self, status: int) -> str:
+        """What ONNX Runtime said, or that the network put out what is no number."""
+        return super().error(0 if status == NOT_FINITE else status) or said_by(self._inferences)
 
     def release(self) -> None:
         """Free the state, and the network."""

@@ -30,7 +30,7 @@ from rtaudio.errors import FileError, UserError
 from rtaudio.inference import WORDS, Inference, Session, Tensor, available, run
 from rtaudio.kernel import channel, kernel, position, power_of_two, value
 from rtaudio.native import f32_matrix, float32_at, i64_matrix, i64_vector, int64_at
-from rtaudio.processor import Block, Parameter, Processor, Value
+from rtaudio.processor import NO_NUMBER, Block, Parameter, Processor, Value
 from rtaudio.resample import mirror, pair, polyphase
 
 MOST_CHANNELS = 8
@@ -143,6 +143,10 @@ class Streaming(Processor):
             hop = Fraction(self.card.hop * rate, self.card.rate)
             self.hop = int(hop) if hop.denominator == 1 else None
 
+    def error(self, status: int) -> str:
+        """See `Processor.error`."""
+        return super().error(0 if status == NOT_FINITE else status)
+
     def check(self) -> tuple[StreamCard, int]:
         """The card, and how many copies of the network there are: of one for one channel, one for each.
 
@@ -233,9 +237,9 @@ class Network(Streaming):
             self._session = session
         return self._session
 
-    def error(self) -> str | None:
-        """What ONNX Runtime said when the network failed; None if it did not since this was last asked."""
-        return next((said for each in self._inferences if (said := each.error())), None)
+    def error(self, status: int) -> str:
+        """What ONNX Runtime said, or that the network put out what is no number."""
+        return super().error(status) or said_by(self._inferences)
 
     def release(self) -> None:
         """Free the state, and the network."""
@@ -245,6 +249,11 @@ class Network(Streaming):
         if self._session is not None:
             self._session.close()
         self._inferences, self._session = [], None
+
+
+def said_by(inferences: Iterable[Inference]) -> str:
+    """What ONNX Runtime said of the first of these that failed since this was last asked."""
+    return next((said for each in inferences if (said := each.error())), "")
 
 
 class NetworkInPython(Streaming):
@@ -329,7 +338,7 @@ class NetworkInPython(Streaming):
                     setting[0] = curve[last - at]
             self._call()
             if not all(np.isfinite(y).all() for y in self._outputs):
-                raise ArithmeticError("the network put out something that is no number")
+                raise ArithmeticError(NO_NUMBER)
             for ring, y in zip(made, self._outputs, strict=True):
                 mirror(ring, k * hop, y, hop)
         for ring, y in zip(made, out, strict=True):

@@ -632,7 +632,9 @@ class Host:
             watch = self._watches.setdefault(name, _Watch())
             if not watch.waiting:
                 watch.begin(now)
-                self.problems.append(f"{name} failed and is bypassed; tried again in {watch.delay:g} s")
+                reason = self.plan.reason(name)
+                failed = f"{name} failed ({reason})" if reason else f"{name} failed"
+                self.problems.append(f"{failed} and is bypassed; tried again in {watch.delay:g} s")
             elif now >= watch.due:
                 with suppress(UserError):  # the command ring is full: next time
                     self.plan.rearm(name)

@@ -20,6 +20,7 @@ from rtaudio.counters import (
     NODE_FAILED,
     NODE_LANE,
     NODE_LATENCY,
+    NODE_STATUS,
     NODE_TAKEOVERS,
     NODE_WORKER,
     NON_FINITE,
@@ -465,6 +466,12 @@ class Plan:
     def failed(self) -> list[str]:
         """Nodes that are bypassed since their kernel failed."""
         return [name for name, step in self._steps.items() if read_acquire(*step.failure) == 1]
+
+    def reason(self, name: str) -> str:
+        """Why a node failed last, in a line; empty where that is not known."""
+        section = self._steps[name].section
+        words = self.counters.section(name) if section is None else section
+        return bare(self._steps[name].processor).error(int(words[NODE_STATUS]))
 
     def rearm(self, name: str) -> None:
         """Give a failed node a new state and fade it in once its latency has passed; do nothing to others."""

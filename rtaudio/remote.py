@@ -12,7 +12,8 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -46,6 +47,8 @@ from rtaudio.ring import ring_skip
 
 ANSWER_LIMIT = 5.0
 """Seconds that a worker is given to answer anything but `prepare`."""
+REASON_LIMIT = 0.5
+"""Seconds that it is given to say why a node has failed."""
 HANG_BLOCKS = 8
 """Blocks without a sign of life after which a worker that is one block ahead counts as hanging."""
 HANG_PATIENT = 20.0
@@ -89,6 +92,8 @@ class Remote(Processor):
         """Worst and mean time of a block, in ns, as the worker has measured it."""
         self.message: dict[str, Any] = {}
         """What makes another worker prepare it too."""
+        self.ask_why: Callable[[int], str] = super().error
+        """Asks the worker that runs it why it failed, by status."""
 
     def prepare(self, rate: int, block: int, fixed: bool = False, channels: int = 2) -> None:
         """Let a worker prepare it; `UserError` where it cannot."""
@@ -111,6 +116,10 @@ class Remote(Processor):
             if answer[word] != known:
                 name = self._described["name"]
                 raise UserError(f"{name} has a {word} of {answer[word]} samples there, not {known}")
+
+    def error(self, status: int) -> str:
+        """See `Processor.error`; empty, too, where the worker does not answer soon."""
+        return self.ask_why(status)
 
     def ramps(self) -> NDArray[np.float64]:
         """See `Processor.ramps`."""
@@ -252,6 +261,8 @@ class RemoteSegment(Segment):
         self.watched[WATCH_LIMIT] = self._limit
         self._settle(HEAD)
         ring_skip(self._events.address, 0)  # Loads, or compiles, what taking over needs.
+        for name, part in self._parts.items():
+            part.ask_why = partial(self._ask_why, name)
         pool.adopt(self, self._process)
         self._prepare(self._process)
 
@@ -316,6 +327,13 @@ class RemoteSegment(Segment):
     def restore_priority(self) -> None:
         """Give the worker its priority again."""
         self._process.tell(self._priority_message(), _ignore)
+
+    def _ask_why(self, name: str, status: int) -> str:
+        answer: Future[dict[str, Any]] = Future()
+        self._process.tell({"do": "explain", "name": name, "status": status}, answer.set_result)
+        with suppress(TimeoutError):
+            return str(answer.result(REASON_LIMIT).get("reason", ""))
+        return ""
 
     def send(self, event: NDArray[np.float64]) -> bool:
         """Send an event to the worker, and keep it for the next one; False if there is no room."""

@@ -2,8 +2,8 @@
 
 The host writes lines of JSON into a socket and gets a line back for each: ``prepare`` makes a part and
 measures it, ``lay_out`` puts the parts into a walk over the memory that both processes map, ``start`` runs it
-in a thread, `lanes.work`, ``priority`` gives that real-time scheduling. The process ends with the socket, and
-with the host's thread that started it, however that ends.
+in a thread, `lanes.work`, ``priority`` gives that real-time scheduling, ``explain`` asks why a node failed.
+The process ends with the socket, and with the host's thread that started it, however that ends.
 """
 
 from __future__ import annotations
@@ -75,6 +75,9 @@ class Worker:
             return self._lay_out(message)
         if message["do"] == "start":
             return self._start(message)
+        if message["do"] == "explain":
+            processor = bare(self._parts[message["name"]].processor)
+            return {"reason": processor.error(message["status"])}
         return self._raise_priority(message["priority"])
 
     def _prepare(self, message: Mapping[str, Any]) -> dict[str, Any]:

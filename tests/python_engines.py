@@ -98,7 +98,29 @@ class Trouble(Processor):
             os.unlink(path)
         except OSError:
             return
+        if what == "nan":
+            out[:] = np.nan
         act(what)
+
+
+class Wrong(Processor):
+    """Raises whatever it gets."""
+
+    id = "wrong"
+    says = "ValueError: could not broadcast input array from shape (7,3) into shape (2,16)"
+
+    def process(self, block, out):
+        out[:] = np.zeros((7, 3))
+
+
+class Returning(Processor):
+    """Returns what it should have written."""
+
+    id = "returning"
+    says = "TypeError: process(block, out) writes into out and returns nothing"
+
+    def process(self, block, out):
+        return block / 2
 
 
 HELD = []
@@ -123,6 +145,10 @@ def act(what):
         re.match("(a+)+b", "a" * 100)  # It never gives the interpreter away.
     if what == "print":
         sys.stderr.write("hello\nto you\n")
+    if what == "interrupt":
+        raise KeyboardInterrupt
+    if what == "repeat":
+        sys.stderr.write(100 * "again\n" + "something else\n")
     if what == "flood":
         for number in range(200_000):
             sys.stdout.write(f"line {number} of very many\n")

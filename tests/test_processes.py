@@ -17,8 +17,17 @@ import contract
 import numpy as np
 import pytest
 import soundfile as sf
-from python_engines import Costly, Different, Gainful, Leaky, Numbered, Trouble
-from test_lanes import BLOCK, RATE, await_, may_fifo, on, step, wait_for, with_misses
+from python_engines import Costly, Different, Gainful, Leaky, Numbered, Returning, Trouble, Wrong
+from test_lanes import (
+    BLOCK,
+    RATE,
+    await_,
+    may_fifo,  # noqa: F401 - a fixture
+    on,
+    step,
+    wait_for,
+    with_misses,
+)
 from test_plan import Amp, Flip, Lag, Nest, chain, delayed, noise, play
 
 from engines.gain import Gain
@@ -238,17 +247,17 @@ def test_the_example_declares_what_it_is():
     contract.check_llvm(contract.Case(tremolo()))
 
 
-def test_an_engine_in_python_that_raises_offline_is_bypassed(tmp_path, capfd):
+def test_an_engine_in_python_that_raises_offline_is_bypassed(tmp_path):
     (tmp_path / "go").write_text("raise")
     x = noise(2, 160)
     plan = Plan(chain(Node("a", Trouble, {"file": str(tmp_path / "go")})), RATE, 16, 2, offline=True)
     np.testing.assert_array_equal(play(plan, x)["main"], x)
     assert plan.failed() == ["a"]
-    assert capfd.readouterr().err == "trouble: ValueError: no such luck\n"
+    assert plan.reason("a") == "ValueError: no such luck"
     processor = Trouble(file=str(tmp_path / "go"))
     processor.prepare(RATE, 64, channels=2)
     (tmp_path / "go").write_text("raise")
-    with pytest.raises(RuntimeError, match="failed with status 1"):
+    with pytest.raises(RuntimeError, match="trouble: ValueError: no such luck"):
         processor.process(x[:, :16].copy(), np.zeros((2, 16), np.float32))
 
 
@@ -503,8 +512,7 @@ def test_a_failed_node_is_armed_again_in_its_worker(tmp_path):
         (tmp_path / "go").write_text("raise")
         play(plan, x)
         assert plan.failed() == ["a"]
-        lines = []
-        told(plan, "the worker of a, b says: trouble: ValueError: no such luck", lines)
+        assert plan.reason("a") == "ValueError: no such luck"
 
 
 def test_one_that_dies_again_and_again_is_given_up(monkeypatch):
@@ -570,12 +578,9 @@ def test_a_spare_that_hangs_while_it_takes_over_is_no_death_of_the_worker(monkey
 @pytest.mark.parametrize(
     ("what", "says", "replaced"),
     [
-        ("raise", "says: trouble: ValueError: no such luck", False),
-        ("exit", "says: trouble: SystemExit: 3", False),
         ("die", "ended with status 7", True),
         ("abort", "was killed by signal 11", True),
         ("print", "says: to you", False),
-        ("shrink", "says: trouble: PermissionError: [Errno 1] Operation not permitted", False),
         ("flood", "says: line 2 of very many", False),
     ],
 )
@@ -595,6 +600,47 @@ def test_a_bad_engine_is_told_and_the_sound_goes_on(what, says, replaced, tmp_pa
     assert sum("says" in line for line in lines) <= processes.TOLD_LINES
     if what == "flood":
         assert any("more bytes, not shown" in line for line in [*lines, *plan.said()])
+
+
+@pytest.mark.parametrize(
+    ("what", "reason"),
+    [
+        ("raise", "ValueError: no such luck"),
+        ("exit", "SystemExit: 3"),
+        ("interrupt", "KeyboardInterrupt"),
+        ("shrink", "PermissionError: [Errno 1] Operation not permitted"),
+        ("nan", "it put out what is no number"),
+    ],
+)
+def test_why_an_engine_in_python_has_failed_is_told(what, reason, tmp_path):
+    lines, x = [], noise(2, 40 * BLOCK)
+    with planned(chain(Node("a", Trouble, {"file": str(tmp_path / "go")})), ready=False) as plan:
+        (tmp_path / "go").write_text(what)
+        heard = play(plan, x)["main"]
+        assert plan.failed() == ["a"]
+        assert plan.reason("a") == reason
+        lines += plan.said()
+    np.testing.assert_array_equal(heard, delayed(x, BLOCK))
+    assert not any("says" in line for line in lines)
+
+
+@pytest.mark.parametrize("engine", [Wrong, Returning])
+def test_an_engine_that_fails_in_every_block_is_refused(engine):
+    with pytest.raises(UserError) as error:
+        Plan(chain(Node("a", engine)), RATE, BLOCK, 2)
+    assert str(error.value) == f"a: {engine.id} fails in every block: {engine.says}"
+
+
+def test_lines_that_a_worker_repeats_are_told_once(tmp_path):
+    lines = []
+    with planned(chain(Node("a", Trouble, {"file": str(tmp_path / "go")})), ready=False) as plan:
+        (tmp_path / "go").write_text("repeat")
+        play(plan, noise(2, 40 * BLOCK))
+        told(plan, "the worker of a says: something else", lines)
+    assert [line for line in lines if "says" in line] == [
+        "the worker of a says: again",
+        "the worker of a says: something else",
+    ]
 
 
 def test_the_last_line_of_one_that_dies_is_told_though_it_has_no_end(tmp_path):
@@ -682,12 +728,12 @@ def test_the_memory_of_a_worker_is_limited():
 def test_one_that_allocates_without_end_is_held_to_its_limit(tmp_path, monkeypatch):
     pool = processes.Pool
     monkeypatch.setattr("rtaudio.plan.Pool", lambda: pool(700 << 20))
-    lines, x = [], noise(2, 40 * BLOCK)
+    x = noise(2, 40 * BLOCK)
     with planned(chain(Node("a", Trouble, {"file": str(tmp_path / "go")}))) as plan:
         (tmp_path / "go").write_text("allocate")
         assert Path(f"/proc/{plan.segments[0].pid}/oom_score_adj").read_text().strip() == "1000"
         heard = play(plan, x)["main"]
-        told(plan, "MemoryError", lines)
+        assert "MemoryError" in plan.reason("a")
         np.testing.assert_array_equal(heard, delayed(x, BLOCK))
 
 
