@@ -296,20 +296,22 @@ class NetworkInPython(Streaming):
         inputs = [arrays([*sounds, *card.tensors]) for _ in range(copies)]
         outputs = [arrays(each.name for each in card.outputs) for _ in range(copies)]
         states = arrays(following)
-        self._bound = [
-            Bound(session, self._gpu, *sounding, states, following)
-            for sounding in zip(inputs, outputs, strict=True)
-        ]
-        self._spares = []
+
+        def bind(session: Any, gpu: int | None) -> list[Bound]:
+            both = zip(inputs, outputs, strict=True)
+            try:
+                return [Bound(session, gpu, *sounding, states, following) for sounding in both]
+            except Exception as error:  # onnxruntime's have no other base
+                on = provider_of(session, gpu)
+                advice = "" if gpu is None else "; take compute=cpu"
+                raise UserError(f"{self.model} cannot run on {on} ({reason(error)}){advice}") from error
+
+        self._bound, self._spares = bind(session, self._gpu), []
         self.runs_on = provider_of(session, self._gpu)
         if self._gpu is None:
             self.runs_on += f" (from Python: {available()})" if available() else " (from Python)"
         else:
-            spare = self.open(content, None)
-            self._spares = [
-                Bound(spare, None, *sounding, states, following)
-                for sounding in zip(inputs, outputs, strict=True)
-            ]
+            self._spares = bind(self.open(content, None), None)
         self._inputs = _rows(card.inputs, card.hop, inputs)
         self._outputs = _rows(card.outputs, card.hop, outputs)
         self._settings = [[each[name].reshape(-1) for name in card.tensors] for each in inputs]

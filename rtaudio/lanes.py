@@ -17,7 +17,8 @@ import math
 import mmap
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from functools import lru_cache
 from typing import Any
 
@@ -420,6 +421,7 @@ class Segment:
         words[RESETS], words[N_RESETS] = self._resets.ctypes.data, len(self._resets)
         words[SETTLING] = -(-settling // block)
         self._thread: threading.Thread | None = None
+        self._started = threading.Event()
 
     def count_in(self, worker: NDArray[np.int64], wake: NDArray[np.int64]) -> None:
         """Count in these sections from now on."""
@@ -443,10 +445,32 @@ class Segment:
         self.words[FIRST], self.words[UNSETTLED] = first, unsettled
         self._context[0] = first * self.words[BLOCK]
         warm_up()
-        self._thread = threading.Thread(
-            target=_run, args=(self.words, (self, keep)), name="rtaudio-worker", daemon=True
-        )
+        if self._thread is None:
+            self._thread = threading.Thread(
+                target=_run, args=(self.words, (self, keep)), name="rtaudio-worker", daemon=True
+            )
+            self._thread.start()
+        self._started.set()
+
+    def call_first(self, function: Callable[[], object]) -> None:
+        """Make the worker's thread, which calls a function, and then waits for `run`; and wait for that call.
+
+        Some libraries make what they need in every thread at the first call from it. What the function raises
+        is raised here.
+        """
+        made: Future[object] = Future()
+
+        def live() -> None:
+            try:
+                made.set_result(function())
+            except Exception as error:
+                made.set_exception(error)
+            self._started.wait()
+            _run(self.words, self)
+
+        self._thread = threading.Thread(target=live, name="rtaudio-worker", daemon=True)
         self._thread.start()
+        made.result()
 
     @property
     def thread(self) -> int:
@@ -456,7 +480,7 @@ class Segment:
     @property
     def alive(self) -> bool:
         """Whether the worker runs in a thread of this process."""
-        return self._thread is not None and self._thread.is_alive()
+        return self._thread is not None and self._started.is_set() and self._thread.is_alive()
 
     @property
     def progress(self) -> tuple[int, int]:
@@ -494,7 +518,7 @@ class Segment:
 
     def stop(self, patience: float) -> bool:
         """Stop the worker; whether it did within ``patience`` seconds. What it uses must stay, if not."""
-        if self._thread is None:
+        if self._thread is None or not self._started.is_set():
             return True
         write_release(self.memory.words, STOP, 1)
         wake(int(self.words[SEMAPHORE]))

@@ -55,12 +55,19 @@ def _time_block(
     return taken, status
 
 
-def block_costs_ns(processor: Processor) -> NDArray[np.int64]:
+def block_costs_ns(processor: Processor, cycles: int = CYCLES) -> NDArray[np.int64]:
     """Times of a prepared processor's blocks, one for each phase of its hop, in ns; it is reset afterwards.
 
     A hop that takes several blocks to fill costs its work in one of them. Each phase of the hop counts with
     its fastest run, so that what else the machine does is left out; the first runs, which fill the caches,
     do not count.
+
+    Parameters
+    ----------
+    processor
+        Prepared; at rest.
+    cycles
+        How often every phase runs, at most, the first time included.
 
     Raises
     ------
@@ -79,7 +86,7 @@ def block_costs_ns(processor: Processor) -> NDArray[np.int64]:
         phases = -(-processor.stretch[1] // processor.block)
     fastest, spent = np.full(phases, 2**62, np.int64), 0
     works = False
-    for number in range(phases * CYCLES):
+    for number in range(phases * cycles):
         if processor.stretch is not None and number % phases == 0:
             context[0] = processor.stretch[0]
         taken, status = _time_block(

@@ -156,6 +156,9 @@ class Worker:
             if array.nbytes
         )
         lock_memory(array for step in steps for array in step.processor.memory() if array.nbytes)
+        python = [part.processor for part in parts.values() if bare(part.processor).in_python]
+        if python:  # A GPU's libraries, too, make much for every thread, at its first call.
+            self._segment.call_first(lambda: [block_costs_ns(processor, 1) for processor in python])
         gc.collect()
         gc.freeze()  # What is there stays: a collection looks at what comes only.
         reads = [[end.node, end.port] for end in walk.inputs]

@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import sys
+import threading
 import time
 from typing import ClassVar
 
@@ -101,6 +102,21 @@ class Trouble(Processor):
         if what == "nan":
             out[:] = np.nan
         act(what)
+
+
+class Threaded(Processor):
+    """Tells of every block whether its thread has called before."""
+
+    id = "threaded"
+    unity = None
+
+    def allocate(self):
+        self.called = set()
+        return ()
+
+    def process(self, block, out):
+        out[:] = threading.get_native_id() in self.called
+        self.called.add(threading.get_native_id())
 
 
 class Wrong(Processor):

@@ -10,6 +10,7 @@ import contract
 import numpy as np
 import onnx
 import pytest
+import soundfile as sf
 import soxr
 import streaming_models
 from contract import Case
@@ -27,6 +28,7 @@ from rtaudio.graph import Graph, Node
 from rtaudio.inference import FAILED
 from rtaudio.kernel import turn
 from rtaudio.plan import Plan
+from rtaudio.render import Job, render
 from rtaudio.routing import Reblock
 
 MODELS = {
@@ -312,7 +314,7 @@ def test_why_it_failed_is_told_in_a_line_in_every_lane(lane, tmp_path):
 
 
 def test_one_that_fails_all_the_time_is_refused_and_a_render_says_why(tmp_path):
-    path = streaming_models.root(tmp_path / "net.onnx", always=-2.0)
+    path = streaming_models.root(tmp_path / "net.onnx", more=-2.0)
     why = "it put out what is no number"
     with pytest.raises(UserError, match=f"network fails in every block: {why}"):
         Plan(alone(path), 48_000, 64, 1, lane=None)

@@ -17,7 +17,7 @@ import contract
 import numpy as np
 import pytest
 import soundfile as sf
-from python_engines import Costly, Different, Gainful, Leaky, Numbered, Returning, Trouble, Wrong
+from python_engines import Costly, Different, Gainful, Leaky, Numbered, Returning, Threaded, Trouble, Wrong
 from test_lanes import (
     BLOCK,
     RATE,
@@ -629,6 +629,13 @@ def test_an_engine_that_fails_in_every_block_is_refused(engine):
     with pytest.raises(UserError) as error:
         Plan(chain(Node("a", engine)), RATE, BLOCK, 2)
     assert str(error.value) == f"a: {engine.id} fails in every block: {engine.says}"
+
+
+def test_what_the_first_call_in_a_thread_makes_is_made_before_it_plays():
+    x = np.zeros((2, 8 * BLOCK), np.float32)
+    with planned(chain(Node("a", Threaded))) as plan:
+        heard = play(plan, x)["main"]
+        assert (heard[:, BLOCK:] == 1).all()
 
 
 def test_lines_that_a_worker_repeats_are_told_once(tmp_path):
