@@ -4,9 +4,12 @@
 measures one cell for each period, load and device under test with `glitchmeter.py`, and prints a table.
 
 Attacks on a worker process (lane 2), whose graph copies its input as its fallback does: ``kill2`` (SIGKILL)
-and ``hang2`` (SIGSTOP) every ten seconds, ``overload2`` (stopped for longer than a block, again and again,
-for ten seconds). Nothing of them may be heard, the latency is what it was, and a worker that is gone has to
-be back, by the blocks that were missed, within 50 ms.
+and ``hang2`` (SIGSTOP) every ten seconds, ``overload2`` (it computes for 1.4 times as long as a block lasts)
+and ``stalls2`` (stopped for longer than a block, again and again) for ten seconds of every twenty. Nothing of
+them may be heard, the latency is what it was, a worker that is gone has to be back, by the blocks that were
+missed, within 50 ms, and one that is late stays.
+
+``onnx1`` plays a network whose output is not heard; there no block may be late that no stall explains.
 
 A cell is
     pass     no wrong sample, no xrun that no stall of the machine explains, the latency that was promised
@@ -48,12 +51,15 @@ from jackd import JackServer, absent, child, end
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from stalls import StallWatch, met, windows
 
 from rtaudio.counters import attach, running
 from rtaudio.counters import report as counted
 from rtaudio.remote import HANG_BLOCKS
 
 HERE = Path(__file__).parent
+ENGINES = os.pathsep.join(filter(None, [str(HERE / "burn"), os.environ.get("PYTHONPATH", "")]))
+"""Where hosts find the engine ``burn``, too."""
 PERIODS = (64, 128, 256)
 
 FULL_SECONDS = 60.0
@@ -74,6 +80,8 @@ BACK_MS, RATE = 50.0, 48_000
 """A worker that was killed is back by then, one that hangs as long after the verdict; the servers' rate."""
 STOPPED_BLOCKS, RUNNING_BLOCKS = 3, 2
 """Of an overload: how long the worker is stopped, and let go."""
+LOOK_SECONDS = 0.02
+"""Between two looks at the blocks that were late."""
 STRANGER_PRIORITY = 50
 """Real-time priority from which on another program is worth naming."""
 KERNEL_THREAD = 0x00200000
@@ -103,11 +111,13 @@ class Device:
     ours: bool
     meter: tuple[str, ...] = ()
     attack: str = ""
+    punctual: bool = False
+    """Whether a block that a worker was late for counts as an error."""
 
 
-def _host(*options: str, meter: tuple[str, ...] = (), attack: str = "") -> Device:
+def _host(*options: str, meter: tuple[str, ...] = (), attack: str = "", punctual: bool = False) -> Device:
     command = (sys.executable, "-m", "rtaudio", "live", "--api", "jack", *options)
-    return Device(command, "rtaudio", True, meter, attack)
+    return Device(command, "rtaudio", True, meter, attack, punctual)
 
 
 def _foil(kind: str, client: str) -> Device:
@@ -121,11 +131,12 @@ DEVICES = {
     "remix0": _host("--chain", "remix(preset=live)", "--lane", "0", meter=("--mode", "null")),
     "remix1": _host("--chain", "remix(preset=live)", "--lane", "1", meter=("--mode", "null")),
     "hpss1": _host("--chain", HPSS, "--lane", "1", meter=("--mode", "null")),
-    "onnx1": _host("--chain", "enhance(mix=0)", "--lane", "1"),  # the network runs, and the sound stays
+    "onnx1": _host("--chain", "enhance(mix=0)", "--lane", "1", punctual=True),  # it runs, the sound stays
     "lane2": _host("--chain", "gain", "--lane", "2"),
     "kill2": _host("--chain", "gain", "--lane", "2", attack="kill"),
     "hang2": _host("--chain", "gain", "--lane", "2", attack="hang"),
-    "overload2": _host("--chain", "gain", "--lane", "2", attack="overload"),
+    "overload2": _host("--chain", "burn(share=1.4, turn=20, lasts=10)", attack="overload"),
+    "stalls2": _host("--chain", "gain", "--lane", "2", attack="stalls"),
     "python": _foil("python", "PortAudio"),
     "compiled": _foil("compiled", "PortAudio"),
     "pedalboard": _foil("pedalboard", "rtaudio_foil"),
@@ -173,7 +184,7 @@ class Attack(threading.Thread):
     Parameters
     ----------
     kind
-        ``kill``, ``hang`` or ``overload``.
+        ``kill``, ``hang``, ``stalls``, or ``overload``, which the host's engine does by itself.
     period_ms
         Of a block.
     """
@@ -181,13 +192,13 @@ class Attack(threading.Thread):
     def __init__(self, kind: str, period_ms: float) -> None:
         super().__init__(daemon=True)
         self.kind, self._over = kind, threading.Event()
-        found = [number for number in running() if _descends(number, _parents())]
-        if len(found) != 1:
-            raise CellError(f"hosts to attack: {found}")
-        self._words, self._period_ms = attach(found[0]), period_ms
-        self._act: Callable[[], None] = {"kill": self._kill, "hang": self._stop, "overload": self._hinder}[
-            kind
-        ]
+        self._words, self._period_ms = host_words(), period_ms
+        self._act: Callable[[], object] = {
+            "kill": self._kill,
+            "hang": self._stop,
+            "stalls": self._hinder,
+            "overload": lambda: self._over.wait(ATTACK_EVERY),
+        }[kind]
         self.back_ms: list[float] = []
         """How long the fallback was heard after each attack."""
         self.restarts = 0
@@ -234,6 +245,49 @@ class Attack(threading.Thread):
                 time.sleep(blocks * self._period_ms / 1e3)
 
 
+class Lateness(threading.Thread):
+    """The blocks that a host's workers are late for while the meter listens.
+
+    Parameters
+    ----------
+    period_ns
+        Of a block.
+    """
+
+    def __init__(self, period_ns: int) -> None:
+        super().__init__(daemon=True)
+        self._words, self._over, self._excuse_ns = host_words(), threading.Event(), 16 * period_ns
+        self._watch = StallWatch(period_ns // 4)
+        self._found: list[tuple[int, int, int]] = []
+        """Begin and end of what was looked at, ns, and how many were late meanwhile."""
+
+    def run(self) -> None:
+        """Look again and again."""
+        self._watch.start()
+        begin, before = time.monotonic_ns(), counted(self._words)["misses"]
+        while not self._over.wait(LOOK_SECONDS):
+            end, now = time.monotonic_ns(), counted(self._words)["misses"]
+            if now != before:
+                self._found.append((begin, end, now - before))
+            begin, before = end, now
+
+    def end(self) -> dict[str, int]:
+        """How many were late, and how many of them in no time that a stall excuses."""
+        self._over.set()
+        self.join()
+        excused = windows(self._watch.stop(), self._excuse_ns)
+        begins, ends, late = np.array(self._found, np.int64).reshape(-1, 3).T
+        return {"late": int(late.sum()), "late_unexplained": int(late[~met(begins, ends, excused)].sum())}
+
+
+def host_words() -> Any:
+    """What the host counts that was started here."""
+    found = [number for number in running() if _descends(number, _parents())]
+    if len(found) != 1:
+        raise CellError(f"hosts to look at: {found}")
+    return attach(found[0])
+
+
 class CellError(Exception):
     """A cell that cannot be measured; the message says why."""
 
@@ -249,7 +303,7 @@ def started(device: Device, load: str, server: JackServer) -> Iterator[str]:
             stderr=said,
             text=True,
             start_new_session=True,
-            env=server.environment | {"PERIOD": str(server.period)},
+            env=server.environment | {"PERIOD": str(server.period), "PYTHONPATH": ENGINES},
             cwd=HERE.parent,
         )
         try:
@@ -398,9 +452,14 @@ def fill(cell: Cell, server: JackServer, baseline: dict[str, float] | None) -> N
             if device.attack:
                 attack = Attack(device.attack, 1e3 * server.period / server.rate)
                 attack.start()
+            lateness = Lateness(10**9 * server.period // server.rate) if device.punctual else None
+            if lateness is not None:
+                lateness.start()
             cell.meter = run_meter(device, cell.seconds, server)
             if attack is not None:
                 cell.meter["attack"] = attack.end()
+            if lateness is not None:
+                cell.meter |= lateness.end()
             if baseline is not None and device.ours:
                 cell.round_trip = round_trip(device.client, server)
                 if cell.round_trip:
@@ -427,10 +486,14 @@ def judge(cell: Cell, foil: Cell | None) -> None:
         wrong += [f"{count} {kind} unexplained" for kind, count in counts.items() if count]
         if cell.extra_latency != 0:
             wrong.append("no sound came back" if cell.extra_latency is None else "not the promised latency")
+    if meter.get("late_unexplained"):
+        wrong.append(f"{meter['late_unexplained']} of {meter['late']} late blocks unexplained")
     attack = meter.get("attack")
-    if attack and attack["kind"] == "overload":
+    if attack and attack["kind"] in {"overload", "stalls"}:
         if not sum(attack["back_ms"]):
             blind.append("nothing came late")
+        if attack["restarts"]:
+            wrong.append(f"{attack['restarts']} workers were replaced")
     elif attack:
         late = max(attack["back_ms"], default=0.0)
         limit = BACK_MS + (HANG_BLOCKS * 1e3 * cell.period / RATE if attack["kind"] == "hang" else 0.0)

@@ -14,13 +14,13 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from rtaudio.counters import EDITS, LOSSES, Counters, report
+from rtaudio.counters import EDITS, LOSSES, TIME_BINS, TIMES, Counters, report, spent_s
 from rtaudio.deck import CHUNK, IDLE, Deck
 from rtaudio.edit import EDIT_LIMIT, PRE_ROLL, Edit, forget, pre_roll, reason, shown, to_play
 from rtaudio.errors import FileError, UserError
@@ -70,6 +70,9 @@ HANG = 1.0
 """Seconds without a block done after which a worker that has work counts as hanging."""
 RUNAWAY = 0.5
 """Seconds of computing without a pause after which real-time threads lose their priority."""
+OVERLOAD, RELIEF = 1.0, 0.9
+"""Seconds over which it is looked whether the callback takes longer than there is time, and share of the time at
+which that is over."""
 RETURN = 1.0
 """Seconds between two looks whether a lost device is back."""
 GIVEN_UP = "the edit was given up"
@@ -140,6 +143,15 @@ class _Watch:
         again = self.delay > 0.0 and now - self.due < RETRY_LONGEST
         self.delay = min(2.0 * self.delay, RETRY_LONGEST) if again else RETRY_FIRST
         self.due, self.waiting = now + self.delay, True
+
+
+@dataclass
+class _Spent:
+    """Seconds that the callback of a plan has taken, in all and for each of its nodes."""
+
+    plan: Plan | None = None
+    all: float = 0.0
+    nodes: dict[str, float] = field(default_factory=dict)
 
 
 class Host:
@@ -231,6 +243,7 @@ class Host:
         self._next_look = 0.0
         self._behind: WeakKeyDictionary[Segment, _Watch] = WeakKeyDictionary()
         self._real_time = 0
+        self._spent, self._overloaded = (0.0, 0, _Spent()), False
         self._calls, self._looked, self._silent = 0, 0.0, 0.0
         self._closed = self._hanging = self._no_priority = False
         self._edit: Edit | None = None
@@ -610,6 +623,7 @@ class Host:
         self._advance()
         self._watch_nodes()
         self._watch_workers()
+        self._watch_callback()
         self.problems += self.plan.said()
         self.plan.collect()
         self._watch_deck()
@@ -690,6 +704,29 @@ class Host:
             limit_runaway(RUNAWAY)
             segment.restore_priority()
             self.notes.append(f"the worker of {segment.shown} has caught up, and has its priority back")
+
+    def _watch_callback(self) -> None:
+        """Tell when the callback takes longer than there is time, and which node takes most of it."""
+        now, position, plan = time.monotonic(), self.plan.position, self.plan
+        begin, before, spent = self._spent
+        if now - begin < OVERLOAD and plan is spent.plan:
+            return
+        words = self.counters.words
+        found = _Spent(plan, spent_s(words[TIMES : TIMES + TIME_BINS]), plan.callback_seconds())
+        self._spent = now, position, found
+        seconds = (position - before) / plan.rate
+        if plan is not spent.plan or seconds <= 0 or getattr(self.device, "freewheel", False):
+            return
+        share = (found.all - spent.all) / seconds
+        if share > 1.0 and not self._overloaded:
+            shares = {name: (took - spent.nodes[name]) / seconds for name, took in found.nodes.items()}
+            most = max(shares, key=shares.__getitem__, default="")
+            named = f", {most} alone {100 * shares[most]:.0f} %" if most else ""
+            self.problems.append(
+                f"the callback takes {100 * share:.0f} % of the time that there is{named}: sound breaks up; "
+                "take larger blocks, or let what is expensive run on a worker, with lane=1"
+            )
+        self._overloaded = share > (RELIEF if self._overloaded else 1.0)
 
     def _watch_device(self) -> None:
         """Keep the graph running on the null device while the sound card is gone, and go back to it."""

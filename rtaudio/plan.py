@@ -22,11 +22,13 @@ from rtaudio.counters import (
     NODE_LATENCY,
     NODE_STATUS,
     NODE_TAKEOVERS,
+    NODE_TIMES,
     NODE_WORKER,
     NON_FINITE,
     RATE,
     Counters,
     report,
+    spent_s,
 )
 from rtaudio.errors import UserError, nearest
 from rtaudio.graph import MAIN, OUT, End, Graph, Node, parameters_of
@@ -574,6 +576,15 @@ class Plan:
         words = counters.words
         words[RATE], words[BLOCK], words[CHANNELS] = self.rate, self.block, self.channels
         words[LATENCY] = self.latency
+
+    def callback_seconds(self) -> dict[str, float]:
+        """Seconds that the callback has spent in each of its nodes, while this plan ran or others before."""
+        away = {name for segment in self.segments for name in segment.names}
+        return {
+            name: spent_s(self.counters.section(name)[NODE_TIMES:])
+            for name, step in self._steps.items()
+            if step.of_node and name not in away
+        }
 
     def sections(self) -> list[str]:
         """Names under which the plan counts."""

@@ -5,6 +5,7 @@
 
 import gc
 import math
+import re
 import threading
 import time
 import types
@@ -1037,6 +1038,27 @@ def test_a_callback_that_computes_without_a_pause_loses_its_priority():
         wait_for(run, lambda: run.problems)
         assert run.problems == ["the callback computed for 0.5 s: it has lost its priority"]
         assert is_real_time(plan.segments[0].thread)
+
+
+def test_a_callback_that_has_too_much_to_do_is_told_with_the_node(monkeypatch):
+    """Once, until that is over."""
+    monkeypatch.setattr(host, "OVERLOAD", 0.2)
+    plan = Plan(Graph([on(0, "a", Burn), on(0, "b", Amp)], ["in -> a", "a -> b", "b -> out"]), RATE, 64, 1)
+    with Host(plan, NullDevice(rate=RATE), seconds=60) as run:
+        run.start()
+        for _ in range(2):
+            run.set("a.ms", 12.0)  # of 8
+            wait_for(run, lambda: run.problems)
+            (line,) = run.problems
+            share, alone = map(int, re.findall(r"(\d+) %", line))
+            assert "a alone" in line
+            assert share >= alone > 100
+            at = plan.position
+            wait_for(run, lambda at=at: plan.position > at + RATE // 2)
+            assert run.problems == [line]
+            run.set("a.ms", 0.0)
+            wait_for(run, lambda: not run._overloaded)
+            run.problems.clear()
 
 
 def rack():
