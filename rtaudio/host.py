@@ -71,8 +71,8 @@ HANG = 1.0
 RUNAWAY = 0.5
 """Seconds of computing without a pause after which real-time threads lose their priority."""
 OVERLOAD, RELIEF = 1.0, 0.9
-"""Seconds over which it is looked whether the callback takes longer than there is time, and share of the time at
-which that is over."""
+"""Seconds over which it is looked whether the callback takes longer than there is time; share of that time at
+which this is over."""
 RETURN = 1.0
 """Seconds between two looks whether a lost device is back."""
 GIVEN_UP = "the edit was given up"

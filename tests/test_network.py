@@ -323,6 +323,26 @@ def test_one_that_fails_all_the_time_is_refused_and_a_render_says_why(tmp_path):
     assert report["failures"] == [f"net failed at 0.000 s and was bypassed from there: {why}"]
 
 
+def test_a_card_that_says_what_no_card_has_is_refused(tmp_path):
+    path = streaming_models.gru(tmp_path / "net.onnx", paramters=[])
+    message = r"net.json says 'paramters', which no card has.*parameters"
+    with pytest.raises(FileError, match=message):
+        engine(path)
+    with pytest.raises(FileError, match=r"says 'colour', which no card has; what else .* 'notes'"):
+        engine(streaming_models.gru(tmp_path / "net.onnx", colour="red"))
+    engine(streaming_models.gru(tmp_path / "net.onnx", licence="MIT", scores={}, notes="red"))
+
+
+def test_a_network_is_described_as_any_engine(tmp_path, capsys):
+    path = streaming_models.gru(tmp_path / "net.onnx")
+    assert main(["engines", f"network(model='{path}')"]) == 0
+    said = capsys.readouterr().out
+    assert "amount" in said
+    assert "not known" not in said
+    assert main(["engines", "gain(gain=1) | gain"]) == 2
+    assert "is 2 engines: give one" in capsys.readouterr().err
+
+
 # ----------------------------------------------------------------------------------------------- in the graph
 
 
