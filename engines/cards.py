@@ -176,9 +176,8 @@ class StreamCard:
 
 WANTED = ("rate", "hop", "latency", "inputs", "outputs", "states", "sha256")
 OPTIONAL = ("kind", "tail", "parameters", "unity")
-ABOUT = tuple(
-    "name version author description task licence data command settings seconds steps scores notes".split()
-)
+_MADE = ("licence", "data", "command", "settings", "seconds", "steps", "scores", "notes")
+ABOUT = ("name", "version", "author", "description", "task", *_MADE)
 """What a card may say that nothing here reads."""
 
 
