@@ -20,6 +20,7 @@ from engines.sessions import (
     AUTO,
     Arrays,
     Bound,
+    InterpretedInference,
     gpu_of,
     open_session,
     provider_of,
@@ -251,7 +252,7 @@ class Network(Streaming):
         self._inferences, self._session = [], None
 
 
-def said_by(inferences: Iterable[Inference]) -> str:
+def said_by(inferences: Iterable[Inference | InterpretedInference]) -> str:
     """What ONNX Runtime said of the first of these that failed since this was last asked."""
     return next((said for each in inferences if (said := each.error())), "")
 

@@ -120,9 +120,10 @@ def in_process(part: Part, lane: int | None) -> bool:
         The graph wants an engine in Python to run elsewhere.
     """
     processor = part.processor.inner if isinstance(part.processor, Reblock) else part.processor
-    if processor.in_python:
+    if processor.in_python or processor.calls_python:
         if part.lane in (0, 1):
-            only = f"{processor.id} is written in Python and runs in lane 2 only"
+            does = "is written in" if processor.in_python else "is run by"
+            only = f"{processor.id} {does} Python and runs in lane 2 only"
             raise UserError(f"{part.name}: {only}; leave lane={part.lane} out")
         return True
     return _asked(part, lane) == 2

@@ -198,6 +198,8 @@ class Processor:
     """Samples by which the blocks begin before the processor's own time, modulo the hop; the host says it."""
     waiting: int = 0
     """Samples of the latency that are due to re-blocking; constant after `prepare`."""
+    calls_python: bool = False
+    """Whether its kernel calls the interpreter: then it runs in a worker process only, as one in Python."""
     runs_on: str = ""
     """What does its work, where there is a choice, in words for reports; known after `prepare`."""
 

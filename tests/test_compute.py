@@ -15,11 +15,12 @@ pytest.importorskip("onnxruntime", reason="runs networks")
 from test_plan import delayed, noise, play
 from test_processes import planned, told
 
-from engines import chunks, network, sessions
+from engines import chunks, enhancer, network, sessions
 from engines.chunks import ChunkModel, enhance
 from engines.enhance import MODES
 from engines.network import Network, NetworkInPython
 from engines.sessions import Bound, gpu_of, has_cuda, open_session
+from rtaudio import executor
 from rtaudio.chain import load_chain
 from rtaudio.cli import main
 from rtaudio.errors import UserError
@@ -125,6 +126,51 @@ def test_a_worker_process_makes_the_same_samples(model, tmp_path):
 
 
 # ---------------------------------------------------------------------------------------- where it falls to
+
+
+@pytest.mark.parametrize("values", [{}, {"stereo": "linked"}, {"model": "paper"}])
+def test_without_the_c_api_python_runs_the_network_of_enhance(values, monkeypatch):
+    """Bit for bit, in a worker process; anew after it has failed."""
+    x = noise(2, 24_000)
+    graph = load_chain(f"net:enhance({', '.join(f'{name}={value}' for name, value in values.items())})")
+    wanted, node, _, latency = offline(graph, x)
+    assert not node["failures"]
+    monkeypatch.setattr(enhancer, "available", lambda: "the library has no OrtGetApiBase")
+    got, node, on, late = offline(graph, x)
+    assert on == {"net": "cpu (from Python: the library has no OrtGetApiBase)"}
+    assert (node["failures"], late) == (0, latency)
+    assert np.array_equal(got, wanted)
+    made = graph.nodes["net"].make()
+    made.fit(48_000)
+    made.prepare(48_000, made.hop, True, 2)
+    hops = contract.uniform(5 * made.hop, made.hop)
+    first = contract.walk(made, x[:, : sum(hops)], hops)
+    renew(made)
+    assert np.array_equal(contract.walk(made, x[:, : sum(hops)], hops), first)
+    with planned(graph, rate=48_000, block=64, lane=None, ready=False) as plan:
+        assert [segment.lane for segment in plan.segments] == [2]
+    graph.nodes["net"].lane = 1
+    with pytest.raises(UserError, match="net: enhance is run by Python and runs in lane 2 only"):
+        Plan(graph, 48_000, 64, 2)
+
+
+def renew(processor):
+    """As compiled code does after a lapse."""
+    copies = np.array(processor.copies(), np.int64)
+    executor.renew(copies.ctypes.data, len(copies))
+    processor._context[0] = 0
+
+
+def test_what_onnx_runtime_says_in_python_is_why_enhance_failed(monkeypatch):
+    monkeypatch.setattr(enhancer, "available", lambda: "no C API")
+
+    def refuse(self):
+        raise RuntimeError("it is so\nbecause")
+
+    graph = load_chain("net:enhance")
+    monkeypatch.setattr(Bound, "run", refuse)
+    _, node, _, _ = offline(graph, noise(1, 2000))
+    assert (node["failures"], node["reason"]) == (1, "it is so")
 
 
 class Scarce:
