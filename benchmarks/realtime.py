@@ -4,9 +4,12 @@
 measures one cell for each period, load and device under test with `glitchmeter.py`, and prints a table.
 
 Attacks on a worker process (lane 2), whose graph copies its input as its fallback does: ``kill2`` (SIGKILL)
-and ``hang2`` (SIGSTOP) every ten seconds, ``overload2`` (stopped for longer than a block, again and again,
-for ten seconds). Nothing of them may be heard, the latency is what it was, and a worker that is gone has to
-be back, by the blocks that were missed, within 50 ms.
+and ``hang2`` (SIGSTOP) every ten seconds, ``overload2`` (it computes for 1.4 times as long as a block lasts)
+and ``stalls2`` (stopped for longer than a block, again and again) for ten seconds of every twenty. Nothing of
+them may be heard, the latency is what it was, a worker that is gone has to be back, by the blocks that were
+missed, within 50 ms, and one that is late stays.
+
+``onnx1`` plays a network whose output is not heard; there no block may be late that no stall explains.
 
 ``edit0`` and ``edit1`` are edited all the time, by lines on the control socket: nodes come and go, presets
 change, edits are undone and done again. The graph's output is its input all the while, so that not one sample
@@ -53,6 +56,7 @@ from jackd import JackServer, absent, child, end
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from stalls import StallWatch, met, windows
 
 from rtaudio.counters import attach, running
 from rtaudio.counters import report as counted
@@ -60,6 +64,8 @@ from rtaudio.remote import HANG_BLOCKS
 from rtaudio.server import connect
 
 HERE = Path(__file__).parent
+ENGINES = os.pathsep.join(filter(None, [str(HERE / "burn"), os.environ.get("PYTHONPATH", "")]))
+"""Where hosts find the engine ``burn``, too."""
 PERIODS = (64, 128, 256)
 
 FULL_SECONDS = 60.0
@@ -105,6 +111,8 @@ EDIT_LOOK, EDIT_SECONDS = 0.1, 10.0
 """Seconds between two looks whether an edit is heard; and that one may take, on average."""
 STOPPED_BLOCKS, RUNNING_BLOCKS = 3, 2
 """Of an overload: how long the worker is stopped, and let go."""
+LOOK_SECONDS = 0.02
+"""Between two looks at the blocks that were late."""
 STRANGER_PRIORITY = 50
 """Real-time priority from which on another program is worth naming."""
 KERNEL_THREAD = 0x00200000
@@ -134,11 +142,13 @@ class Device:
     ours: bool
     meter: tuple[str, ...] = ()
     attack: str = ""
+    punctual: bool = False
+    """Whether a block that a worker was late for counts as an error."""
 
 
-def _host(*options: str, meter: tuple[str, ...] = (), attack: str = "") -> Device:
+def _host(*options: str, meter: tuple[str, ...] = (), attack: str = "", punctual: bool = False) -> Device:
     command = (sys.executable, "-m", "rtaudio", "live", "--api", "jack", *options)
-    return Device(command, "rtaudio", True, meter, attack)
+    return Device(command, "rtaudio", True, meter, attack, punctual)
 
 
 def _foil(kind: str, client: str) -> Device:
@@ -152,11 +162,12 @@ DEVICES = {
     "remix0": _host("--chain", "remix(preset=live)", "--lane", "0", meter=("--mode", "null")),
     "remix1": _host("--chain", "remix(preset=live)", "--lane", "1", meter=("--mode", "null")),
     "hpss1": _host("--chain", HPSS, "--lane", "1", meter=("--mode", "null")),
-    "onnx1": _host("--chain", "enhance(mix=0)", "--lane", "1"),  # the network runs, and the sound stays
+    "onnx1": _host("--chain", "enhance(mix=0)", "--lane", "1", punctual=True),  # it runs, the sound stays
     "lane2": _host("--chain", "gain", "--lane", "2"),
     "kill2": _host("--chain", "gain", "--lane", "2", attack="kill"),
     "hang2": _host("--chain", "gain", "--lane", "2", attack="hang"),
-    "overload2": _host("--chain", "gain", "--lane", "2", attack="overload"),
+    "overload2": _host("--chain", "burn(share=1.4, turn=20, lasts=10)", attack="overload"),
+    "stalls2": _host("--chain", "gain", "--lane", "2", attack="stalls"),
     "edit0": _host("--chain", str(HERE / "edited.toml"), "--lane", "0", attack="edit"),
     "edit1": _host("--chain", str(HERE / "edited.toml"), "--lane", "1", attack="edit"),
     "python": _foil("python", "PortAudio"),
@@ -214,7 +225,7 @@ class Attack(threading.Thread):
     Parameters
     ----------
     kind
-        ``kill``, ``hang`` or ``overload``.
+        ``kill``, ``hang``, ``stalls``, or ``overload``, which the host's engine does by itself.
     period_ms
         Of a block.
     """
@@ -223,9 +234,12 @@ class Attack(threading.Thread):
         super().__init__(daemon=True)
         self.kind, self._over = kind, threading.Event()
         self._words, self._period_ms = attach(the_host()), period_ms
-        self._act: Callable[[], None] = {"kill": self._kill, "hang": self._stop, "overload": self._hinder}[
-            kind
-        ]
+        self._act: Callable[[], object] = {
+            "kill": self._kill,
+            "hang": self._stop,
+            "stalls": self._hinder,
+            "overload": lambda: self._over.wait(ATTACK_EVERY),
+        }[kind]
         self.back_ms: list[float] = []
         """How long the fallback was heard after each attack."""
         self.restarts = 0
@@ -310,6 +324,41 @@ class Edits(threading.Thread):
         }
 
 
+class Lateness(threading.Thread):
+    """The blocks that a host's workers are late for while the meter listens.
+
+    Parameters
+    ----------
+    period_ns
+        Of a block.
+    """
+
+    def __init__(self, period_ns: int) -> None:
+        super().__init__(daemon=True)
+        self._words, self._over, self._excuse_ns = attach(the_host()), threading.Event(), 16 * period_ns
+        self._watch = StallWatch(period_ns // 4)
+        self._found: list[tuple[int, int, int]] = []
+        """Begin and end of what was looked at, ns, and how many were late meanwhile."""
+
+    def run(self) -> None:
+        """Look again and again."""
+        self._watch.start()
+        begin, before = time.monotonic_ns(), counted(self._words)["misses"]
+        while not self._over.wait(LOOK_SECONDS):
+            end, now = time.monotonic_ns(), counted(self._words)["misses"]
+            if now != before:
+                self._found.append((begin, end, now - before))
+            begin, before = end, now
+
+    def end(self) -> dict[str, int]:
+        """How many were late, and how many of them in no time that a stall excuses."""
+        self._over.set()
+        self.join()
+        excused = windows(self._watch.stop(), self._excuse_ns)
+        begins, ends, late = np.array(self._found, np.int64).reshape(-1, 3).T
+        return {"late": int(late.sum()), "late_unexplained": int(late[~met(begins, ends, excused)].sum())}
+
+
 class CellError(Exception):
     """A cell that cannot be measured; the message says why."""
 
@@ -325,7 +374,7 @@ def started(device: Device, load: str, server: JackServer) -> Iterator[str]:
             stderr=said,
             text=True,
             start_new_session=True,
-            env=server.environment | {"PERIOD": str(server.period)},
+            env=server.environment | {"PERIOD": str(server.period), "PYTHONPATH": ENGINES},
             cwd=HERE.parent,
         )
         try:
@@ -475,9 +524,14 @@ def fill(cell: Cell, server: JackServer, baseline: dict[str, float] | None) -> N
                 period_ms = 1e3 * server.period / server.rate
                 attack = Edits() if device.attack == "edit" else Attack(device.attack, period_ms)
                 attack.start()
+            lateness = Lateness(10**9 * server.period // server.rate) if device.punctual else None
+            if lateness is not None:
+                lateness.start()
             cell.meter = run_meter(device, cell.seconds, server)
             if attack is not None:
                 cell.meter["attack"] = attack.end()
+            if lateness is not None:
+                cell.meter |= lateness.end()
             if baseline is not None and device.ours:
                 cell.round_trip = round_trip(device.client, server)
                 if cell.round_trip:
@@ -504,14 +558,18 @@ def judge(cell: Cell, foil: Cell | None) -> None:
         wrong += [f"{count} {kind} unexplained" for kind, count in counts.items() if count]
         if cell.extra_latency != 0:
             wrong.append("no sound came back" if cell.extra_latency is None else "not the promised latency")
+    if meter.get("late_unexplained"):
+        wrong.append(f"{meter['late_unexplained']} of {meter['late']} late blocks unexplained")
     attack = meter.get("attack")
     if attack and attack["kind"] == "edit":
         wrong += attack["refused"]
         if attack["edits"] * EDIT_SECONDS < meter["seconds"]:
             wrong.append(f"{attack['edits']} edits only")
-    elif attack and attack["kind"] == "overload":
+    elif attack and attack["kind"] in {"overload", "stalls"}:
         if not sum(attack["back_ms"]):
             blind.append("nothing came late")
+        if attack["restarts"]:
+            wrong.append(f"{attack['restarts']} workers were replaced")
     elif attack:
         late = max(attack["back_ms"], default=0.0)
         limit = BACK_MS + (HANG_BLOCKS * 1e3 * cell.period / RATE if attack["kind"] == "hang" else 0.0)

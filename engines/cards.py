@@ -175,6 +175,10 @@ class StreamCard:
 
 
 WANTED = ("rate", "hop", "latency", "inputs", "outputs", "states", "sha256")
+OPTIONAL = ("kind", "tail", "parameters", "unity")
+_MADE = ("licence", "data", "command", "settings", "seconds", "steps", "scores", "notes")
+ABOUT = ("name", "version", "author", "description", "task", *_MADE)
+"""What a card may say that nothing here reads."""
 
 
 def read_stream_card(path: Path) -> StreamCard:
@@ -190,7 +194,12 @@ def read_stream_card(path: Path) -> StreamCard:
     FileError
         There is none, or what it says cannot be.
     """
-    said = _Said(path.with_suffix(".json"), read_card(path, STREAM, WANTED))
+    found, known = read_card(path, STREAM, WANTED), (*WANTED, *OPTIONAL, *ABOUT)
+    for key in found:
+        if key not in known:
+            meant = nearest(key, known) or "; what else there is to say goes into 'notes'"
+            raise FileError(f"{path.with_suffix('.json')} says {key!r}, which no card has{meant}")
+    said = _Said(path.with_suffix(".json"), found)
     rate = said.whole("rate", *RATES)
     inputs, outputs = said.audio("inputs"), said.audio("outputs")
     parameters, tensors = said.parameters()

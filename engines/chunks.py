@@ -7,6 +7,7 @@ sound.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from engines.cards import read_card, read_content
 from engines.enhance import MODES
-from engines.sessions import AUTO, gpu_of, open_session, provider_of
+from engines.sessions import AUTO, gpu_of, open_session, provider_of, reason
 from rtaudio.errors import FileError, UserError
 
 KIND = "chunks"
@@ -104,7 +105,7 @@ class ChunkModel:
     """
 
     def __init__(self, path: Path, compute: str = AUTO) -> None:
-        self.card = read_chunk_card(path)
+        self.card, self._path, self._most = read_chunk_card(path), path, 0
         self.rate, self.chunk, self.speakers = self.card.rate, self.card.chunk, self.card.speakers
         gpu = gpu_of(compute)
         self._session = open_session(path, read_content(path, self.card.sha256), gpu)
@@ -119,11 +120,33 @@ class ChunkModel:
             raise FileError(f"{path} takes {shapes}, but its card says {want}")
 
     def __call__(self, chunks: Signal) -> Signal:
-        """(batch, chunk) noisy to enhanced, with z = 0. What is silent stays silent."""
+        """(batch, chunk) noisy to enhanced, with z = 0. What is silent stays silent.
+
+        Where a GPU cannot take them at once, it gets them in halves; where it takes not even one, the CPU
+        takes over, which is said on standard error. `UserError` where that fails too.
+        """
+        if self._most and len(chunks) > self._most:
+            places = range(self._most, len(chunks), self._most)
+            return np.concatenate([self(part) for part in np.split(chunks, places)])
         z = np.zeros((len(chunks), *self.card.latent), np.float32)
-        (enhanced,) = self._session.run(["enhanced"], {"noisy": chunks, "z": z})
+        try:
+            (enhanced,) = self._session.run(["enhanced"], {"noisy": chunks, "z": z})
+        except Exception as error:  # onnxruntime's have no other base
+            self._take_less(len(chunks), reason(error))
+            return self(chunks)
         heard = np.any(chunks, axis=1, keepdims=True)
         return np.where(heard, enhanced, np.float32(0))
+
+    def _take_less(self, count: int, failure: str) -> None:
+        """After a failure with so many chunks: half of them, or the CPU."""
+        if self.batch == 1:
+            raise UserError(f"{self._path} failed on {self.runs_on} ({failure})")
+        if count > 1:
+            self._most = count // 2
+            return
+        self._session = open_session(self._path, read_content(self._path, self.card.sha256))
+        sys.stderr.write(f"{self._path}: {self.runs_on} failed ({failure}): the CPU takes over\n")
+        self.runs_on, self.batch = f"cpu (took over from {self.runs_on})", 1
 
 
 def rise(fade: int) -> Signal:

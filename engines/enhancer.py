@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
+from importlib.util import find_spec
 from math import ceil, exp, lcm
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -26,9 +27,10 @@ from engines import chunks
 from engines.cards import find_model, read_card, read_content, read_kind
 from engines.dynamics import exp2
 from engines.enhance import MIX, MODELS
-from engines.network import MEASURED, MOST_CHANNELS, NOT_FINITE
+from engines.network import MEASURED, MOST_CHANNELS, NOT_FINITE, said_by
+from engines.sessions import InterpretedInference, InterpretedSession
 from rtaudio.errors import FileError, UserError
-from rtaudio.inference import WORDS, Inference, Session, Tensor, run
+from rtaudio.inference import WORDS, Inference, Session, Tensor, available, run
 from rtaudio.kernel import channel, kernel, position, power_of_two, settled, value
 from rtaudio.native import (
     compiled,
@@ -475,8 +477,12 @@ class Enhance(Processor):
         super().__init__(**values)
         self.card = self.read()
         self.hop = self.frames
-        self._session: Session | None = None
-        self._inferences: list[Inference] = []
+        without = available()
+        self.calls_python = bool(without and find_spec("onnxruntime"))
+        if self.calls_python:
+            self.runs_on = f"cpu (from Python: {without})"
+        self._session: Session | InterpretedSession | None = None
+        self._inferences: list[Inference | InterpretedInference] = []
 
     @classmethod
     def of(cls, values: Mapping[str, Value]) -> type[Self]:
@@ -518,9 +524,8 @@ class Enhance(Processor):
             )
         copies, hop = 1 if linked else self.channels, self.frames
         session = self._open()
-        self._inferences = [
-            Inference(session, {name: f"new_{name}" for name in card.states}) for _ in range(copies)
-        ]
+        states = {name: f"new_{name}" for name in card.states}
+        self._inferences = [infer(session, states) for _ in range(copies)]
         common = self._common(hop, card.window, FRAMES * hop)
         ratio = Fraction(self.rate, card.rate)
         hops = power_of_two(ceil((self.block + self.latency) / (hop * ratio)) + 4)
@@ -586,14 +591,19 @@ class Enhance(Processor):
             np.zeros(self.block, np.float32),
         ]
 
-    def _open(self) -> Session:
+    def _open(self) -> Session | InterpretedSession:
         if self._session is None:
-            session = Session(read_content(self.path, self.card.sha256), str(self.path))
+            content = read_content(self.path, self.card.sha256)
+            session: Session | InterpretedSession
+            if self.calls_python:
+                session = InterpretedSession(self.path, content)
+            else:
+                session = Session(content, str(self.path))
             self.check(session)
             self._session = session
         return self._session
 
-    def check(self, session: Session) -> None:
+    def check(self, session: Session | InterpretedSession) -> None:
         """`FileError` if the network is not as its card says."""
         card = self.card
         spectrum = 1, 1, card.bins
@@ -602,9 +612,9 @@ class Enhance(Processor):
         gives = {"clean_re": spectrum, "clean_im": spectrum, "speech": (1, 1, 1)}
         _check(self.path, "gives", session.outputs, gives | states)
 
-    def error(self) -> str | None:
-        """What ONNX Runtime said when the network failed; None if it did not since this was last asked."""
-        return next((said for each in self._inferences if (said := each.error())), None)
+    def error(self, status: int) -> str:
+        """What ONNX Runtime said, or that the network put out what is no number."""
+        return super().error(0 if status == NOT_FINITE else status) or said_by(self._inferences)
 
     def release(self) -> None:
         """Free the state, and the network."""
@@ -673,25 +683,40 @@ class EnhanceChunks(Enhance):
         lookahead, chunk = int(self.values["lookahead"]), self.card.chunk
         shapes = {name: (self.channels, *shape[1:]) for name, shape in self.card.inputs().items()}
         session = self._open()
-        inference = Inference(session, None, shapes | {"enhanced": (self.channels, chunk)})
+        inference = infer(session, None, shapes | {"enhanced": (self.channels, chunk)})
         self._inferences = [inference]
+        noisy, enhanced = inference.inputs["noisy"], inference.outputs["enhanced"]
         common = self._common(lookahead + chunks.FADE, chunk, 0)
         common[SHAPE][LOOKAHEAD] = lookahead
         return (
             *common,
             np.array([inference.words.ctypes.data], np.int64),
-            inference.inputs["noisy"],
-            inference.outputs["enhanced"],
+            noisy,
+            enhanced,
             np.zeros((self.channels, chunks.FADE), np.float32),
             chunks.rise(chunks.FADE),
-            inference.words,
-            inference.inputs["z"].reshape(-1),
+            *(
+                array.reshape(-1)
+                for array in inference.memory()
+                if array is not noisy and array is not enhanced
+            ),
         )
 
-    def check(self, session: Session) -> None:
+    def check(self, session: Session | InterpretedSession) -> None:
         """`FileError` if the network is not as its card says."""
         _check(self.path, "takes", session.inputs, self.card.inputs())
         _check(self.path, "gives", session.outputs, {"enhanced": (None, self.card.chunk)})
+
+
+def infer(
+    session: Session | InterpretedSession,
+    states: Mapping[str, str] | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+) -> Inference | InterpretedInference:
+    """An inference of a session, see `rtaudio.inference.Inference`."""
+    if isinstance(session, Session):
+        return Inference(session, states, shapes)
+    return InterpretedInference(session, states, shapes)
 
 
 KINDS: Mapping[str, type[Enhance]] = {SPECTRA: Enhance, chunks.KIND: EnhanceChunks}

@@ -20,6 +20,7 @@ from engines.sessions import (
     AUTO,
     Arrays,
     Bound,
+    InterpretedInference,
     gpu_of,
     open_session,
     provider_of,
@@ -30,7 +31,7 @@ from rtaudio.errors import FileError, UserError
 from rtaudio.inference import WORDS, Inference, Session, Tensor, available, run
 from rtaudio.kernel import channel, kernel, position, power_of_two, value
 from rtaudio.native import f32_matrix, float32_at, i64_matrix, i64_vector, int64_at
-from rtaudio.processor import Block, Parameter, Processor, Value
+from rtaudio.processor import NO_NUMBER, Block, Parameter, Processor, Value
 from rtaudio.resample import mirror, pair, polyphase
 
 MOST_CHANNELS = 8
@@ -149,6 +150,10 @@ class Streaming(Processor):
             hop = Fraction(self.card.hop * rate, self.card.rate)
             self.hop = int(hop) if hop.denominator == 1 else None
 
+    def error(self, status: int) -> str:
+        """See `Processor.error`."""
+        return super().error(0 if status == NOT_FINITE else status)
+
     def check(self) -> tuple[StreamCard, int]:
         """The card, and how many copies of the network there are: of one for one channel, one for each.
 
@@ -239,9 +244,9 @@ class Network(Streaming):
             self._session = session
         return self._session
 
-    def error(self) -> str | None:
-        """What ONNX Runtime said when the network failed; None if it did not since this was last asked."""
-        return next((said for each in self._inferences if (said := each.error())), None)
+    def error(self, status: int) -> str:
+        """What ONNX Runtime said, or that the network put out what is no number."""
+        return super().error(status) or said_by(self._inferences)
 
     def release(self) -> None:
         """Free the state, and the network."""
@@ -251,6 +256,11 @@ class Network(Streaming):
         if self._session is not None:
             self._session.close()
         self._inferences, self._session = [], None
+
+
+def said_by(inferences: Iterable[Inference | InterpretedInference]) -> str:
+    """What ONNX Runtime said of the first of these that failed since this was last asked."""
+    return next((said for each in inferences if (said := each.error())), "")
 
 
 class NetworkInPython(Streaming):
@@ -293,20 +303,22 @@ class NetworkInPython(Streaming):
         inputs = [arrays([*sounds, *card.tensors]) for _ in range(copies)]
         outputs = [arrays(each.name for each in card.outputs) for _ in range(copies)]
         states = arrays(following)
-        self._bound = [
-            Bound(session, self._gpu, *sounding, states, following)
-            for sounding in zip(inputs, outputs, strict=True)
-        ]
-        self._spares = []
+
+        def bind(session: Any, gpu: int | None) -> list[Bound]:
+            both = zip(inputs, outputs, strict=True)
+            try:
+                return [Bound(session, gpu, *sounding, states, following) for sounding in both]
+            except Exception as error:  # onnxruntime's have no other base
+                on = provider_of(session, gpu)
+                advice = "" if gpu is None else "; take compute=cpu"
+                raise UserError(f"{self.model} cannot run on {on} ({reason(error)}){advice}") from error
+
+        self._bound, self._spares = bind(session, self._gpu), []
         self.runs_on = provider_of(session, self._gpu)
         if self._gpu is None:
             self.runs_on += f" (from Python: {available()})" if available() else " (from Python)"
         else:
-            spare = self.open(content, None)
-            self._spares = [
-                Bound(spare, None, *sounding, states, following)
-                for sounding in zip(inputs, outputs, strict=True)
-            ]
+            self._spares = bind(self.open(content, None), None)
         self._inputs = _rows(card.inputs, card.hop, inputs)
         self._outputs = _rows(card.outputs, card.hop, outputs)
         self._settings = [[each[name].reshape(-1) for name in card.tensors] for each in inputs]
@@ -335,7 +347,7 @@ class NetworkInPython(Streaming):
                     setting[0] = curve[last - at]
             self._call()
             if not all(np.isfinite(y).all() for y in self._outputs):
-                raise ArithmeticError("the network put out something that is no number")
+                raise ArithmeticError(NO_NUMBER)
             for ring, y in zip(made, self._outputs, strict=True):
                 mirror(ring, k * hop, y, hop)
         for ring, y in zip(made, out, strict=True):

@@ -6,6 +6,7 @@ through `rtaudio.inference` instead.
 
 from __future__ import annotations
 
+import ctypes
 import io
 import os
 from collections.abc import Mapping, Sequence
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtaudio.errors import FileError, UserError
-from rtaudio.inference import INSTALL, NO_TELEMETRY, TYPES, Tensor
+from rtaudio.inference import ADDRESS, FAILED, INSTALL, KEPT, NO_TELEMETRY, RELEASE, TYPES, WORDS, Tensor
 
 CPU_PROVIDER, CUDA_PROVIDER = "CPUExecutionProvider", "CUDAExecutionProvider"
 CUDA_OPTIONS: Mapping[str, str] = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
@@ -216,3 +217,86 @@ class Bound:
     def reset(self) -> None:
         """Set the states to zeros."""
         self.put(self._zeros)
+
+
+class InterpretedSession:
+    """A network on the CPU whose inferences Python makes, as `rtaudio.inference.Session` is for the C API.
+
+    Parameters
+    ----------
+    path, content
+        See `open_session`.
+    """
+
+    def __init__(self, path: Path, content: bytes) -> None:
+        self.session = open_session(path, content)
+        self.inputs, self.outputs = map(tensors_of, (self.session.get_inputs(), self.session.get_outputs()))
+
+    def close(self) -> None:
+        """Nothing has to be released by hand."""
+
+
+_RUN = ctypes.CFUNCTYPE(ctypes.c_ssize_t, *[ctypes.c_void_p] * 8)
+_RELEASE = ctypes.CFUNCTYPE(ctypes.c_ssize_t, ctypes.c_void_p)
+
+
+class InterpretedInference:
+    """As `rtaudio.inference.Inference`, for compiled code that cannot have the C API: `run` calls Python.
+
+    Parameters
+    ----------
+    session
+        The network.
+    states
+        Name of every input that is a state, with that of the output that is its next value.
+    shapes
+        Shapes of the tensors that have an axis of no fixed length.
+    """
+
+    def __init__(
+        self,
+        session: InterpretedSession,
+        states: Mapping[str, str] | None = None,
+        shapes: Mapping[str, Sequence[int]] | None = None,
+    ) -> None:
+        states = states or {}
+
+        def zeros(tensors: Mapping[str, Tensor]) -> Arrays:
+            known: dict[str, Any] = {name: each.shape for name, each in tensors.items()}
+            known |= shapes or {}
+            return {name: np.zeros(known[name], each.dtype or float) for name, each in tensors.items()}
+
+        taken, given = zeros(session.inputs), zeros(session.outputs)
+        self.inputs = {name: array for name, array in taken.items() if name not in states}
+        self.outputs = {name: array for name, array in given.items() if name not in states.values()}
+        remembered = {name: taken[name] for name in states}
+        self._bound = Bound(session.session, None, self.inputs, self.outputs, remembered, states)
+        self._said = ""
+        self._anew, self._kept = np.ones(1, np.int64), np.zeros(1, np.int64)
+        self._functions = _RUN(self._run), _RELEASE(lambda status: 0)
+        self.words = np.zeros(WORDS, np.int64)
+        for word, function in zip((ADDRESS, RELEASE), self._functions, strict=True):
+            self.words[word] = ctypes.cast(function, ctypes.c_void_p).value or 0
+        self.words[KEPT] = self._kept.ctypes.data
+
+    def _run(self, *arguments: int) -> int:
+        try:
+            if self._anew[0]:
+                self._anew[0] = 0
+                self._bound.reset()
+            self._bound.run()
+        except Exception as error:  # onnxruntime's have no other base
+            self._said = reason(error)
+            return FAILED
+        return 0
+
+    def memory(self) -> list[NDArray[Any]]:
+        """What it is at first, put back, makes the network new."""
+        return [self.words, self._anew, *self.inputs.values(), *self.outputs.values()]
+
+    def error(self) -> str | None:
+        """What ONNX Runtime said of the last call that failed; None if none did."""
+        return self._said or None
+
+    def close(self) -> None:
+        """Nothing has to be released by hand."""

@@ -300,7 +300,13 @@ def _add_engines(commands: Any) -> None:
     engines = commands.add_parser(
         "engines", help="list engines, or describe one", description="List the engines."
     )
-    engines.add_argument("name", nargs="?", metavar="NAME", help="print its ports, parameters and latency")
+    engines.add_argument(
+        "name",
+        nargs="?",
+        metavar="NAME",
+        help="print its ports, parameters and latency; with values that decide them in parentheses, such as "
+        "\"network(model='NAME.onnx')\"",
+    )
     engines.set_defaults(run=run_engines)
 
 
@@ -309,7 +315,8 @@ def run_engines(options: argparse.Namespace) -> int:
     from rtaudio.registry import engine_names, load_engine
 
     if options.name is not None:
-        sys.stdout.write(_description(load_engine(options.name)))
+        engine = _configured(options.name) if "(" in options.name else load_engine(options.name)
+        sys.stdout.write(_description(engine))
         return 0
     names = engine_names()
     for name in names:
@@ -319,6 +326,16 @@ def run_engines(options: argparse.Namespace) -> int:
             summary = f"not usable: {error}"
         sys.stdout.write(entry(name, max(map(len, names)), summary))
     return 0
+
+
+def _configured(text: str) -> Engine:
+    """The engine with the ports and parameters that go with some values, as a chain has them."""
+    from rtaudio.chain import load_chain
+
+    nodes = list(load_chain(text).nodes.values())
+    if len(nodes) != 1:
+        raise UserError(f"{text!r} is {len(nodes)} engines: give one")
+    return nodes[0].engine
 
 
 def _summary(engine: Engine) -> str:

@@ -341,6 +341,8 @@ def _status(host: Host, arguments: list[str]) -> str | None:
         return None
     report = host.statistics()
     words = [f"load {100 * report['load']:.1f} %", f"xruns {report['xruns']}", f"misses {report['misses']}"]
+    if report["bypassed"]:
+        words.append(f"bypassed {' '.join(report['bypassed'])}")
     words += [f"loading {edit}" for edit in loading(host)]
     if host.deck is not None:
         deck = host.deck

@@ -106,6 +106,14 @@ def bin_ns(bin_: int) -> float:
     return float(2.0 ** (exponent - 3) * (8 + eighth + 0.5))
 
 
+_BINS_NS = np.array([bin_ns(bin_) for bin_ in range(TIME_BINS)])
+
+
+def spent_s(histogram: NDArray[np.int64]) -> float:
+    """Sum of the durations in a histogram of `time_bin`, in seconds."""
+    return float(histogram @ _BINS_NS) / 1e9
+
+
 def times_us(histogram: NDArray[np.int64], longest_ns: int) -> dict[str, float]:
     """Median, 99th percentile and maximum, in microseconds, of a histogram of `rtaudio.timing`."""
     total = int(histogram.sum())
@@ -391,7 +399,7 @@ def report(words: NDArray[np.int64]) -> dict[str, Any]:
     if words[DEVICE_LATENCY]:
         latency["device"] = int(words[DEVICE_LATENCY])
     histogram = words[TIMES : TIMES + TIME_BINS]
-    spent = sum(int(n) * bin_ns(bin_) for bin_, n in enumerate(histogram) if n) / 1e9
+    spent = spent_s(histogram)
     seconds = int(words[POSITION]) / max(1, int(words[RATE]))
     wakes = times_us(words[WAKES : WAKES + TIME_BINS], 2**62)
     flags = {

@@ -14,21 +14,22 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from rtaudio.compilation import compile_apart
-from rtaudio.counters import EDITS, LOSSES, Counters, report
+from rtaudio.counters import EDITS, LOSSES, TIME_BINS, TIMES, Counters, report, spent_s
 from rtaudio.deck import CHUNK, IDLE, Deck
 from rtaudio.edit import EDIT_LIMIT, PRE_ROLL, Edit, forget, pre_roll, reason, shown, to_play
 from rtaudio.errors import FileError, UserError
 from rtaudio.files import AudioReader, AudioWriter
 from rtaudio.graph import MAIN, Graph
 from rtaudio.history import History
-from rtaudio.lanes import warm_up
+from rtaudio.lanes import Segment, warm_up
 from rtaudio.native import read_acquire, write_release
 from rtaudio.null import NullDevice
 from rtaudio.observe import Observer
@@ -37,14 +38,12 @@ from rtaudio.processor import Value
 from rtaudio.realtime import (
     FIFO_PRIORITY,
     demote,
-    forget_thread,
+    is_real_time,
     lift_limit,
     limit_runaway,
     lock_memory,
     priority_of,
     raise_priority,
-    register_thread,
-    runaways,
     trim_memory,
     unlock_memory,
 )
@@ -80,6 +79,9 @@ HANG = 1.0
 """Seconds without a block done after which a worker that has work counts as hanging."""
 RUNAWAY = 0.5
 """Seconds of computing without a pause after which real-time threads lose their priority."""
+OVERLOAD, RELIEF = 1.0, 0.9
+"""Seconds over which it is looked whether the callback takes longer than there is time; share of that time at
+which this is over."""
 RETURN = 1.0
 """Seconds between two looks whether a lost device is back."""
 GIVEN_UP = "the edit was given up"
@@ -139,11 +141,26 @@ class Losable(Device, Protocol):
 
 @dataclass
 class _Watch:
-    """A node that has failed: the wait after the last time, and when it is or was tried again."""
+    """What has failed: the wait after the last time, and when it is or was tried again."""
 
     delay: float = 0.0
     due: float = 0.0
     waiting: bool = False
+
+    def begin(self, now: float) -> None:
+        """It has failed again."""
+        again = self.delay > 0.0 and now - self.due < RETRY_LONGEST
+        self.delay = min(2.0 * self.delay, RETRY_LONGEST) if again else RETRY_FIRST
+        self.due, self.waiting = now + self.delay, True
+
+
+@dataclass
+class _Spent:
+    """Seconds that the callback of a plan has taken, in all and for each of its nodes."""
+
+    plan: Plan | None = None
+    all: float = 0.0
+    nodes: dict[str, float] = field(default_factory=dict)
 
 
 class Host:
@@ -237,7 +254,9 @@ class Host:
         self._standby: NullDevice | None = None
         self._period = device.period
         self._next_look = 0.0
-        self._runaways, self._ran_away = runaways(), False
+        self._behind: WeakKeyDictionary[Segment, _Watch] = WeakKeyDictionary()
+        self._real_time = 0
+        self._spent, self._overloaded = (0.0, 0, _Spent()), False
         self._calls, self._looked, self._silent = 0, 0.0, 0.0
         self._closed = self._hanging = self._no_priority = False
         self.midi: Midi | None = None
@@ -300,18 +319,19 @@ class Host:
         below = priority - 1 if kind in ("fifo", "rr") and priority > 1 else FIFO_PRIORITY - 1
         for segment in plan.segments:
             if isinstance(segment, RemoteSegment):
-                granted = segment.hurry(max(1, below - 1))
+                level = max(1, below - 1)
+                granted = segment.hurry(level)
             else:
                 while segment.thread == 0:
                     time.sleep(0.001)
-                granted = raise_priority(segment.thread, below)
-                register_thread(segment.thread)
+                level = below
+                granted = raise_priority(segment.thread, level)
+            segment.priority = level if granted else 0
             if not granted and not self._no_priority:
                 self._no_priority = True
                 self.notes.append("workers have no real-time priority: see 'rtaudio doctor'")
         if plan.watch_thread:
             raise_priority(plan.watch_thread, below)
-            register_thread(plan.watch_thread)
 
     def _spawn(self, target: Any, *arguments: Any) -> None:
         thread = threading.Thread(
@@ -658,9 +678,6 @@ class Host:
     def _release(self, plan: Plan) -> None:
         """Close a plan that nothing calls any more."""
         arrays = self._locked.pop(plan, [])
-        threads = [segment.thread for segment in plan.segments if not isinstance(segment, RemoteSegment)]
-        for thread in (plan.watch_thread, *threads):
-            forget_thread(thread)
         if plan.close():
             self.problems += plan.said()
             unlock_memory(arrays)
@@ -668,9 +685,6 @@ class Host:
             for segment in plan.segments:
                 self._progress.pop(segment.thread, None)
         else:
-            for segment in plan.segments:
-                if segment.alive:
-                    register_thread(segment.thread)
             _kept.append(plan)
 
     @property
@@ -688,6 +702,7 @@ class Host:
         self._advance()
         self._watch_nodes()
         self._watch_workers()
+        self._watch_callback()
         self.problems += self.plan.said()
         self.plan.collect()
         self._watch_deck()
@@ -709,36 +724,88 @@ class Host:
         for name in self.plan.failed():
             watch = self._watches.setdefault(name, _Watch())
             if not watch.waiting:
-                again = watch.delay > 0.0 and now - watch.due < RETRY_LONGEST
-                watch.delay = min(2.0 * watch.delay, RETRY_LONGEST) if again else RETRY_FIRST
-                watch.due, watch.waiting = now + watch.delay, True
-                self.problems.append(f"{name} failed and is bypassed; tried again in {watch.delay:g} s")
+                watch.begin(now)
+                reason = self.plan.reason(name)
+                failed = f"{name} failed ({reason})" if reason else f"{name} failed"
+                self.problems.append(f"{failed} and is bypassed; tried again in {watch.delay:g} s")
             elif now >= watch.due:
                 with suppress(UserError):  # the command ring is full: next time
                     self.plan.rearm(name)
                     watch.waiting = False
 
     def _watch_workers(self) -> None:
-        """Take a worker that hangs off its priority; what it should make stays bypassed."""
+        """Look which workers hang, and who has computed for so long that its priority is gone.
+
+        A worker that was only behind gets it back when it has caught up.
+        """
         now = time.monotonic()
         for segment in self.plan.segments:
-            if isinstance(segment, RemoteSegment):
-                continue  # The pool watches it.
-            published, done = segment.progress
-            before, since = self._progress.get(segment.thread, (-1, now))
-            if done != before or done == published:
-                self._progress[segment.thread] = done, now
-                if segment.hangs:
-                    segment.hangs = False
-                    self.problems.append(f"the worker of {', '.join(sorted(segment.names))} goes on")
-            elif now - since > HANG and not segment.hangs:
-                segment.hangs = True
-                demote(segment.thread)
-                names = ", ".join(sorted(segment.names))
-                self.problems.append(f"the worker of {names} hangs: bypassed, its priority taken")
-        if runaways() > self._runaways and not self._ran_away:
-            self._ran_away = True
-            self.problems.append("a real-time thread ran away: all have lost their priority")
+            if not isinstance(segment, RemoteSegment):  # The pool watches processes.
+                self._watch_progress(segment, now)
+            self._watch_priority(segment, now)
+        thread = self.stream.thread
+        if self._hanging:
+            return
+        if thread and is_real_time(thread):
+            self._real_time = thread
+        elif thread and thread == self._real_time:
+            self._real_time = 0
+            self.problems.append(f"the callback computed for {RUNAWAY:g} s: it has lost its priority")
+
+    def _watch_progress(self, segment: Segment, now: float) -> None:
+        """Take a worker that hangs off its priority; what it should make stays bypassed."""
+        published, done = segment.progress
+        before, since = self._progress.get(segment.thread, (-1, now))
+        if done != before or done == published:
+            self._progress[segment.thread] = done, now
+            if segment.hangs:
+                segment.hangs = False
+                self.problems.append(f"the worker of {segment.shown} goes on")
+        elif now - since > HANG and not segment.hangs:
+            segment.hangs = True
+            demote(segment.thread)
+            self.problems.append(f"the worker of {segment.shown} hangs: bypassed, its priority taken")
+
+    def _watch_priority(self, segment: Segment, now: float) -> None:
+        """Give a worker its priority back that has caught up, the later the more often it has lost it."""
+        if not segment.has_lost_priority:
+            return
+        watch = self._behind.setdefault(segment, _Watch())
+        if not watch.waiting:
+            watch.begin(now)
+            if not segment.hangs:
+                self.problems.append(
+                    f"the worker of {segment.shown} has more work than time: it has no priority until it has "
+                    "caught up"
+                )
+        elif now >= watch.due and segment.rests:
+            watch.waiting = False
+            limit_runaway(RUNAWAY)
+            segment.restore_priority()
+            self.notes.append(f"the worker of {segment.shown} has caught up, and has its priority back")
+
+    def _watch_callback(self) -> None:
+        """Tell when the callback takes longer than there is time, and which node takes most of it."""
+        now, position, plan = time.monotonic(), self.plan.position, self.plan
+        begin, before, spent = self._spent
+        if now - begin < OVERLOAD and plan is spent.plan:
+            return
+        words = self.counters.words
+        found = _Spent(plan, spent_s(words[TIMES : TIMES + TIME_BINS]), plan.callback_seconds())
+        self._spent = now, position, found
+        seconds = (position - before) / plan.rate
+        if plan is not spent.plan or seconds <= 0 or getattr(self.device, "freewheel", False):
+            return
+        share = (found.all - spent.all) / seconds
+        if share > 1.0 and not self._overloaded:
+            shares = {name: (took - spent.nodes[name]) / seconds for name, took in found.nodes.items()}
+            most = max(shares, key=shares.__getitem__, default="")
+            named = f", {most} alone {100 * shares[most]:.0f} %" if most else ""
+            self.problems.append(
+                f"the callback takes {100 * share:.0f} % of the time that there is{named}: sound breaks up; "
+                "take larger blocks, or let what is expensive run on a worker, with lane=1"
+            )
+        self._overloaded = share > (RELIEF if self._overloaded else 1.0)
 
     def _watch_device(self) -> None:
         """Keep the graph running on the null device while the sound card is gone, and go back to it."""

@@ -13,7 +13,6 @@ It returns 0; any other status bypasses the node. It may not allocate, raise, or
 from __future__ import annotations
 
 import ctypes
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -99,12 +98,14 @@ class PythonKernel:
     """What a processor in Python has for a kernel: the same C function, which takes the GIL and calls it.
 
     It gets blocks of its own, so that it can write outside of none, and what it raises is a status: the first
-    line of that is on standard error.
+    line of that is in ``raised``.
     """
 
     def __init__(self, processor: Processor) -> None:
         self.__name__ = type(processor).__name__
         self._processor = processor
+        self.raised = ""
+        """What it raised last, in a line."""
         self._rows = processor.ports(processor.inputs), processor.ports(processor.outputs)
         # Copied by compiled code that starts the state anew: see `copies`.
         self._reset, self._wanted = np.zeros(1, np.int64), np.ones(1, np.int64)
@@ -128,16 +129,12 @@ class PythonKernel:
             _read_channels(inputs, block)
             self._processor.run_python(block, out, position(context), params)
             _write_channels(outputs, out)
-        except KeyboardInterrupt as error:
-            _ended.append(error)
-            return PYTHON_FAILED
-        except (Exception, SystemExit) as error:
-            if isinstance(error, SystemExit) and isinstance(error.code, int) and error.code > SIGNALLED:
+        except (Exception, KeyboardInterrupt, SystemExit) as error:
+            code = error.code if isinstance(error, SystemExit) else None
+            if isinstance(error, KeyboardInterrupt) or (isinstance(code, int) and code > SIGNALLED):
                 _ended.append(error)
-                return PYTHON_FAILED
             said = str(error).partition("\n")[0]
-            what = f"{self._processor.id}: {type(error).__name__}{': ' if said else ''}{said}"
-            sys.stderr.write(f"{what}\n")
+            self.raised = f"{type(error).__name__}{': ' if said else ''}{said}"
             return PYTHON_FAILED
         return 0
 

@@ -17,7 +17,8 @@ import math
 import mmap
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from functools import lru_cache
 from typing import Any
 
@@ -51,6 +52,7 @@ from rtaudio.native import (
     write_release,
 )
 from rtaudio.processor import Port, Processor
+from rtaudio.realtime import priority_of, raise_priority
 from rtaudio.ring import RING_WORDS, Ring
 from rtaudio.timing import count_time
 
@@ -385,6 +387,8 @@ class Segment:
     """
 
     lane = 1
+    priority = 0
+    """Real-time priority that its worker was given; 0: none."""
 
     def __init__(
         self,
@@ -425,6 +429,7 @@ class Segment:
         self.keep: object = None
         """What lives as long as the worker's thread."""
         self._thread: threading.Thread | None = None
+        self._started = threading.Event()
 
     def count_in(self, worker: NDArray[np.int64], wake: NDArray[np.int64]) -> None:
         """Count in these sections from now on."""
@@ -449,10 +454,32 @@ class Segment:
         self._context[0] = first * self.words[BLOCK]
         warm_up()
         self.keep = keep
-        self._thread = threading.Thread(
-            target=_run, args=(self.words, self), name="rtaudio-worker", daemon=True
-        )
+        if self._thread is None:
+            self._thread = threading.Thread(
+                target=_run, args=(self.words, self), name="rtaudio-worker", daemon=True
+            )
+            self._thread.start()
+        self._started.set()
+
+    def call_first(self, function: Callable[[], object]) -> None:
+        """Make the worker's thread, which calls a function, and then waits for `run`; and wait for that call.
+
+        Some libraries make what they need in every thread at the first call from it. What the function raises
+        is raised here.
+        """
+        made: Future[object] = Future()
+
+        def live() -> None:
+            try:
+                made.set_result(function())
+            except Exception as error:
+                made.set_exception(error)
+            self._started.wait()
+            _run(self.words, self)
+
+        self._thread = threading.Thread(target=live, name="rtaudio-worker", daemon=True)
         self._thread.start()
+        made.result()
 
     @property
     def thread(self) -> int:
@@ -462,12 +489,32 @@ class Segment:
     @property
     def alive(self) -> bool:
         """Whether the worker runs in a thread of this process."""
-        return self._thread is not None and self._thread.is_alive()
+        return self._thread is not None and self._started.is_set() and self._thread.is_alive()
 
     @property
     def progress(self) -> tuple[int, int]:
         """Blocks published and blocks processed."""
         return int(self.memory.words[HEAD]), int(self.memory.words[DONE])
+
+    @property
+    def rests(self) -> bool:
+        """Whether the worker has done all that there is."""
+        published, done = self.progress
+        return done >= published
+
+    @property
+    def has_lost_priority(self) -> bool:
+        """Whether the worker had real-time priority, and has not any more."""
+        return bool(self.priority and self.thread) and priority_of(self.thread)[0] == "other"
+
+    def restore_priority(self) -> None:
+        """Give the worker its priority again."""
+        raise_priority(self.thread, self.priority)
+
+    @property
+    def shown(self) -> str:
+        """Names of the parts, for messages."""
+        return ", ".join(sorted(self.names))
 
     @property
     def hangs(self) -> bool:
@@ -480,7 +527,7 @@ class Segment:
 
     def stop(self, patience: float) -> bool:
         """Stop the worker; whether it did within ``patience`` seconds. What it uses must stay, if not."""
-        if self._thread is None:
+        if self._thread is None or not self._started.is_set():
             return True
         write_release(self.memory.words, STOP, 1)
         wake(int(self.words[SEMAPHORE]))

@@ -175,7 +175,7 @@ def _add_device_options(parser: argparse.ArgumentParser, apis: Sequence[str]) ->
         choices=["auto", "0", "1", "2"],
         default="auto",
         help="where nodes run: 0 in the callback, 1 on a worker thread, a block later, 2 in a worker process "
-        "(default auto: on a worker thread if they cost too much of a block)",
+        "(default auto: on a worker thread if they cost too much of a block; engines in Python in a process)",
     )
 
 

@@ -284,6 +284,12 @@ _TIMER_ABSTIME = 1
 _sem_post = types.ExternalFunction("sem_post", types.int32(types.intp))
 _sem_wait = types.ExternalFunction("sem_wait", types.int32(types.intp))
 _gettid = types.ExternalFunction("gettid", types.int32())
+_set_scheduler = types.ExternalFunction(
+    "sched_setscheduler", types.int32(types.int32, types.int32, types.intp)
+)
+_errno_location = types.ExternalFunction("__errno_location", types.intp())
+ORDINARY = 0x40000000
+"""Linux' SCHED_OTHER | SCHED_RESET_ON_FORK."""
 
 
 @compiled
@@ -336,6 +342,16 @@ def now_ns() -> int:
     words = int64_at(time, 2)
     value: int = words[0] * 1_000_000_000 + words[1]
     return value
+
+
+@compiled
+def demote_this_thread() -> None:
+    """Take real-time priority from the calling thread. Fit for a signal's handler: errno stays as it is."""
+    error, parameter = int32_at(_errno_location(), 1), _stack_words()
+    kept = error[0]
+    int64_at(parameter, 1)[0] = 0
+    _set_scheduler(0, ORDINARY, parameter)
+    error[0] = kept
 
 
 @compiled

@@ -25,7 +25,7 @@ from rtaudio.native import (
     write_release,
 )
 from rtaudio.plan import N_SEGMENTS, PLAN_WORDS, SEGMENTS
-from rtaudio.realtime import FIFO_PRIORITY, forget_thread, raise_priority, register_thread
+from rtaudio.realtime import FIFO_PRIORITY, raise_priority
 from rtaudio.ring import ring_readable, ring_writable
 from rtaudio.stream import (
     BLOCK,
@@ -168,10 +168,8 @@ class NullDevice:
     def _run(self, scheduled: threading.Event, *arguments: Any) -> None:
         if not self.freewheel:
             self.realtime = bool(raise_priority(threading.get_native_id(), FIFO_PRIORITY))
-            register_thread(threading.get_native_id())
         scheduled.set()
         pace(*arguments)
-        forget_thread(threading.get_native_id())
 
     def until(self, end: int) -> None:
         """Stop after another number of samples than was said at the start."""

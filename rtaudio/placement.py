@@ -17,7 +17,7 @@ from rtaudio.kernel import addresses
 from rtaudio.native import call_kernel, compiled, flush_denormals, now_ns, restore_float_mode
 from rtaudio.parts import Part
 from rtaudio.processor import Processor
-from rtaudio.routing import Reblock
+from rtaudio.routing import Reblock, bare
 
 CALLBACK_SHARE = 0.3
 """Share of a block's time that the nodes in the callback may take together; the rest is for the device, other
@@ -26,8 +26,9 @@ HEADROOM = 1.5
 """A worker's blocks are given this much more time than was measured."""
 SLACK_NS = 500_000
 """And this, but at most twice as much again: heavy work takes so much longer in one of a hundred blocks."""
-CYCLES, LIMIT_NS = 12, 50_000_000
-"""How often every phase of the hop is measured, and after how long that is cut short."""
+CYCLES, FEWEST, LIMIT_NS = 12, 3, 50_000_000
+"""How often every phase of the hop is measured; how often at least, where that takes longer: what else the
+machine does may hit one or two."""
 
 
 @dataclass
@@ -41,22 +42,37 @@ class Group:
 
 
 @compiled
-def _time_block(address: int, state: int, inputs: int, outputs: int, n: int, ramps: int, context: Any) -> int:
+def _time_block(
+    address: int, state: int, inputs: int, outputs: int, n: int, ramps: int, context: Any
+) -> tuple[int, int]:
+    """Nanoseconds of a block, and the kernel's status."""
     mode = flush_denormals()
     before = now_ns()
-    call_kernel(address, state, inputs, outputs, n, ramps, context.ctypes.data)
-    taken: int = now_ns() - before
+    status = call_kernel(address, state, inputs, outputs, n, ramps, context.ctypes.data)
+    taken = now_ns() - before
     context[0] += n
     restore_float_mode(mode)
-    return taken
+    return taken, status
 
 
-def block_costs_ns(processor: Processor) -> NDArray[np.int64]:
+def block_costs_ns(processor: Processor, cycles: int = CYCLES) -> NDArray[np.int64]:
     """Times of a prepared processor's blocks, one for each phase of its hop, in ns; it is reset afterwards.
 
     A hop that takes several blocks to fill costs its work in one of them. Each phase of the hop counts with
     its fastest run, so that what else the machine does is left out; the first runs, which fill the caches,
     do not count.
+
+    Parameters
+    ----------
+    processor
+        Prepared; at rest.
+    cycles
+        How often every phase runs, at most, the first time included.
+
+    Raises
+    ------
+    UserError
+        It failed in every block.
     """
     random = np.random.default_rng(0)
     width = processor.ports(processor.inputs)
@@ -69,10 +85,11 @@ def block_costs_ns(processor: Processor) -> NDArray[np.int64]:
     if processor.stretch is not None:
         phases = -(-processor.stretch[1] // processor.block)
     fastest, spent = np.full(phases, 2**62, np.int64), 0
-    for number in range(phases * CYCLES):
+    works = False
+    for number in range(phases * cycles):
         if processor.stretch is not None and number % phases == 0:
             context[0] = processor.stretch[0]
-        taken = _time_block(
+        taken, status = _time_block(
             address,
             state.ctypes.data,
             inputs.ctypes.data,
@@ -81,11 +98,15 @@ def block_costs_ns(processor: Processor) -> NDArray[np.int64]:
             ramps.ctypes.data,
             context,
         )
+        works = works or status == 0
         spent += taken
         if number >= phases:
             fastest[number % phases] = min(fastest[number % phases], taken)
-        if spent > LIMIT_NS and number >= 2 * phases:
+        if spent > LIMIT_NS and number + 1 >= (1 + FEWEST) * phases:
             break
+    if not works:
+        reason = bare(processor).error(status) or f"status {status}"
+        raise UserError(f"{bare(processor).id} fails in every block: {reason}")
     processor.reset()
     return fastest[: number + 1]
 
@@ -99,9 +120,10 @@ def in_process(part: Part, lane: int | None) -> bool:
         The graph wants an engine in Python to run elsewhere.
     """
     processor = part.processor.inner if isinstance(part.processor, Reblock) else part.processor
-    if processor.in_python:
+    if processor.in_python or processor.calls_python:
         if part.lane in (0, 1):
-            only = f"{processor.id} is written in Python and runs in lane 2 only"
+            does = "is written in" if processor.in_python else "is run by"
+            only = f"{processor.id} {does} Python and runs in lane 2 only"
             raise UserError(f"{part.name}: {only}; leave lane={part.lane} out")
         return True
     return _asked(part, lane) == 2

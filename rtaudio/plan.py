@@ -22,13 +22,16 @@ from rtaudio.counters import (
     NODE_FAILED,
     NODE_LANE,
     NODE_LATENCY,
+    NODE_STATUS,
     NODE_TAKEOVERS,
+    NODE_TIMES,
     NODE_WORKER,
     NON_FINITE,
     RATE,
     Counters,
     engine_word,
     report,
+    spent_s,
 )
 from rtaudio.errors import UserError, nearest
 from rtaudio.graph import MAIN, OUT, End, Engine, Graph, Node, parameters_of
@@ -587,6 +590,12 @@ class Plan:
         """Nodes that are bypassed since their kernel failed."""
         return [name for name, step in self._steps.items() if read_acquire(*step.failure) == 1]
 
+    def reason(self, name: str) -> str:
+        """Why a node failed last, in a line; empty where that is not known."""
+        section = self._steps[name].section
+        words = self.counters.section(name) if section is None else section
+        return bare(self._steps[name].processor).error(int(words[NODE_STATUS]))
+
     def rearm(self, name: str) -> None:
         """Give a failed node a new state and fade it in once its latency has passed; do nothing to others."""
         step = self._step(name)
@@ -700,6 +709,15 @@ class Plan:
         words = counters.words
         words[RATE], words[BLOCK], words[CHANNELS] = self.rate, self.block, self.channels
         words[LATENCY] = self.latency
+
+    def callback_seconds(self) -> dict[str, float]:
+        """Seconds that the callback has spent in each of its nodes, while this plan ran or others before."""
+        away = {name for segment in self.segments for name in segment.names}
+        return {
+            name: spent_s(self.counters.section(name)[NODE_TIMES:])
+            for name, step in self._steps.items()
+            if step.of_node and name not in away
+        }
 
     def sections(self) -> list[str]:
         """Names under which the plan counts."""

@@ -176,7 +176,7 @@ class Process:
         self._told = 0
         self._pending: deque[Callable[[dict[str, Any]], None]] = deque()
         self._lock = threading.Lock()
-        self._inbox, self._printed = b"", b""
+        self._inbox, self._printed, self._last = b"", b"", ""
         self.over = ""
         """How it ended; empty: it has not."""
         try:
@@ -242,6 +242,7 @@ class Process:
     def prepare(self, message: Mapping[str, Any]) -> dict[str, Any]:
         """Let a part be prepared."""
         name = message["part"]["name"]
+        self.names = self.names or name
         try:
             answer = self.ask(message, PREPARE_LIMIT)
         except UserError as error:
@@ -274,7 +275,7 @@ class Process:
             then(answer)
 
     def read_output(self) -> Iterable[str]:
-        """The first lines that it has printed since; mutes it when that is enough."""
+        """The first lines that it has printed since, repeated ones once; mutes it when that is enough."""
         with suppress(BlockingIOError):
             while not self.muted and not self.closed:
                 more = os.read(self.output, 4096)
@@ -285,8 +286,9 @@ class Process:
                     self._printed = b""
                 for line in lines:
                     text = "".join(c for c in line.decode(errors="replace") if c.isprintable())
-                    if not text.strip():
+                    if not text.strip() or text == self._last:
                         continue
+                    self._last = text
                     if self._told == TOLD_LINES:
                         self.muted = True
                         break

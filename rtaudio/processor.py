@@ -8,6 +8,7 @@
 | process(block, out), the same kernel from Python | any one thread | no | prepared |
 | reset() | control, between blocks | no | prepared |
 | latency, tail (samples) | any | no | constant after prepare |
+| error(status), why the kernel failed | control | yes | prepared |
 | release() | control | yes | stopped |
 
 An engine is a subclass of `Processor` with its declarations as class attributes, an `allocate` that returns
@@ -38,6 +39,7 @@ Value = float | str | bool
 Block = NDArray[np.float32]
 
 MAXIMUM_CHANNELS = 64
+NO_NUMBER = "it put out what is no number"
 RATES = (8_000, 384_000)
 """Lowest and highest rate of a graph, in Hz."""
 
@@ -207,6 +209,8 @@ class Processor:
     """Samples by which the blocks begin before the processor's own time, modulo the hop; the host says it."""
     waiting: int = 0
     """Samples of the latency that are due to re-blocking; constant after `prepare`."""
+    calls_python: bool = False
+    """Whether its kernel calls the interpreter: then it runs in a worker process only, as one in Python."""
     runs_on: str = ""
     """What does its work, where there is a choice, in words for reports; known after `prepare`."""
 
@@ -359,16 +363,31 @@ class Processor:
         )
         self._context[0] += n
         if status:
-            raise RuntimeError(f"{self.id}: the kernel failed with status {status}")
+            reason = self.error(status) or f"the kernel failed with status {status}"
+            raise RuntimeError(f"{self.id}: {reason}")
 
     def _process(self, block: Block, out: Block) -> None:
         """The `process` of an engine in Python."""
         raise NotImplementedError
 
+    def error(self, status: int) -> str:
+        """Why the kernel last failed, in a line; empty where that is not known.
+
+        Parameters
+        ----------
+        status
+            What it returned; 0: its output was not finite.
+        """
+        if status == 0:
+            return NO_NUMBER
+        return self.KERNEL.raised if self.in_python else ""  # type: ignore[union-attr]
+
     def run_python(self, block: Block, out: Block, position: int, parameters: int) -> None:
         """Let an engine in Python process a block at a position, with the ramps at an address."""
         self._position, self._parameters, self._samples = position, parameters, out.shape[1]
-        self._process(block, out)
+        returned: object = self._process(block, out)  # type: ignore[func-returns-value]
+        if returned is not None:
+            raise TypeError("process(block, out) writes into out and returns nothing")
 
     @property
     def position(self) -> int:

@@ -17,11 +17,10 @@ from mmap import PAGESIZE
 from typing import Any
 
 import numba
-import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
-from rtaudio.native import int32_at, int64_at
+from rtaudio.native import demote_this_thread
 
 FIFO_PRIORITY = 70
 """Real-time priority of a device thread: below the 88 of PipeWire's own."""
@@ -94,8 +93,7 @@ def _ask_rtkit(thread_id: int, priority: int) -> bool:
 
     It serves a process only while RLIMIT_RTTIME, soft and hard, is at most its RTTimeUSecMax: a thread that
     computes for longer without a pause is killed with its process at the hard limit. So the soft limit is set
-    below it, and the brake of `limit_runaway` is put on: register the thread. A hard limit cannot be raised
-    again.
+    below it, and the brake of `limit_runaway` is put on. A hard limit cannot be raised again.
     """
     import resource
 
@@ -200,48 +198,16 @@ def _memory_call(name: str, first: int, count: int) -> bool:
 
 # ---------------------------------------------------------------------------------------------- runaways
 
-THREADS = 64
-"""Threads that can be registered at a time."""
-_PARAMETER, _DEMOTED, _FIRST = range(3)
-_threads = np.zeros(_FIRST + THREADS, np.int64)
-"""A sched_param of priority 0, how often the brake was pulled, then the registered threads or 0."""
-_registering = threading.Lock()
-"""Held while a place in the table is looked for: an edit's thread registers too."""
-
-_set_scheduler = types.ExternalFunction(
-    "sched_setscheduler", types.int32(types.int32, types.int32, types.intp)
-)
-_errno_location = types.ExternalFunction("__errno_location", types.intp())
-
-
-def register_thread(thread_id: int) -> None:
-    """Let the brake of `limit_runaway` take hold of a thread."""
-    with _registering:
-        free = np.flatnonzero(_threads[_FIRST:] == 0)
-        if free.size and thread_id not in _threads[_FIRST:]:
-            _threads[_FIRST + free[0]] = thread_id
-
-
-def forget_thread(thread_id: int) -> None:
-    """Undo `register_thread`, before the thread ends: the kernel gives its number away again."""
-    with _registering:
-        _threads[_FIRST:][_threads[_FIRST:] == thread_id] = 0
-
-
-def runaways() -> int:
-    """How often the brake was pulled."""
-    return int(_threads[_DEMOTED])
-
 
 def limit_runaway(seconds: float) -> bool:
-    """Take real-time priority from the registered threads as soon as one computes so long without a pause.
+    """Take real-time priority from any thread of this process that computes so long without a pause.
 
-    A thread under real-time scheduling that never waits, a kernel in an endless loop, starves all else on its
-    core: the machine seems frozen. The kernel's own guard is RLIMIT_RTTIME: at the soft limit it sends
-    SIGXCPU, and from the hard limit on it kills. The handler here is compiled and needs neither the GIL nor
-    the main thread: Python's own would wait until the main thread comes out of its sleep. It demotes every
-    registered thread, since the signal does not say which one it was; the sound then goes on with ordinary
-    priority, and the host can see it (`runaways`).
+    A thread under real-time scheduling that never waits, because it has more work than time or is in an
+    endless loop, starves all else on its core: the machine seems frozen. The kernel's own guard is
+    RLIMIT_RTTIME: at the soft limit it sends SIGXCPU, to that thread, and raises the limit by a second; from
+    the hard limit on it kills. The handler here is compiled and needs neither the GIL nor the main thread,
+    for which Python's own would wait. The thread goes on with ordinary priority, others keep theirs, and the
+    host can see it (`priority_of`). Call this again before it gets its priority back.
 
     Parameters
     ----------
@@ -286,18 +252,10 @@ def lift_limit() -> None:
 
 @cache
 def _brake() -> Any:
-    """The signal's handler: system calls only. Not cached on disk, since the table's address is in it."""
-    table = _threads.ctypes.data
-    ordinary = 0x40000000  # SCHED_OTHER | SCHED_RESET_ON_FORK
+    """The signal's handler: system calls only."""
 
     def brake(signal_number: int) -> None:
-        words = int64_at(table, _FIRST + THREADS)
-        error = int32_at(_errno_location(), 1)
-        kept = error[0]
-        words[_DEMOTED] += 1
-        for place in range(_FIRST, _FIRST + THREADS):
-            if words[place] != 0:
-                _set_scheduler(words[place], ordinary, table)
-        error[0] = kept
+        demote_this_thread()
 
-    return numba.cfunc(types.void(types.int32), nopython=True, error_model="numpy", _nrt=False)(brake)
+    signature = types.void(types.int32)
+    return numba.cfunc(signature, nopython=True, error_model="numpy", _nrt=False, cache=True)(brake)

@@ -7,11 +7,13 @@ said here to be in the pool's thread is called by `rtaudio.processes.Pool`, whic
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -45,15 +47,20 @@ from rtaudio.ring import ring_skip
 
 ANSWER_LIMIT = 5.0
 """Seconds that a worker is given to answer anything but `prepare`."""
+REASON_LIMIT = 0.5
+"""Seconds that it is given to say why a node has failed."""
 HANG_BLOCKS = 8
 """Blocks without a sign of life after which a worker that is one block ahead counts as hanging."""
 HANG_PATIENT = 20.0
 """Seconds of that where nothing is real-time."""
-TAKE_OVER_NS = 100_000_000
+TAKE_OVER_NS = 1_000_000_000
 """Nanoseconds that a spare may be silent while it takes over, at least."""
 DEATHS, DEATHS_SECONDS = 3, 10.0
-"""A worker that ends so often in so short a time is given up; so is one after so many spares in a row that
-could not be prepared, however long that took."""
+"""After so many ends in so short a time no worker is started for a while; so it is after so many spares in a
+row that could not be prepared, or not take over, however long that took."""
+REST_FIRST, REST_LONGEST = 10.0, 160.0
+"""Seconds of that while; they double as long as it ends so again, and start over once a worker ran for the
+longest of them."""
 RETRY_FIRST, RETRY_LONGEST = 0.25, 8.0
 """Seconds until a spare is tried again that could not be started or prepared; they double."""
 KEPT = 64
@@ -85,6 +92,8 @@ class Remote(Processor):
         """Worst and mean time of a block, in ns, as the worker has measured it."""
         self.message: dict[str, Any] = {}
         """What makes another worker prepare it too."""
+        self.ask_why: Callable[[int], str] = super().error
+        """Asks the worker that runs it why it failed, by status."""
 
     def prepare(self, rate: int, block: int, fixed: bool = False, channels: int = 2) -> None:
         """Let a worker prepare it; `UserError` where it cannot."""
@@ -107,6 +116,10 @@ class Remote(Processor):
             if answer[word] != known:
                 name = self._described["name"]
                 raise UserError(f"{name} has a {word} of {answer[word]} samples there, not {known}")
+
+    def error(self, status: int) -> str:
+        """See `Processor.error`; empty, too, where the worker does not answer soon."""
+        return self.ask_why(status)
 
     def ramps(self) -> NDArray[np.float64]:
         """See `Processor.ramps`."""
@@ -229,10 +242,13 @@ class RemoteSegment(Segment):
         self._looked = Look(0.0, 0.0)
         self._stat: int | None = None
         self._taking_over = False
-        self._last = self._given_up = False
-        """Whether no more workers are started, and whether none works any more."""
-        self._failures = 0
-        """Spares in a row that could not be prepared."""
+        self._resting = self._given_up = False
+        """Whether no workers are started for a while, and whether none works."""
+        self._rest, self._rested, self._trial = 0.0, 0.0, 0.0
+        """Seconds of the last such while, when it ended, and until when one end is too many after it."""
+        self._failures, self._failed_at = 0, 0.0
+        """Spares in a row that could not be prepared or not take over, or ended while they waited."""
+        self._was_gone = False
         self._delay = 0.0
         self._runs_on: dict[str, str] = {}
         """Of the spare's parts, by name."""
@@ -245,6 +261,8 @@ class RemoteSegment(Segment):
         self.watched[WATCH_LIMIT] = self._limit
         self._settle(HEAD)
         ring_skip(self._events.address, 0)  # Loads, or compiles, what taking over needs.
+        for name, part in self._parts.items():
+            part.ask_why = partial(self._ask_why, name)
         pool.adopt(self, self._process)
         self._prepare(self._process)
 
@@ -276,8 +294,8 @@ class RemoteSegment(Segment):
 
     @property
     def gone(self) -> bool:
-        """Whether no process works that should."""
-        return self._running and bool(self._process.over)
+        """Whether no process works that should; once stopped, whether that was so."""
+        return bool(self._process.over) if self._running else self._was_gone
 
     def start(self, position: int, keep: object = None) -> None:
         """Let the worker start, at the block that begins at a position."""
@@ -301,22 +319,39 @@ class RemoteSegment(Segment):
             return str(self._process.ask(self._priority_message(), ANSWER_LIMIT)["granted"])
         return "fifo"
 
+    @property
+    def has_lost_priority(self) -> bool:
+        """See `Segment.has_lost_priority`; of a worker that takes over nothing is known yet."""
+        return not self._taking_over and not self._process.over and super().has_lost_priority
+
+    def restore_priority(self) -> None:
+        """Give the worker its priority again."""
+        self._process.tell(self._priority_message(), _ignore)
+
+    def _ask_why(self, name: str, status: int) -> str:
+        answer: Future[dict[str, Any]] = Future()
+        self._process.tell({"do": "explain", "name": name, "status": status}, answer.set_result)
+        with suppress(TimeoutError):
+            return str(answer.result(REASON_LIMIT).get("reason", ""))
+        return ""
+
     def send(self, event: NDArray[np.float64]) -> bool:
         """Send an event to the worker, and keep it for the next one; False if there is no room."""
         with self._lock:
             if len(self._sent) >= self._room:
-                self._settle(DONE)
+                self._settle(HEAD if self._given_up else DONE)
                 self._room = min(COMMANDS, max(KEPT, 2 * len(self._sent)))
-            if len(self._sent) >= COMMANDS or not self._events.push(event):
+            if len(self._sent) >= COMMANDS or not (self._given_up or self._events.push(event)):
                 return False
             origin = self._steps[int(event[ROW])].words[ORIGIN]
             due = max(event[AT], read_acquire(self.memory.words, HEAD) * self.words[BLOCK] - origin)
-            self._sent.append((self._events.taken + self._events.readable, float(due), event))
+            end = 0 if self._given_up else self._events.taken + self._events.readable
+            self._sent.append((end, float(due), event))
             return True
 
     def stop(self, patience: float) -> bool:
         """Tell the worker to stop; the pool ends it."""
-        self._running = False
+        self._was_gone, self._running = self.gone, False
         write_release(self.memory.words, STOP, 1)
         wake(int(self.memory.semaphore.ctypes.data))
         return True
@@ -378,7 +413,11 @@ class RemoteSegment(Segment):
         self.due = FOR_EVER
         if self._spare is not None:
             self._spare.kill(f"did not prepare it again within {PREPARE_LIMIT:g} s")
-        elif not self._last and not self._taking_over:
+        elif not self._taking_over:
+            if self._resting:
+                self._resting, self._rested, self._trial = False, time.monotonic(), math.inf
+                self._failures = 0
+                self._deaths.clear()
             self.start_spare()
 
     def _spare_answers(self, spare: Process, name: str | None, answer: Mapping[str, Any]) -> None:
@@ -396,9 +435,11 @@ class RemoteSegment(Segment):
         except UserError as error:
             spare.kill(f"could not prepare it again: {error}")
             return
-        if self._last or spare.verdict:
+        if spare.verdict:
             return
-        self.due, self._failures, self._delay = FOR_EVER, 0, 0.0
+        self.due, self._delay = FOR_EVER, 0.0
+        if time.monotonic() - self._failed_at > DEATHS_SECONDS:
+            self._failures = 0
         if self._priority:
             spare.tell(self._priority_message(), _ignore)
         self.ready.set()
@@ -455,54 +496,70 @@ class RemoteSegment(Segment):
 
     def replace(self, process: Process) -> None:
         """A worker is gone: let the spare take over from it, unless too many have ended of late."""
-        if process is self._spare and not self.ready.is_set():
-            self._failures += 1
+        now = time.monotonic()
+        if process is self._process and not self._taking_over:
+            self._deaths.append(now)
         else:
-            self._deaths.append(time.monotonic())
+            self._failures, self._failed_at = self._failures + 1, now
         if process is self._spare:
             self._spare, self.due = None, FOR_EVER
             self.ready.clear()
         elif process is self._process:
-            self._died_at = time.monotonic()
-            if self._running and not self._often and not self._last and self.ready.is_set():
+            self._died_at = now
+            if self._running and not self._too_many and self.ready.is_set():
                 self._take_over()
 
     @property
-    def _often(self) -> bool:
-        """Whether too many workers have ended in too short a time."""
-        return len(self._deaths) == DEATHS and self._deaths[-1] - self._deaths[0] < DEATHS_SECONDS
+    def _too_many(self) -> bool:
+        """Whether too many workers have ended in too short a time, or too many spares in a row."""
+        recent = [died for died in self._deaths if self._deaths[-1] - died < DEATHS_SECONDS]
+        return max(len(recent), self._failures) >= (1 if time.monotonic() < self._trial else DEATHS)
 
     def has_died(self, process: Process) -> None:
-        """Say so, and start another one; give up where they end again and again."""
-        if not self._running or self._given_up:
+        """Say so, and start another one; after a rest, where they end again and again."""
+        gone = process is self._process
+        if not self._running or (self._resting and not gone):
             return
         what = f"the worker process of {self.title} {process.over}"
-        failed = not process.works and self._failures > 0
-        if not self._last and (self._often or self._failures >= DEATHS):
-            self._last = True
-            how = f"in {DEATHS_SECONDS:g} s" if self._often else "before they were ready"
-            self._pool.said.append(f"{what}; {DEATHS} have ended {how}: no more are started")
-        elif failed and self._failures == 1:
+        if self._resting:
+            self._pool.said.append(f"{what}: bypassed until another is started")
+        elif self._too_many:
+            self._begin_rest(what)
+        elif process.works:
+            self._pool.said.append(f"{what}: bypassed until it is replaced")
+        elif self._failures == 1:
             self._pool.said.append(f"{what}; another is tried")
-        if self._last:
+        if self._resting:
             if self._process.over:
                 self._give_up()
-            return
-        if process.works:
-            self._pool.said.append(f"{what}: bypassed until it is replaced")
-        if self._spare is None and not self._taking_over:
-            if failed:
-                self._start_later()
-            else:
+        elif self._spare is None and not self._taking_over:
+            if process.works:
                 self.start_spare()
+            else:
+                self._start_later()
+
+    def _begin_rest(self, what: str) -> None:
+        """Start no worker for a while."""
+        now = time.monotonic()
+        how = f"in {DEATHS_SECONDS:g} s" if len(self._deaths) == DEATHS else "before they were ready"
+        many = "" if now < self._trial else f"{DEATHS} have ended {how}: "
+        again = self._rest > 0.0 and now - self._rested < REST_LONGEST
+        self._rest = min(2.0 * self._rest, REST_LONGEST) if again else REST_FIRST
+        self._resting, self._trial = True, 0.0
+        until = f"another is started in {self._rest:g} s"
+        if self._process.over:
+            until = f"given up, and bypassed; {until}"
+        self._pool.said.append(f"{what}; {many}{until}")
+        if self._spare is not None:
+            self._spare.kill("is not wanted now")
+        self.due = time.monotonic_ns() + round(self._rest * 1e9)
 
     def _give_up(self) -> None:
-        """Let nothing wait for a worker any more."""
-        self._given_up = True
-        self._pool.said.append(f"{self.title}: given up, and bypassed from now on")
+        """Let nothing wait for a worker; what is set takes effect in the next one."""
+        with self._lock:
+            self._given_up = True
+            self._sent = [(0, due, event) for _, due, event in self._sent]
         write_release(self.memory.words, DONE, NEVER)
-        if self._spare is not None:
-            self._spare.kill("is not wanted any more")
 
     def _take_over(self) -> None:
         """Let the spare go on with the newest block, at the settings as they are now."""
@@ -519,6 +576,9 @@ class RemoteSegment(Segment):
                 self._sent[number] = self._events.taken + self._events.readable, due, event
             self.memory.sections[:, NODE_FAILED] = 0
             self._process = spare
+            if self._given_up:
+                self._given_up = False
+                write_release(self.memory.words, DONE, int(self.memory.words[HEAD]) - 1)
             spare.tell(self._start_message(int(self.words[FIRST]), again=True), self._has_taken_over)
         self._taking_over = spare.works = True
         self.restarts += 1
@@ -531,17 +591,19 @@ class RemoteSegment(Segment):
         self._taking_over = False
         row = self.watched
         row[WATCH_LIMIT], row[WATCH_SINCE], row[WATCH_LOOKED] = self._limit, time.monotonic_ns(), 0
-        if "error" not in answer:
-            after = 1e3 * (time.monotonic() - self._died_at)
-            self._pool.said.append(
-                f"{self.title}: another worker process has taken over after {after:.0f} ms"
-            )
-            self._open_stat()
-            for name, runs_on in self._runs_on.items():
-                if runs_on != self._parts[name].runs_on:
-                    self._pool.said.append(f"{name} runs on {runs_on} now")
-                    self._parts[name].runs_on = runs_on
-        if self._spare is None and not self._last:
+        if "error" in answer:
+            self._process.kill(f"could not take over: {answer['error']}")
+            return
+        self._failures = 0
+        self._trial = min(self._trial, time.monotonic() + DEATHS_SECONDS)
+        after = 1e3 * (time.monotonic() - self._died_at)
+        self._pool.said.append(f"{self.title}: another worker process has taken over after {after:.0f} ms")
+        self._open_stat()
+        for name, runs_on in self._runs_on.items():
+            if runs_on != self._parts[name].runs_on:
+                self._pool.said.append(f"{name} runs on {runs_on} now")
+                self._parts[name].runs_on = runs_on
+        if self._spare is None and not self._resting:
             self.start_spare()
 
 

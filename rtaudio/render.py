@@ -137,11 +137,17 @@ def render(graph: Graph, job: Job, progress: Progress | None = None) -> dict[str
         "speed": round(span / rate / seconds, 1),
         "notes": notes,
         "failures": [
-            f"{name} failed at {node['failed_at'] / rate:.3f} s and was bypassed from there"
+            f"{name} failed at {node['failed_at'] / rate:.3f} s and was bypassed from there{why(plan, name)}"
             for name, node in statistics["nodes"].items()
             if node["failures"]
         ],
     }
+
+
+def why(plan: Plan, name: str) -> str:
+    """Why a node failed, to be put behind what says that it did."""
+    reason = plan.reason(name)
+    return f": {reason}" if reason else ""
 
 
 def _run(

@@ -23,11 +23,9 @@ from rtaudio.errors import UserError, nearest
 from rtaudio.native import call_callback, compiled
 from rtaudio.realtime import (
     FIFO_PRIORITY,
-    forget_thread,
     is_real_time,
     priority_of,
     raise_priority,
-    register_thread,
 )
 
 T = TypeVar("T")
@@ -427,12 +425,10 @@ class SoundCard:
             "device" if is_real_time(self._thread) else raise_priority(self._thread, FIFO_PRIORITY)
         )
         self.realtime, self._scheduling = bool(self._granted), priority_of(self._thread)
-        register_thread(self._thread)
         self._calls, self._looked, self._silent = 0, time.monotonic(), 0.0
         return True
 
     def _forget(self) -> None:
-        forget_thread(self._thread)
         self._thread = 0
 
     @property

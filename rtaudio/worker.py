@@ -2,8 +2,8 @@
 
 The host writes lines of JSON into a socket and gets a line back for each: ``prepare`` makes a part and
 measures it, ``lay_out`` puts the parts into a walk over the memory that both processes map, ``start`` runs it
-in a thread, `lanes.work`, ``priority`` gives that real-time scheduling. The process ends with the socket, and
-with the host's thread that started it, however that ends.
+in a thread, `lanes.work`, ``priority`` gives that real-time scheduling, ``explain`` asks why a node failed.
+The process ends with the socket, and with the host's thread that started it, however that ends.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from rtaudio.layout import COMMANDS, Layout, Signal, Step, Walk
 from rtaudio.native import read_acquire
 from rtaudio.parts import Part, rebuild
 from rtaudio.placement import block_costs_ns
-from rtaudio.realtime import demote, lock_memory, raise_priority
+from rtaudio.realtime import demote, limit_runaway, lock_memory, raise_priority
 from rtaudio.routing import bare
 
 PATIENCE = 0.5
@@ -43,7 +43,7 @@ PATIENCE = 0.5
 LOOK = 0.0002
 """Seconds between two looks whether the thread runs."""
 RUNAWAY = 0.5
-"""Seconds of computing without a pause under real-time priority, after which the kernel ends the process."""
+"""Seconds of computing without a pause after which a thread loses its real-time priority."""
 FIRST_VICTIM = "1000"
 """Score that lets the kernel take this process, before any other, when memory is short."""
 
@@ -75,6 +75,9 @@ class Worker:
             return self._lay_out(message)
         if message["do"] == "start":
             return self._start(message)
+        if message["do"] == "explain":
+            processor = bare(self._parts[message["name"]].processor)
+            return {"reason": processor.error(message["status"])}
         return self._raise_priority(message["priority"])
 
     def _prepare(self, message: Mapping[str, Any]) -> dict[str, Any]:
@@ -147,6 +150,9 @@ class Worker:
         warm_up()
         read_acquire(memory.words, HEAD)
         lock_memory(array for step in layout.steps.values() for array in step.arrays() if array.nbytes)
+        python = [part.processor for part in parts.values() if bare(part.processor).in_python]
+        if python:  # A GPU's libraries, too, make much for every thread, at its first call.
+            self._segment.call_first(lambda: [block_costs_ns(processor, 1) for processor in python])
         gc.collect()
         gc.freeze()  # What is there stays: a collection looks at what comes only.
         reads = [[end.node, end.port] for end in walk.inputs]
@@ -180,11 +186,10 @@ class Worker:
 
     def _raise_priority(self, priority: int) -> dict[str, Any]:
         """Real-time scheduling for this thread, which lets another take over, and for the one that works."""
+        limit_runaway(RUNAWAY)
         granted = raise_priority(threading.get_native_id(), priority)
         if self._segment is not None and self._segment.alive:
             granted = raise_priority(self._segment.thread, priority)
-        if granted == "fifo":
-            _limit_runaway()
         return {"granted": granted}
 
     def stop(self) -> None:
@@ -196,17 +201,6 @@ class Worker:
         if self._segment is None or self._segment.stop(PATIENCE):
             for part in self._parts.values():
                 part.processor.release()
-
-
-def _limit_runaway() -> None:
-    """Let the kernel end this process when a real-time thread computes without a pause."""
-    import resource
-
-    _, hard = resource.getrlimit(resource.RLIMIT_RTTIME)
-    soft = round(RUNAWAY * 1e6)
-    resource.setrlimit(
-        resource.RLIMIT_RTTIME, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard)
-    )
 
 
 def _limit_memory(largest: int) -> None:

@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import sys
+import threading
 import time
 from typing import ClassVar
 
@@ -38,6 +39,19 @@ class Gainful(Processor):
 
     def process(self, block, out):
         out[:] = block * self.curve("level").astype(np.float32)
+
+
+class Costly(Processor):
+    """Copies its input, and computes for so long."""
+
+    id = "costly"
+    parameters: ClassVar = (Parameter("ms", 0.0, 0.0, 100.0, "ms", smoothing=0.0),)
+
+    def process(self, block, out):
+        until = time.perf_counter() + self.curve("ms")[-1] / 1e3
+        while time.perf_counter() < until:
+            pass
+        out[:] = block
 
 
 class Numbered(Gainful):
@@ -85,7 +99,44 @@ class Trouble(Processor):
             os.unlink(path)
         except OSError:
             return
+        if what == "nan":
+            out[:] = np.nan
         act(what)
+
+
+class Threaded(Processor):
+    """Tells of every block whether its thread has called before."""
+
+    id = "threaded"
+    unity = None
+
+    def allocate(self):
+        self.called = set()
+        return ()
+
+    def process(self, block, out):
+        out[:] = threading.get_native_id() in self.called
+        self.called.add(threading.get_native_id())
+
+
+class Wrong(Processor):
+    """Raises whatever it gets."""
+
+    id = "wrong"
+    says = "ValueError: could not broadcast input array from shape (7,3) into shape (2,16)"
+
+    def process(self, block, out):
+        out[:] = np.zeros((7, 3))
+
+
+class Returning(Processor):
+    """Returns what it should have written."""
+
+    id = "returning"
+    says = "TypeError: process(block, out) writes into out and returns nothing"
+
+    def process(self, block, out):
+        return block / 2
 
 
 HELD = []
@@ -110,6 +161,10 @@ def act(what):
         re.match("(a+)+b", "a" * 100)  # It never gives the interpreter away.
     if what == "print":
         sys.stderr.write("hello\nto you\n")
+    if what == "interrupt":
+        raise KeyboardInterrupt
+    if what == "repeat":
+        sys.stderr.write(100 * "again\n" + "something else\n")
     if what == "flood":
         for number in range(200_000):
             sys.stdout.write(f"line {number} of very many\n")

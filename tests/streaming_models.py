@@ -221,11 +221,10 @@ def pointwise(path, nodes, constants=(), hop=32, **card):
     return write(path, content, {"hop": hop, "inputs": mono(), "outputs": mono("y")} | card)
 
 
-def root(path, **card):
-    """The root of one more than the input: no number below -1."""
-    one = constant("one", 1.0, np.float32)
-    nodes = [helper.make_node("Add", ["x", "one"], ["more"]), helper.make_node("Sqrt", ["more"], ["y"])]
-    return pointwise(path, nodes, [one], **card)
+def root(path, more=1.0, **card):
+    """The root of so much more than the input: below, no number."""
+    nodes = [helper.make_node("Add", ["x", "more"], ["sum"]), helper.make_node("Sqrt", ["sum"], ["y"])]
+    return pointwise(path, nodes, [constant("more", more, np.float32)], **card)
 
 
 def lookup(path, **card):

@@ -15,11 +15,12 @@ pytest.importorskip("onnxruntime", reason="runs networks")
 from test_plan import delayed, noise, play
 from test_processes import planned, told
 
-from engines import network, sessions
+from engines import chunks, enhancer, network, sessions
 from engines.chunks import ChunkModel, enhance
 from engines.enhance import MODES
 from engines.network import Network, NetworkInPython
 from engines.sessions import Bound, gpu_of, has_cuda, open_session
+from rtaudio import executor
 from rtaudio.chain import load_chain
 from rtaudio.cli import main
 from rtaudio.errors import UserError
@@ -56,7 +57,10 @@ def alone(engine, path, **values):
 def offline(graph, signal, rate=48_000, block=64):
     plan = Plan(graph, rate, block, len(signal), offline=True)
     played = play(plan, signal)["main"]
-    report = plan.statistics()["nodes"]["net"], plan.compute(), plan.latency
+    node = plan.statistics()["nodes"]["net"]
+    if node["failures"]:
+        node["reason"] = plan.reason("net")
+    report = node, plan.compute(), plan.latency
     plan.close()
     return played, *report
 
@@ -122,6 +126,110 @@ def test_a_worker_process_makes_the_same_samples(model, tmp_path):
 
 
 # ---------------------------------------------------------------------------------------- where it falls to
+
+
+@pytest.mark.parametrize("values", [{}, {"stereo": "linked"}, {"model": "paper"}])
+def test_without_the_c_api_python_runs_the_network_of_enhance(values, monkeypatch):
+    """Bit for bit, in a worker process; anew after it has failed."""
+    x = noise(2, 24_000)
+    graph = load_chain(f"net:enhance({', '.join(f'{name}={value}' for name, value in values.items())})")
+    wanted, node, _, latency = offline(graph, x)
+    assert not node["failures"]
+    monkeypatch.setattr(enhancer, "available", lambda: "the library has no OrtGetApiBase")
+    got, node, on, late = offline(graph, x)
+    assert on == {"net": "cpu (from Python: the library has no OrtGetApiBase)"}
+    assert (node["failures"], late) == (0, latency)
+    assert np.array_equal(got, wanted)
+    made = graph.nodes["net"].make()
+    made.fit(48_000)
+    made.prepare(48_000, made.hop, True, 2)
+    hops = contract.uniform(5 * made.hop, made.hop)
+    first = contract.walk(made, x[:, : sum(hops)], hops)
+    renew(made)
+    assert np.array_equal(contract.walk(made, x[:, : sum(hops)], hops), first)
+    with planned(graph, rate=48_000, block=64, lane=None, ready=False) as plan:
+        assert [segment.lane for segment in plan.segments] == [2]
+    graph.nodes["net"].lane = 1
+    with pytest.raises(UserError, match="net: enhance is run by Python and runs in lane 2 only"):
+        Plan(graph, 48_000, 64, 2)
+
+
+def renew(processor):
+    """As compiled code does after a lapse."""
+    copies = np.array(processor.copies(), np.int64)
+    executor.renew(copies.ctypes.data, len(copies))
+    processor._context[0] = 0
+
+
+def test_what_onnx_runtime_says_in_python_is_why_enhance_failed(monkeypatch):
+    monkeypatch.setattr(enhancer, "available", lambda: "no C API")
+
+    def refuse(self):
+        raise RuntimeError("it is so\nbecause")
+
+    graph = load_chain("net:enhance")
+    monkeypatch.setattr(Bound, "run", refuse)
+    _, node, _, _ = offline(graph, noise(1, 2000))
+    assert (node["failures"], node["reason"]) == (1, "it is so")
+
+
+class Scarce:
+    """A session of chunks that says it is on a GPU, whose memory is enough for so many at once."""
+
+    def __init__(self, most):
+        self.most, self.took = most, []
+        self._session = sessions.open_session(WGAN, WGAN.read_bytes())
+
+    def __getattr__(self, name):
+        return getattr(self._session, name)
+
+    def get_providers(self):
+        return ["CUDAExecutionProvider", "CPUExecutionProvider"]
+
+    def run(self, names, inputs):
+        if len(inputs["noisy"]) > self.most:
+            raise RuntimeError("CUDA failure 2: out of memory\nin some file")
+        self.took.append(len(inputs["noisy"]))
+        return self._session.run(names, inputs)
+
+
+@pytest.mark.parametrize("most", [9, 1, 0])
+def test_chunks_that_a_gpu_has_no_memory_for_go_in_less_or_to_the_cpu(most, monkeypatch, capfd):
+    x = 0.1 * noise(1, 150_000)[0]
+    want = enhance(ChunkModel(WGAN), x, "overlap")
+    scarce = Scarce(most)
+    with monkeypatch.context() as patch:
+        patch.setattr(chunks, "open_session", lambda *_: scarce)
+        model = ChunkModel(WGAN, "cuda:0")
+    assert (model.runs_on, model.batch) == ("cuda:0", chunks.GPU_BATCH)
+    assert np.abs(enhance(model, x, "overlap") - want).max() <= 1e-5
+    told = capfd.readouterr().err
+    if most:
+        assert (max(scarce.took) <= most, model.runs_on, told) == (True, "cuda:0", "")
+    else:
+        assert model.runs_on == "cpu (took over from cuda:0)"
+        failure = "cuda:0 failed (CUDA failure 2: out of memory): the CPU takes over"
+        assert told == f"{WGAN}: {failure}\n"
+
+
+def test_chunks_that_the_cpu_cannot_have_are_an_error(monkeypatch):
+    model = ChunkModel(WGAN)
+    monkeypatch.setattr(model, "_session", Scarce(0))
+    with pytest.raises(UserError, match=r"wgan.onnx failed on cpu \(CUDA failure 2: out of memory\)"):
+        model(np.zeros((1, model.chunk), np.float32))
+
+
+def test_a_gpu_without_memory_for_the_states_is_an_error_in_a_line(tmp_path, monkeypatch):
+    def refuse(*arguments):
+        raise RuntimeError("CUDA failure 2: out of memory\nin some file")
+
+    monkeypatch.setattr(network, "Bound", refuse)
+    path = streaming_models.gru(tmp_path / "net.onnx", hop=64)
+    monkeypatch.setenv("FAIL", "1000000")
+    with pytest.raises(UserError) as error:
+        offline(alone(Failing, path, compute="cuda:0"), noise(1, 64))
+    out_of_memory = "cannot run on cuda:0 (CUDA failure 2: out of memory); take compute=cpu"
+    assert str(error.value) == f"{path} {out_of_memory}"
 
 
 def test_without_the_c_api_python_runs_it(tmp_path, monkeypatch):
@@ -191,19 +299,19 @@ def test_a_network_that_fails_on_the_cpu_too_is_bypassed(tmp_path, pretended, ca
     x[0, 1000] = 5.0
     _, node, _, _ = offline(graph, x)
     assert (node["failures"], node["takeovers"]) == (1, 1)
-    took, failed = capsys.readouterr().err.splitlines()
+    (took,) = capsys.readouterr().err.splitlines()
     assert "the CPU takes over" in took
-    assert "out of data bounds" in failed
+    assert "out of data bounds" in node["reason"]
 
 
-def test_numbers_that_are_none_are_a_failure(tmp_path, capsys):
+def test_numbers_that_are_none_are_a_failure(tmp_path):
     path = streaming_models.root(tmp_path / "net.onnx")
     x = np.full((1, 2048), 0.5, np.float32)
     x[0, 1000] = -5.0
     got, node, _, _ = offline(alone(Interpreted, path), x)
     assert np.isfinite(got).all()
     assert node["failures"] == 1
-    assert "no number" in capsys.readouterr().err
+    assert "no number" in node["reason"]
 
 
 def test_a_takeover_in_a_worker_process_is_told_and_counted(tmp_path, monkeypatch):

@@ -17,6 +17,7 @@ from stepped import Stepped
 from rtaudio.chain import load_chain
 from rtaudio.cli import main
 from rtaudio.control import apply, format_time, parse_time
+from rtaudio.counters import NODE_FAILED
 from rtaudio.errors import UserError
 from rtaudio.files import AudioReader
 from rtaudio.host import Host
@@ -119,6 +120,9 @@ def test_seek_and_status(host):
     told = apply(host, "status")
     assert told.startswith("1:30.021 of 2:00.000, playing, no loop, load ")
     assert told.endswith("%, xruns 0, misses 0")
+    name = next(iter(host.plan.graph.nodes))
+    host.counters.section(name)[NODE_FAILED] = 1
+    assert apply(host, "status").endswith(f"%, xruns 0, misses 0, bypassed {name}")
 
 
 def test_cue(host):

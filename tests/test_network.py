@@ -10,6 +10,7 @@ import contract
 import numpy as np
 import onnx
 import pytest
+import soundfile as sf
 import soxr
 import streaming_models
 from contract import Case
@@ -28,6 +29,7 @@ from rtaudio.inference import FAILED
 from rtaudio.kernel import turn
 from rtaudio.plan import Plan
 from rtaudio.rack import dump_rack, graph_of, parse_rack, rack_of
+from rtaudio.render import Job, render
 from rtaudio.routing import Reblock
 
 MODELS = {
@@ -271,7 +273,7 @@ def test_a_second_preparation_and_a_release_leave_nothing_open(tmp_path):
 @pytest.mark.parametrize(
     ("make", "trigger", "status", "said"),
     [
-        (streaming_models.root, -2.0, NOT_FINITE, None),
+        (streaming_models.root, -2.0, NOT_FINITE, "it put out what is no number"),
         (streaming_models.lookup, 5.0, FAILED, "out of data bounds"),
     ],
 )
@@ -295,10 +297,51 @@ def test_a_network_that_fails_gives_way_and_comes_back(make, trigger, status, sa
         heard = plan.process(x)["main"].copy()
     assert not plan.failed()
     assert np.array_equal(heard, want)
-    network = plan._steps["net"].processor.inner
-    error = network.error()
-    assert (said in error) if said else error is None
+    assert said in plan.reason("net")
     plan.close()
+
+
+@pytest.mark.parametrize("lane", [1, 2])
+def test_why_it_failed_is_told_in_a_line_in_every_lane(lane, tmp_path):
+    path = streaming_models.lookup(tmp_path / "net.onnx")
+    plan = Plan(load_chain(f"network(model='{path}', lane={lane})"), 48_000, 64, 1)
+    x = np.full((1, 64), 0.5, np.float32)
+    x[0, 30] = 5.0
+    for _ in range(20):
+        plan.process(x)
+    assert plan.failed() == ["network"]
+    assert "out of data bounds" in plan.reason("network")
+    assert plan.close()
+
+
+def test_one_that_fails_all_the_time_is_refused_and_a_render_says_why(tmp_path):
+    path = streaming_models.root(tmp_path / "net.onnx", more=-2.0)
+    why = "it put out what is no number"
+    with pytest.raises(UserError, match=f"network fails in every block: {why}"):
+        Plan(alone(path), 48_000, 64, 1, lane=None)
+    sf.write(tmp_path / "in.wav", np.zeros(500), 48_000)
+    report = render(alone(path), Job(tmp_path / "in.wav", {"main": tmp_path / "out.wav"}))
+    assert report["failures"] == [f"net failed at 0.000 s and was bypassed from there: {why}"]
+
+
+def test_a_card_that_says_what_no_card_has_is_refused(tmp_path):
+    path = streaming_models.gru(tmp_path / "net.onnx", paramters=[])
+    message = r"net.json says 'paramters', which no card has.*parameters"
+    with pytest.raises(FileError, match=message):
+        engine(path)
+    with pytest.raises(FileError, match=r"says 'colour', which no card has; what else .* 'notes'"):
+        engine(streaming_models.gru(tmp_path / "net.onnx", colour="red"))
+    engine(streaming_models.gru(tmp_path / "net.onnx", licence="MIT", scores={}, notes="red"))
+
+
+def test_a_network_is_described_as_any_engine(tmp_path, capsys):
+    path = streaming_models.gru(tmp_path / "net.onnx")
+    assert main(["engines", f"network(model='{path}')"]) == 0
+    said = capsys.readouterr().out
+    assert "amount" in said
+    assert "not known" not in said
+    assert main(["engines", "gain(gain=1) | gain"]) == 2
+    assert "is 2 engines: give one" in capsys.readouterr().err
 
 
 # ----------------------------------------------------------------------------------------------- in the graph
@@ -372,7 +415,7 @@ def test_what_it_costs_is_measured_where_it_has_most_to_do(block, most, tmp_path
     def time_block(address, state, inputs, outputs, n, ramps, context):
         at = int(context[0])
         context[0] += n
-        return (at + n) // hop - at // hop
+        return (at + n) // hop - at // hop, 0
 
     monkeypatch.setattr(placement, "_time_block", time_block)
     costs = placement.block_costs_ns(made)
