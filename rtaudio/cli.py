@@ -55,13 +55,14 @@ class Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status (see `CHAIN_HELP`)."""
-    from rtaudio import ctl, live, racks
+    from rtaudio import ctl, devices, live, racks
 
     description = "A real-time audio plug-in host whose processors are compiled Python."
     parser = Parser(prog="rtaudio", description=description)
     parser.add_argument("--version", action="version", version=f"rtaudio {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=Parser)
     live.add_commands(commands)
+    devices.add_commands(commands)
     ctl.add_command(commands)
     _add_render(commands)
     _add_engines(commands)

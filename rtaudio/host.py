@@ -395,9 +395,7 @@ class Host:
         """Change any parameter: at once if it is automatable, else by an edit that makes its node anew.
 
         The node's other values, switches and place stay; values that the engine does not have with the new
-        one are gone. As with every edit, all nodes of the graph are made anew, with their values: of what one
-        remembers, only what it hears again in the last seconds of the input is there, see `edit`. Returns at
-        once: the edit is prepared in a thread of its own, and `poll` brings it to its end. There is one at a
+        one are gone. It and what comes after it are made anew, see `edit`. Returns at once: the edit is prepared in a thread of its own, and `poll` brings it to its end. There is one at a
         time, others wait; of several values for a parameter the last counts, and an edit that is on its way
         to another is given up. What has become of it is told in `notes`. A latency that changes moves the
         sound in time.
@@ -489,9 +487,10 @@ class Host:
         """Let another graph be heard from now on, with a crossfade.
 
         The new graph is prepared meanwhile, hears the last seconds of the input, and takes over at the start
-        of a block, so that nothing starts from silence; what a node remembers from before (a notch that
-        `howl` has held for long, an echo) and changes that wait for their position are lost. Returns when the
-        fade is over and the old graph released.
+        of a block, so that nothing starts from silence. Nodes that are the same in both, and hear the same,
+        go on as if nothing had been (`rtaudio.succession`); of what others remember from before, and of
+        changes that wait for their position, nothing is left. Returns when the fade is over and the old graph
+        released.
         `Graph.insert` and `Graph.remove` make the new graph; nodes that both have keep their settings.
         ``burst`` is that of `Plan`; None: as it is.
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from rtaudio import __version__, cli, doctor, live, registry
+from rtaudio import __version__, cli, devices, doctor, live, registry
 from rtaudio.cli import main, one_line
 from rtaudio.graph import parameters_of
 from rtaudio.registry import engine_names, load_engine
@@ -277,7 +277,7 @@ MAPS = [
 
 @pytest.mark.parametrize(("text", "places"), MAPS)
 def test_maps_are_read_from_1(text, places):
-    assert live._channel_map(text) == places
+    assert devices.channel_map(text) == places
 
 
 @pytest.mark.parametrize(
@@ -298,8 +298,8 @@ def test_maps_say_what_each_side_of_the_device_plays(monkeypatch, options, heard
     seen = []
     monkeypatch.setattr(live, "run_live", lambda options: seen.append(options) or 0)
     assert main(["live", *options.split()]) == 0
-    assert live._inputs(seen[0], None) == (channels, inputs)
-    assert live._outputs(seen[0], heard) == outputs
+    assert devices.inputs_of(seen[0], None) == (channels, inputs)
+    assert devices.outputs_of(seen[0], heard) == outputs
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from chain_engines import ENGINES, Trim, edges, find, graphs, same
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtaudio import live, racks, soundcard
+from rtaudio import devices, live, racks, soundcard
 from rtaudio.chain import open_chain, parse_chain
 from rtaudio.cli import main
 from rtaudio.errors import FileError, UserError
@@ -719,7 +719,7 @@ def preferred(device, *said):
     commands = argparse.ArgumentParser().add_subparsers()
     live.add_commands(commands)
     options = commands.choices["live"].parse_args(list(said))
-    live._prefer(options, Rack(device=device))
+    devices.prefer(options, Rack(device=device))
     return options
 
 
@@ -776,7 +776,7 @@ def test_a_device_that_is_not_there_is_told_and_the_default_taken(device, why, c
 
 
 def test_a_card_where_there_is_none(monkeypatch, capsys):
-    monkeypatch.setattr(live, "_best_api", lambda: "null")
+    monkeypatch.setattr(devices, "_best_api", lambda: "null")
     assert preferred(DevicePreferences(input="USB")).input is None
     assert "there is no sound card and no JACK server" in capsys.readouterr().err
     assert preferred(DevicePreferences(block=32)).block == 32
