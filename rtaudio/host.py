@@ -395,10 +395,10 @@ class Host:
         """Change any parameter: at once if it is automatable, else by an edit that makes its node anew.
 
         The node's other values, switches and place stay; values that the engine does not have with the new
-        one are gone. It and what comes after it are made anew, see `edit`. Returns at once: the edit is prepared in a thread of its own, and `poll` brings it to its end. There is one at a
-        time, others wait; of several values for a parameter the last counts, and an edit that is on its way
-        to another is given up. What has become of it is told in `notes`. A latency that changes moves the
-        sound in time.
+        one are gone. It and what comes after it are made anew, see `edit`. Returns at once: the edit is
+        prepared in a thread of its own, and `poll` brings it to its end. There is one at a time, others wait;
+        of several values for a parameter the last counts, and an edit that is on its way to another is given
+        up. What has become of it is told in `notes`. A latency that changes moves the sound in time.
 
         Parameters
         ----------
