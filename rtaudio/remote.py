@@ -504,8 +504,10 @@ class RemoteSegment(Segment):
         else:
             self._failures, self._failed_at = self._failures + 1, now
         if process is self._spare:
-            self._spare, self.due = None, FOR_EVER
+            self._spare = None
             self.ready.clear()
+            if not self._resting:
+                self.due = FOR_EVER
         elif process is self._process:
             self._died_at = now
             if self._running and not self._too_many and self.ready.is_set():

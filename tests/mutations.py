@@ -168,13 +168,13 @@ MUTATIONS = {
     ),
     "no priority for workers": Mutation(
         "rtaudio/host.py",
-        "raise_priority(segment.thread, below)",
+        "raise_priority(segment.thread, level)",
         "True",
         LANES + "test_workers_run_just_below_the_device",
     ),
     "a worker that hangs keeps its priority": Mutation(
         "rtaudio/host.py",
-        "                demote(segment.thread)\n",
+        "            demote(segment.thread)\n",
         "",
         LANES + "test_a_worker_that_hangs_is_bypassed_and_loses_its_priority_and_the_sound_goes_on",
         slow=True,
@@ -292,7 +292,7 @@ MUTATIONS = {
     ),
     "one spare and no other": Mutation(
         "rtaudio/remote.py",
-        "        if self._spare is None and not self._last:\n            self.start_spare()\n",
+        "        if self._spare is None and not self._resting:\n            self.start_spare()\n",
         "",
         PROCESSES + "test_one_that_dies_again_and_again_is_given_up",
         slow=True,
@@ -326,6 +326,41 @@ MUTATIONS = {
         hangs=True,
         slow=True,
     ),
+    "an overload is the end of a worker": Mutation(
+        "rtaudio/worker.py",
+        "        limit_runaway(RUNAWAY)\n",
+        "",
+        PROCESSES + "test_a_worker_that_computes_more_than_it_can_is_late_and_no_more",
+        slow=True,
+    ),
+    "who was late stays without priority": Mutation(
+        "rtaudio/host.py",
+        "            segment.restore_priority()\n",
+        "",
+        LANES + "test_a_worker_that_computes_more_than_it_can_alone_loses_its_priority",
+        slow=True,
+    ),
+    "the brake does not brake": Mutation(
+        "rtaudio/native.py",
+        "    _set_scheduler(0, ORDINARY, parameter)\n",
+        "",
+        REALTIME + "test_a_real_time_thread_that_hangs_is_demoted_and_no_other",
+        slow=True,
+    ),
+    "a spare that fails is a worker's death": Mutation(
+        "rtaudio/remote.py",
+        "if process is self._process and not self._taking_over:",
+        "if process is self._process:",
+        PROCESSES + "test_a_spare_that_hangs_while_it_takes_over_is_no_death_of_the_worker",
+        slow=True,
+    ),
+    "the first call of a thread is a live one": Mutation(
+        "rtaudio/worker.py",
+        "        if python:",
+        "        if False:",
+        PROCESSES + "test_what_the_first_call_in_a_thread_makes_is_made_before_it_plays",
+        slow=True,
+    ),
     "no limit to a worker's memory": Mutation(
         "rtaudio/worker.py",
         "    resource.setrlimit(resource.RLIMIT_DATA, (largest, hard))\n",
@@ -339,6 +374,9 @@ NEED_PRIORITY = {
     "no priority for workers",
     "a worker that hangs keeps its priority",
     "children inherit the priority",
+    "an overload is the end of a worker",
+    "who was late stays without priority",
+    "the brake does not brake",
 }
 """Nothing to notice for a user who may not raise priorities."""
 

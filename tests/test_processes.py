@@ -37,7 +37,7 @@ from rtaudio.errors import UserError
 from rtaudio.files import AudioReader, AudioWriter
 from rtaudio.graph import Graph, Node
 from rtaudio.host import Host
-from rtaudio.lanes import PULSE, READY
+from rtaudio.lanes import FOR_EVER, PULSE, READY
 from rtaudio.layout import COMMANDS
 from rtaudio.null import NullDevice
 from rtaudio.plan import Plan
@@ -469,7 +469,7 @@ def test_a_spare_that_takes_too_long_is_ended(tmp_path, monkeypatch):
     assert plan.close()
 
 
-def test_one_that_is_given_up_stays_so(monkeypatch):
+def test_one_that_is_given_up_stays_so_until_it_is_due(monkeypatch):
     """Though its spare would be ready a moment later."""
     monkeypatch.setattr(remote, "DEATHS", 1)
     lines, x = [], noise(2, 20 * BLOCK)
@@ -479,6 +479,7 @@ def test_one_that_is_given_up_stays_so(monkeypatch):
         told(plan, "given up", lines)
         assert plan.statistics()["bypassed"] == ["a"]
         await_(lambda: segment._spare is None, "the spare's end")
+        assert segment.due < FOR_EVER
         play(plan, x)
         assert segment.restarts == 0
         assert segment.progress[1] == remote.NEVER
