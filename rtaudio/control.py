@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from rtaudio.edit import Edit
     from rtaudio.graph import Graph
     from rtaudio.host import Host
+    from rtaudio.plan import Plan
     from rtaudio.processor import Value
 
 _TIME = re.compile(r"(?:(?:(\d{1,3}):)?(\d{1,4}):)?(\d{1,7}(?:\.\d*)?|\.\d+)", re.ASCII)
@@ -248,11 +249,10 @@ def _chain(host: Host, arguments: list[str]) -> str | None:
     text = arguments[0] if arguments else ""
     graph, rack = open_chain(text)
 
-    def heard(before: Graph, after: Graph) -> None:
-        host.rack = rack
-        if host.midi is not None and rack is not None:
-            host.midi.bindings = rack.midi
-        host.history.heard(title, before, after)
+    def heard(old: Plan, new: Plan) -> None:
+        before = host.loaded
+        host.loaded = rack, before[1] if rack is None else rack.midi
+        host.history.heard(title, old, new, (before, host.loaded))
 
     title = f"chain {text}".rstrip()
     return _under_way(host, host.submit(lambda _: graph.copy(), title, heard))

@@ -117,7 +117,7 @@ class Edit:
     path, value
         The parameter that it changes, ``"node.parameter"``, and to what, in words; empty: it changes others.
     heard
-        Called by control when it is heard, with the graph before and the one after it.
+        Called by control when it is heard, with the plan before and the one after it.
 
     Attributes
     ----------
@@ -136,10 +136,16 @@ class Edit:
         title: str = "",
         path: str = "",
         value: str = "",
-        heard: Callable[[Graph, Graph], None] = lambda before, after: None,
+        heard: Callable[[Plan, Plan], None] = lambda old, new: None,
     ) -> None:
         self.make, self.burst, self.title, self.path, self.value = make, burst, title, path, value
         self.heard = heard
+        self.failed: Callable[[], None] = lambda: None
+        """Called by control when it cannot be heard."""
+        self.turn: Callable[[], bool] = lambda: True
+        """Called when its turn comes: False where that has done it, and no new plan is needed."""
+        self.of_history = False
+        """Whether it undoes something, or does it again."""
         self.plan: Plan | None = None
         """The new plan, once there is one."""
         self.leaving: Plan | None = None

@@ -163,7 +163,12 @@ class Node:
 
     def copy(self) -> Node:
         """The same node, which can be set otherwise."""
-        return Node(self.name, self.declared, dict(self.values), self.bypass, self.mute, self.solo, self.lane)
+        return self.with_values(dict(self.values))
+
+    def with_values(self, values: dict[str, Value]) -> Node:
+        """The node with other values; `UserError` where they do not fit."""
+        state = self.bypass, self.mute, self.solo, self.lane
+        return Node(self.name, self.declared, values, *state, held=self.held)
 
     def make(self) -> Processor | Composite:
         """A new instance of the engine with the node's values; `UserError` where they do not fit."""
@@ -186,7 +191,7 @@ class Node:
             listed = f"{nearest(parameter, known)} ({', '.join(known) or 'none'})"
             raise UserError(f"{self.name}: no parameter {parameter!r}{listed}")
         values = {name: value for name, value in values.items() if name in known}
-        return Node(self.name, self.declared, values, self.bypass, self.mute, self.solo, self.lane)
+        return self.with_values(values)
 
     def _wrong(self, error: UserError) -> UserError:
         prefix = f"{self.name}: "

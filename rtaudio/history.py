@@ -8,17 +8,24 @@ else stays as it is.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias
 
+from rtaudio.edit import Edit
 from rtaudio.errors import UserError, nearest
 from rtaudio.graph import Graph, Node
 
 if TYPE_CHECKING:
-    from rtaudio.edit import Edit
     from rtaudio.host import Host
+    from rtaudio.plan import Plan
     from rtaudio.processor import Value
+    from rtaudio.rack import MidiBinding, Rack
+
+Loaded: TypeAlias = "tuple[Rack | None, Sequence[MidiBinding]]"
+"""The rack that a graph comes from, and the controllers that move it."""
 
 LONGEST = 200
 """Changes that are kept."""
@@ -37,6 +44,10 @@ class Change:
     switches: dict[tuple[str, str], tuple[bool, bool]] = field(default_factory=dict)
     """By node and switch."""
     graphs: tuple[Graph, Graph] | None = None
+    inside: tuple[dict[str, Value], dict[str, Value]] = field(default_factory=lambda: ({}, {}))
+    """What was set inside of composites, which the graphs do not hold, by path."""
+    loaded: tuple[Loaded, Loaded] | None = None
+    """`Host.loaded`, where a rack was loaded."""
     at: float = 0.0
     """When, by the monotonic clock."""
 
@@ -68,6 +79,8 @@ class History:
         before = self._host.plan.value(path)
         self._host.set(path, value)
         values = {path: (before, self._host.plan.value(path))}
+        if values[path][0] == values[path][1]:
+            return None
         now, last = time.monotonic(), self.done[-1] if self.done else None
         if last is not None and list(last.values) == [path] and now - last.at < ONE_MOVE and not self.undone:
             last.values[path], last.at = (last.values[path][0], values[path][1]), now
@@ -98,9 +111,14 @@ class History:
         if was != on:
             self._add(Change(f"{'' if on else 'un'}{switch} {name}", switches={(name, switch): (was, on)}))
 
-    def heard(self, title: str, before: Graph, after: Graph) -> None:
-        """An edit is heard: keep it."""
-        self._add(Change(title, graphs=(before.copy(), after.copy())))
+    def heard(self, title: str, old: Plan, new: Plan, loaded: tuple[Loaded, Loaded] | None = None) -> None:
+        """An edit is heard, from one plan to another: keep it."""
+        try:
+            graphs = old.graph.copy(), new.graph.copy()
+        except UserError as error:  # What a node is made of, a model's file, has gone meanwhile.
+            self._host.notes.append(f"{title} cannot be undone: {error}")
+            return
+        self._add(Change(title, graphs=graphs, inside=(dict(old.inside), dict(new.inside)), loaded=loaded))
 
     def _add(self, change: Change) -> None:
         self.done = [*self.done, change][-LONGEST:]
@@ -109,60 +127,88 @@ class History:
     def undo(self) -> str:
         """Take the last change back, or an edit that is not heard yet; returns what, in words.
 
+        Where other edits are on their way it waits for its turn.
+
         Raises
         ------
         UserError
-            There is nothing to undo, or it cannot be.
+            There is nothing to undo, or it cannot be: then that change is forgotten.
         """
-        waiting = [edit for edit in self._host.edits if edit.title]
-        if waiting:
-            self._host.drop(waiting[-1])
-            return f"{waiting[-1].title} is given up"
-        if not self.done:
-            raise UserError("nothing to undo")
-        change = self.done[-1]
-        self._go(change, back=True)
-        return f"undo {change.title}"
+        wanted = [edit for edit in self._host.edits if edit.title and not edit.given_up]
+        if wanted and not wanted[-1].of_history:
+            self._host.drop(wanted[-1])
+            return f"{wanted[-1].title} is given up"
+        return self._queue(back=True)
 
     def redo(self) -> str:
-        """Do again what was undone last; returns what, in words. `UserError` as `undo`."""
-        if not self.undone:
-            raise UserError("nothing to do again")
-        if any(edit.title for edit in self._host.edits):
-            raise UserError("an edit is under way: wait until it is heard")
-        change = self.undone[-1]
-        self._go(change, back=False)
-        return f"redo {change.title}"
+        """Do again what was undone last; returns what, in words. Waits and refuses as `undo`."""
+        return self._queue(back=False)
 
-    def _go(self, change: Change, back: bool) -> None:
-        """Set back what a change made, or make it again."""
-        which = 0 if back else 1
-        for path, values in change.values.items():
-            self._host.set(path, values[which])
-        for (name, switch), states in change.switches.items():
-            getattr(self._host, switch)(name, states[which])
-        if change.graphs is None:
-            self._moved(change, back)
-            return
-        begin, end = change.graphs[1 - which], change.graphs[which]
-        title = f"{'undo' if back else 'redo'} {change.title}"
-        self._host.submit(
-            lambda graph: merged(graph, begin, end), title, lambda before, after: self._moved(change, back)
-        )
+    def take_back(self) -> None:
+        """Undo the last change before anything else that waits."""
+        self._host.queue(self._step(back=True), first=True)
+
+    def _queue(self, back: bool) -> str:
+        edit = self._step(back)
+        self._host.queue(edit)
+        if edit.done and edit.error is not None:
+            raise edit.error
+        return edit.title if edit.done or edit is self._host.edits[0] else f"{edit.title} waits for its turn"
+
+    def _step(self, back: bool) -> Edit:
+        edit = Edit(lambda graph: graph, title="undo" if back else "redo")
+        edit.of_history, edit.turn = True, partial(self._take_turn, edit, back)
+        return edit
+
+    def _take_turn(self, edit: Edit, back: bool) -> bool:
+        """Do at once what can be, or let the edit do it; whether that is so."""
+        source = self.done if back else self.undone
+        if not source:
+            raise UserError("nothing to undo" if back else "nothing to do again")
+        change, which = source[-1], 0 if back else 1
+        edit.title = f"{edit.title} {change.title}"
+        if change.graphs is not None:
+            begin, end = change.graphs[1 - which], change.graphs[which]
+            edit.make = lambda graph: merged(graph, begin, end)
+            edit.heard = lambda old, new: self._moved(change, back)
+            edit.failed = lambda: self._forget(change)
+            return True
+        try:
+            for path, values in change.values.items():
+                self._host.set(path, values[which])
+            for (name, switch), states in change.switches.items():
+                getattr(self._host, switch)(name, states[which])
+        except UserError as error:
+            self._forget(change)
+            raise UserError(f"{edit.title}: {error}; it is forgotten") from None
+        self._moved(change, back)
+        return False
 
     def _moved(self, change: Change, back: bool) -> None:
+        """A change is undone, or done again."""
         source, sink = (self.done, self.undone) if back else (self.undone, self.done)
         if source and source[-1] is change:
             sink.append(source.pop())
             change.at = 0.0
+        which = 0 if back else 1
+        if change.loaded is not None:
+            self._host.loaded = change.loaded[which]
+        plan = self._host.plan
+        for path, value in change.inside[which].items():
+            if plan.inside.get(path) != value:
+                with suppress(UserError):  # What it was set in has not come back.
+                    self._host.set(path, value)
+
+    def _forget(self, change: Change) -> None:
+        for changes in (self.done, self.undone):
+            changes[:] = [each for each in changes if each is not change]
 
 
 def _with_values(graph: Graph, name: str, values: Mapping[str, Value]) -> Graph:
     node = graph.nodes.get(name)
     if node is None:
         raise UserError(f"no node {name!r}{nearest(name, graph.nodes)} ({', '.join(graph.nodes)})")
-    state = node.bypass, node.mute, node.solo, node.lane
-    return graph.replace(Node(name, node.declared, {**node.values, **values}, *state, held=node.held))
+    return graph.replace(node.with_values({**node.values, **values}))
 
 
 def merged(graph: Graph, begin: Graph, end: Graph) -> Graph:
@@ -196,4 +242,5 @@ def _merged(here: Node, was: Node, wanted: Node) -> Node:
     ]
     if values == here.values and switches == [getattr(here, switch) for switch in (*SWITCHES, "lane")]:
         return here
-    return Node(here.name, here.declared, values, *switches)
+    held = here.held and bool(switches[0])
+    return Node(here.name, here.declared, values, *switches, held=held)

@@ -67,6 +67,7 @@ from rtaudio.stream import (
 )
 
 if TYPE_CHECKING:
+    from rtaudio.history import Loaded
     from rtaudio.midi import Midi
     from rtaudio.rack import Rack
 
@@ -447,7 +448,7 @@ class Host:
         self,
         make: Callable[[Graph], Graph],
         title: str,
-        heard: Callable[[Graph, Graph], None] | None = None,
+        heard: Callable[[Plan, Plan], None] | None = None,
     ) -> Edit:
         """Let another graph be heard from now on: as `edit`, but it returns at once, as `change` does.
 
@@ -458,7 +459,7 @@ class Host:
         title
             What is done, in words: `notes` has it when it is heard, or cannot be.
         heard
-            Called when it is heard, with the graph before and the one after it; None: it can be undone.
+            Called when it is heard, with the plan before and the one after it; None: it can be undone.
 
         Raises
         ------
@@ -519,6 +520,17 @@ class Host:
         return [recording for _, recording in self._recordings]
 
     @property
+    def loaded(self) -> Loaded:
+        """The rack that the graph comes from, and the controllers that move it; to be set."""
+        return self.rack, () if self.midi is None else tuple(self.midi.bindings)
+
+    @loaded.setter
+    def loaded(self, loaded: Loaded) -> None:
+        self.rack, bindings = loaded
+        if self.midi is not None:
+            self.midi.bindings = list(bindings)
+
+    @property
     def edits(self) -> list[Edit]:
         """The edit that is under way, and those that wait."""
         return [*filter(None, [self._edit]), *self._waiting]
@@ -527,6 +539,24 @@ class Host:
         """Tell a device without a clock when the run ends: after an edit, or a change on the deck."""
         if isinstance(self.device, NullDevice):
             self.device.until(self._end)
+
+    def _take_turn(self, edit: Edit) -> None:
+        """Begin an edit, or do it, where that needs no new plan."""
+        try:
+            if edit.turn():
+                self._begin(edit)
+                return
+            error = None
+        except UserError as wrong:
+            error = wrong
+        edit.end(error)
+
+    def queue(self, edit: Edit, first: bool = False) -> None:
+        """Let an edit be heard after those that wait, or before them."""
+        if not self.running:
+            raise UserError("no sound runs: there is nothing to edit")
+        (self._waiting.appendleft if first else self._waiting.append)(edit)
+        self._advance()
 
     def _begin(self, edit: Edit) -> None:
         """Prepare an edit in a thread of its own; `_advance` brings it to its end."""
@@ -540,8 +570,8 @@ class Host:
         """Look what has become of an edit, and begin the next one that waits."""
         edit, words = self._edit, self.stream.words
         if edit is None:
-            if self._waiting and self.running:
-                self._begin(self._waiting.popleft())
+            while self._waiting and self.running and self._edit is None:
+                self._take_turn(self._waiting.popleft())
             return
         if edit.plan is not self.plan:
             edit.follow_up()
@@ -553,6 +583,7 @@ class Host:
                     self._locked[plan] = plan.arrays()
             write_release(words, TURN, NO_TURN)
             self._set_end()
+            edit.heard(edit.leaving, self.plan)
             edit.turned.set()
         if not self.running:
             edit.give_up()
@@ -584,11 +615,11 @@ class Host:
             moved = f", latency {old.latency} -> {new.latency} samples" * (new.latency != old.latency)
             if edit.title:
                 self.notes.append(f"{f'{edit.path} is {edit.value}' if edit.path else edit.title}{moved}")
-            edit.heard(old.graph, new.graph)
-            if edit.unwanted:
-                self.history.undo()
+            if edit.unwanted and self.running and not self._closed:
+                self.history.take_back()
         elif edit.title and not edit.path and not edit.given_up:
             self.notes.append(f"{edit.title}: {reason(edit.error)}")
+            edit.failed()
         elif edit.path and not edit.given_up:
             name, _, parameter = edit.path.rpartition(".")
             value = new.fixed(name, parameter)

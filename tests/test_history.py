@@ -6,10 +6,13 @@ from edited import Sound, await_, chain, node
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rtaudio.chain import parse_chain
 from rtaudio.control import apply
 from rtaudio.errors import UserError
+from rtaudio.executor import FAILED, HELD
 from rtaudio.graph import Graph
 from rtaudio.history import merged
+from rtaudio.rack import Rack, RackNode, save_rack
 from rtaudio.stream import OFFERED, TAKEN_OVER, TURN
 
 pytestmark = pytest.mark.alone
@@ -157,6 +160,97 @@ def test_an_edit_that_is_given_up_too_late_is_undone(sound):
         await_(lambda: not host.edits, host.poll)
     assert list(host.plan.graph.nodes) == ["first", "eq"]
     assert not host.history.done
+
+
+@pytest.mark.parametrize("pause", [0, 1, 4, 8, 12, 40])
+def test_two_undos_soon_after_each_other_undo_two_changes(sound, pause):
+    """Whatever the first has come to by then; also of what is still on its way."""
+    do(sound, "set first.gain -9")
+    do(sound, "insert last gain")
+    with sound.running():
+        apply(sound.host, "undo")
+        begin = len(sound.heard)
+        await_(lambda: len(sound.heard) >= begin + pause, sound.host.poll)
+        apply(sound.host, "undo")
+        apply(sound.host, "insert last limiter")
+        await_(lambda: not sound.host.edits, sound.host.poll)
+    assert list(sound.host.plan.graph.nodes) == ["first", "eq", "limiter"]
+    assert sound.host.plan.value("first.gain") == -3.0
+    assert [change.title for change in sound.host.history.done] == ["insert last limiter"]
+
+
+def test_undo_and_redo_wait_for_their_turn(sound):
+    do(sound, "insert last gain")
+    do(sound, "insert last limiter")
+    with sound.running():
+        for line in ("undo", "undo", "redo", "redo", "undo"):
+            apply(sound.host, line)
+        await_(lambda: not sound.host.edits, sound.host.poll)
+    assert list(sound.host.plan.graph.nodes) == ["first", "eq", "gain"]
+
+
+def test_a_host_that_closes_amid_an_edit_that_is_given_up_closes(sound):
+    words = sound.host.stream.words
+    do(sound, "set first.gain -9")
+    sound.host.submit(lambda graph: graph.remove("first"), "remove first")
+    sound.step()
+    await_(lambda: words[TURN] == OFFERED)
+    sound.step()
+    apply(sound.host, "undo")
+    sound.step(20)  # It is heard, and control has not seen it.
+    sound.host.close()
+
+
+def test_what_cannot_be_undone_is_told_and_forgotten(sound):
+    do(sound, "set first.gain -9")
+    do(sound, "remove eq")
+    begin, _ = sound.host.history.done[-1].graphs
+    begin.nodes["eq"].values["kind"] = "nothing"  # as if its model's file had gone
+    _, notes = do(sound, "undo")
+    assert "undo remove eq" in notes[0]
+    assert "nothing" in notes[0]
+    do(sound, "undo")
+    assert sound.host.plan.value("first.gain") == -3.0
+
+
+def test_undoing_a_chain_brings_back_its_rack_and_what_was_set_inside(tmp_path):
+    graph = parse_chain("remix(percussive_insert='delay(time=100)')")
+    sound = Sound(graph)
+    sound.host.rack = Rack(name="mine")
+    sound.step(20)
+    do(sound, "set remix/percussive/delay.mix 0.6")
+    save_rack(tmp_path / "other.toml", Rack(name="other", nodes={"gain": RackNode("gain")}))
+    do(sound, f"chain {tmp_path / 'other.toml'}")
+    assert sound.host.rack.name == "other"
+    do(sound, "undo")
+    assert sound.host.rack.name == "mine"
+    assert sound.host.plan.value("remix/percussive/delay.mix") == 0.6
+    do(sound, "redo")
+    assert sound.host.rack.name == "other"
+    sound.host.close()
+
+
+def test_a_node_that_crashed_stays_off_through_edits(sound):
+    """Its kernel is not run until it is switched on."""
+    graph = sound.host.plan.graph
+    graph.nodes["first"].bypass = graph.nodes["first"].held = True
+    do(sound, "insert first gain")
+    assert sound.host.plan.graph.nodes["first"].held
+    for line in (
+        "remove first",
+        "undo",
+        "preset eq presence",
+        "set eq.kind notch",
+        "undo",
+        "chain gain",
+        "undo",
+    ):
+        do(sound, line)
+        if "first" in sound.host.plan.graph.nodes:
+            assert sound.host.plan.graph.nodes["first"].held
+            assert sound.host.plan.layout.steps["first"].words[FAILED] == HELD
+    do(sound, "unbypass first")
+    assert not sound.host.plan.graph.nodes["first"].held
 
 
 @pytest.mark.parametrize(
