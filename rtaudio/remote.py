@@ -440,6 +440,8 @@ class RemoteSegment(Segment):
         self.due, self._delay = FOR_EVER, 0.0
         if time.monotonic() - self._failed_at > DEATHS_SECONDS:
             self._failures = 0
+        if self._trial == math.inf and not self._process.over:
+            self._trial = 0.0  # It was a spare that failed, and this one is well.
         if self._priority:
             spare.tell(self._priority_message(), _ignore)
         self.ready.set()
