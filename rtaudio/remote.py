@@ -92,7 +92,7 @@ class Remote(Processor):
         """Worst and mean time of a block, in ns, as the worker has measured it."""
         self.message: dict[str, Any] = {}
         """What makes another worker prepare it too."""
-        self.ask_why: Callable[[int], str] = super().error
+        self.ask_why: Callable[[int], str] | None = None
         """Asks the worker that runs it why it failed, by status."""
 
     def prepare(self, rate: int, block: int, fixed: bool = False, channels: int = 2) -> None:
@@ -119,7 +119,7 @@ class Remote(Processor):
 
     def error(self, status: int) -> str:
         """See `Processor.error`; empty, too, where the worker does not answer soon."""
-        return self.ask_why(status)
+        return self.ask_why(status) if self.ask_why is not None else super().error(status)
 
     def ramps(self) -> NDArray[np.float64]:
         """See `Processor.ramps`."""
@@ -388,6 +388,8 @@ class RemoteSegment(Segment):
     def close(self) -> None:
         """Close what is open, and let go of what refers to this."""
         self.walk.send = self.walk.events.push
+        for part in self._parts.values():
+            part.ask_why = None
         self._close_stat()
 
     def start_spare(self) -> None:
