@@ -119,7 +119,7 @@ class Remote(Processor):
 
     def error(self, status: int) -> str:
         """See `Processor.error`; empty, too, where the worker does not answer soon."""
-        return super().error(status) if self.ask_why is None else self.ask_why(status)
+        return self.ask_why(status) if self.ask_why is not None else super().error(status)
 
     def ramps(self) -> NDArray[np.float64]:
         """See `Processor.ramps`."""
@@ -442,6 +442,8 @@ class RemoteSegment(Segment):
         self.due, self._delay = FOR_EVER, 0.0
         if time.monotonic() - self._failed_at > DEATHS_SECONDS:
             self._failures = 0
+        if self._trial == math.inf and not self._process.over:
+            self._trial = 0.0  # It was a spare that failed, and this one is well.
         if self._priority:
             spare.tell(self._priority_message(), _ignore)
         self.ready.set()

@@ -775,6 +775,12 @@ def test_a_spare_that_cannot_prepare_is_no_harm(tmp_path):
     heard = play(plan, x)["main"]
     np.testing.assert_array_equal(heard, delayed(x, BLOCK))
     assert sum("could not prepare it again: ValueError: no such luck; another" in line for line in lines) == 1
+    (tmp_path / "go.prepare").unlink()
+    (segment,) = plan.segments
+    plan._pool.do(segment.is_due)
+    assert segment.ready.wait(60)
+    os.kill(segment.pid, signal.SIGKILL)  # The first: it is replaced as ever.
+    told(plan, "has taken over", lines)
     assert plan.close()
 
 

@@ -567,7 +567,8 @@ def test_a_failing_engine_is_bypassed_told_and_the_exit_status(tmp_path, monkeyp
     assert cli("render", source, "-o", tmp_path / "o.wav", "--json", tmp_path / "j") == 1
     told = json.loads((tmp_path / "j").read_text())
     begin = 2000 // BLOCK * BLOCK  # the block in which it fails
-    assert told["failures"] == [f"bad failed at {begin / RATE:.3f} s and was bypassed from there"]
+    failed = f"bad failed at {begin / RATE:.3f} s and was bypassed from there"
+    assert told["failures"] == [f"{failed}: it put out what is no number"]
     assert told["failures"][0] in capsys.readouterr().err
     assert (told["nodes"]["bad"]["failures"], told["nodes"]["good"]["failures"]) == (1, 0)
     out = read(tmp_path / "o.wav")
