@@ -44,10 +44,28 @@ def add_command(commands: Any) -> None:
     ctl.set_defaults(run=lambda options: run(options.words, options.pid, options.json))
 
 
-def main(words: Sequence[str]) -> int:
-    """``rtaudio ctl WORDS``, without the rest of the command line; returns the exit status."""
+def parse(arguments: Sequence[str]) -> tuple[list[str], int | None, bool] | None:
+    """What `run` takes, from what follows ``ctl``; None: more than that is in it, or a mistake."""
+    words, pid, as_json = list(arguments), None, False
+    while words and words[0].startswith("-"):
+        option, equals, number = words.pop(0).partition("=")
+        if option == "--json" and not equals:
+            as_json = True
+        elif option == "--pid":
+            if not equals:
+                number = words.pop(0) if words else ""
+            if not (number.isascii() and number.isdigit() and len(number) < 11 and 0 < int(number) < 2**31):
+                return None
+            pid = int(number)
+        else:
+            return None
+    return words, pid, as_json
+
+
+def main(words: Sequence[str], pid: int | None = None, as_json: bool = False) -> int:
+    """``rtaudio ctl``, without the rest of the command line; returns the exit status."""
     try:
-        return run(words)
+        return run(words, pid, as_json)
     except (UserError, KeyboardInterrupt, OSError) as error:
         from rtaudio import cli
 

@@ -281,7 +281,8 @@ class Server:
         taken, over = 0, time.monotonic() + BUDGET
         while ready := [client for client in self._everybody() if client.lines]:
             for client in ready:
-                yield client, client.lines.popleft()
+                if client.lines:  # What another's line told it may have been too much: it was let go.
+                    yield client, client.lines.popleft()
             taken += len(ready)
             if taken >= AT_ONCE or time.monotonic() >= over:
                 break

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rtaudio import control
@@ -40,11 +41,13 @@ class Steering:
         self.problems = self._notes = 0
         self._changes: Changes | None = None
         self._deck_moved = False
+        self._faults: set[str] = set()
 
     def look(self) -> None:
         """Watch over the host, and tell what has happened. Several times a second."""
         host = self._host
-        host.poll()
+        with self._surviving("watching over the host"):
+            host.poll()
         host.notes += self._server.notes
         self._server.notes.clear()
         for problem in host.problems[self.problems :]:
@@ -54,7 +57,8 @@ class Steering:
             self._say(one_line(note), False)
             self._server.tell({"event": "note", "text": one_line(note)})
         self.problems, self._notes = len(host.problems), len(host.notes)
-        self._tell_changes()
+        with self._surviving("telling what has changed"):
+            self._tell_changes()
 
     def serve(self, seconds: float) -> bool:
         """Apply the lines that come within this time; False where one asks to quit."""
@@ -66,8 +70,20 @@ class Steering:
                 self._say(str(answer.get("answer", answer.get("error"))), True)
             if answer is None:
                 return False
-        self._tell_changes()
+        with self._surviving("telling what has changed"):
+            self._tell_changes()
         return True
+
+    @contextmanager
+    def _surviving(self, what: str) -> Iterator[None]:
+        """Make a fault of this program, or of an engine, a problem, told once: the sound goes on."""
+        try:
+            yield
+        except Exception as error:
+            fault = f"{what} failed: {reason(error)}"
+            if fault not in self._faults:
+                self._faults.add(fault)
+                self._host.problems.append(fault)
 
     def _answer(self, client: Client, line: bytes) -> dict[str, Any] | None:
         """Do what a line says; None where it asks to quit."""
