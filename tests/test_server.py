@@ -272,7 +272,13 @@ def test_an_edit_is_told_when_it_is_heard():
         steer.until(lambda: [event for event in first.read() if event["event"] == "note"])
         steer.until(lambda: first.read()[-1].get("edits") == [])
         events = {event["event"]: event for event in first.got}
-        assert list(events) == ["loading", "set", "edit", "note"]
+        assert list(events) == ["loading", "set", "edit", "note", "done"]
+        assert events["done"] == {
+            "event": "done",
+            "edit": 1,
+            "heard": True,
+            "text": "limiter.lookahead 2 is heard",
+        }
         assert [event["edits"] for event in first.got if event["event"] == "loading"] == [
             ["limiter.lookahead 2"],
             [],
@@ -572,16 +578,13 @@ def test_who_is_let_go_by_anothers_line_has_no_more_turn(steer):
     first, second = steer.program(), steer.program()
     steer.ask(first, "")
     steer.ask(second, "watch")
-    first.send("set gain.gain -6", "watch", "get gain.gain")
-    second.send("help", "help", "help")
+    steer.host.set("gain.gain", -6.0)
+    first.send("watch", "get gain.gain")
+    second.send("help")
     (deaf,) = [client for client in steer.server._clients if client.watches]
     deaf.unread += b" " * 8 * UNREAD
-    steer.until(lambda: len(first.read()) >= 3)
-    assert [answer["answer"] for answer in first.take()[:3]] == [
-        "gain.gain is -6",
-        "watching",
-        "gain.gain is -6 dB",
-    ]
+    assert steer.steering.serve(DEADLINE)
+    assert [answer["answer"] for answer in first.take()] == ["watching", "gain.gain is -6 dB"]
     assert deaf.gone
     assert steer.ask(steer.program(), "") == [ok("")]
 
@@ -780,6 +783,47 @@ def test_words_are_a_line(served, capsys):
     assert told.err.startswith("rtaudio: no command \"''\"")
 
 
+def test_waiting_for_what_a_line_loads(served, capsys, monkeypatch):
+    other = served.program()
+    assert ctl.main(["insert", "last", "remix"], wait=True) == 0
+    assert "remix" in served.host.plan.graph.nodes
+    assert main(["ctl", "--wait", "set", "remix.residual_insert", "gian"]) == 2
+    assert ctl.main(["set", "gain.gain", "-3"], wait=True) == 0
+    assert ctl.main(["set", "gain.gain", "99"], wait=True) == 2
+    lines = b"remove strip\nget strip.gain\nset gain.gain -6\n"
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=BytesIO(lines)))
+    assert ctl.main([], as_json=True, wait=True) == 2
+    told = capsys.readouterr()
+    words, messages = told.out.splitlines()[:4], [json.loads(line) for line in told.out.splitlines()[4:]]
+    assert words == [
+        "loading insert last remix",
+        "insert last remix is heard",
+        "loading remix.residual_insert gian",
+        "gain.gain is -3",
+    ]
+    refused, mistake = told.err.splitlines()
+    assert refused.startswith("rtaudio: remix.residual_insert gian: ")
+    assert mistake.startswith("rtaudio: gain: gain=99 is out of range")
+    assert messages[:2] == [
+        ok("loading remove strip", edit=3),
+        {"event": "done", "edit": 3, "heard": True, "text": "remove strip is heard"},
+    ]
+    assert messages[2]["error"].startswith("no node 'strip'")
+    assert messages[3:] == [ok("gain.gain is -6")]
+    assert other.read() == []  # It does not watch.
+
+
+def test_an_edit_that_is_given_up_is_over(steer):
+    program = steer.program()
+    steer.ask(program, "watch")
+    program.send("insert last a: gain", "insert last b: gain", "undo")
+    steer.until(lambda: len([each for each in program.read() if each.get("event") == "done"]) == 2)
+    numbers = [answer["edit"] for answer in program.got if answer.get("ok") and "edit" in answer]
+    ended = {event["edit"]: event for event in program.got if event.get("event") == "done"}
+    assert {number: ended[number]["heard"] for number in numbers} == {1: True, 2: False}
+    assert ended[2]["text"] == "insert last b: gain: the edit was given up"
+
+
 def test_a_refusal_is_told_in_a_line(served, capsys):
     assert ctl.main(["set", "gian.gain", "3"]) == 2
     assert main(["ctl", "--json", "set", "gain.gain", "99"]) == 2
@@ -871,14 +915,20 @@ def test_what_is_not_plain_is_left_to_the_whole_command_line(arguments):
     assert ctl.parse(arguments.split()) is None
 
 
-@given(st.lists(st.text("-abj", max_size=3)), st.integers(1, 2**31 - 1), st.booleans(), st.booleans())
-def test_options_are_read_as_the_whole_command_line_reads_them(words, pid, as_json, joined):
+@given(
+    st.lists(st.text("-abj", max_size=3)),
+    st.integers(1, 2**31 - 1),
+    st.booleans(),
+    st.booleans(),
+    st.booleans(),
+)
+def test_options_are_read_as_the_whole_command_line_reads_them(words, pid, as_json, wait, joined):
     parser = argparse.ArgumentParser(exit_on_error=False)
     ctl.add_command(parser.add_subparsers())
     options = [f"--pid={pid}"] if joined else ["--pid", str(pid)]
-    arguments = [*options, *["--json"] * as_json, "set", *words]
+    arguments = [*options, *["--json"] * as_json, *["--wait"] * wait, "set", *words]
     expected = parser.parse_args(["ctl", *arguments])
-    assert ctl.parse(arguments) == (expected.words, expected.pid, expected.json)
+    assert ctl.parse(arguments) == (expected.words, expected.pid, expected.json, expected.wait)
 
 
 # A host in a process of its own
