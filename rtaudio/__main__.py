@@ -6,13 +6,14 @@ import sys
 def main() -> int:
     """Import the command line and run it; Ctrl-C during the import ends without a traceback too.
 
-    ``rtaudio ctl WORDS`` does without most of it, to be done in a fraction of the time.
+    ``rtaudio ctl`` does without most of it, to be done in a fraction of the time.
     """
     try:
-        if sys.argv[1:2] == ["ctl"] and not "".join(sys.argv[2:3]).startswith("-"):
+        if sys.argv[1:2] == ["ctl"]:
             from rtaudio import ctl
 
-            return ctl.main(sys.argv[2:])
+            if (given := ctl.parse(sys.argv[2:])) is not None:
+                return ctl.main(*given)
         from rtaudio import cli
 
         return cli.main()

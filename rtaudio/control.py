@@ -14,7 +14,7 @@
 | ``replace NODE ENGINE`` | ``replace eq biquad(kind=peak)``: another engine in its place |
 | ``connect A -> B``, ``disconnect A -> B`` | edges, as in a rack file |
 | ``preset NODE NAME`` | values that an engine comes with, see ``rtaudio engines`` |
-| ``chain CHAIN`` | another graph: text, the path of a rack file, or the name of a rack |
+| ``chain CHAIN`` | another graph: text, the path of a rack file, or the name of a rack; ``''``: the wire |
 | ``save NAME``, ``save FILE.toml`` | keep the graph as a rack, as it is set now |
 | ``undo``, ``redo`` | whatever was done, values too |
 | ``midi learn NODE.PARAMETER [toggle] [pickup]`` | the controller that moves next is to move it |
@@ -59,6 +59,10 @@ if TYPE_CHECKING:
 _TIME = re.compile(r"(?:(?:(\d{1,3}):)?(\d{1,4}):)?(\d{1,7}(?:\.\d*)?|\.\d+)", re.ASCII)
 
 WATCH = "watch [off]"
+MOST_EDITS = 32
+"""Edits that may be on their way; lines that would begin one more are refused."""
+NAMED = 3
+"""Of those ahead, as many are named."""
 
 
 class Answer(str):
@@ -186,10 +190,19 @@ def _under_way(host: Host, edit: Edit) -> str:
     """What is said of an edit that has just begun."""
     others = [each for each in host.edits if each is not edit and each.name]
     ahead = [each.name for each in others if not each.path or each.path != edit.path]
+    if len(ahead) > NAMED:
+        ahead[NAMED - 1 :] = [f"{ahead[NAMED - 1]} and {len(ahead) - NAMED} more"]
     return f"{edit.name} waits for {', '.join(ahead)}" if ahead else f"loading {edit.name}"
 
 
+def _check_room(host: Host) -> None:
+    """Refuse one more edit where many wait; one that `set` begins takes another's place."""
+    if len(host.edits) >= MOST_EDITS:
+        raise UserError(f"{MOST_EDITS} edits wait already: wait until one is heard, or 'undo' the last")
+
+
 def _edit(host: Host, make: Callable[[Graph], Graph], title: str) -> str:
+    _check_room(host)
     return _under_way(host, host.submit(make, title))
 
 
@@ -246,15 +259,18 @@ def _disconnect(host: Host, arguments: list[str]) -> str | None:
 
 
 def _chain(host: Host, arguments: list[str]) -> str | None:
-    text = arguments[0] if arguments else ""
-    graph, rack = open_chain(text)
+    if not arguments:
+        return None
+    _check_room(host)
+    text = arguments[0]
+    graph, rack = open_chain("" if text in ("''", '""') else text)
 
     def heard(old: Plan, new: Plan) -> None:
         before = host.loaded
         host.loaded = rack, before[1] if rack is None else rack.midi
         host.history.heard(title, old, new, (before, host.loaded))
 
-    title = f"chain {text}".rstrip()
+    title = f"chain {text}"
     return _under_way(host, host.submit(lambda _: graph.copy(), title, heard))
 
 
@@ -265,6 +281,7 @@ def _preset(host: Host, arguments: list[str]) -> str | None:
     nodes = host.plan.graph.nodes
     if name not in nodes:
         raise UserError(f"no node {name!r}{nearest(name, nodes)} ({', '.join(nodes)})")
+    _check_room(host)
     title = f"preset {name} {preset}"
     edit = host.history.set_all(title, name, preset_values(nodes[name].declared, preset))
     return f"{name} is as in {preset}" if edit is None else _under_way(host, edit)

@@ -21,7 +21,8 @@ import hashlib
 import math
 import os
 import re
-import tempfile
+import secrets
+import stat
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -171,7 +172,7 @@ def load_rack(path: str | Path, find: Find = load_engine) -> Rack:
     """
     shown = _shown(path)
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=_regular) as file:
             content = file.read(LARGEST + 1)
     except OSError as error:
         raise FileError(f"{shown}: cannot read this rack file: {error.strerror}") from None
@@ -185,6 +186,16 @@ def load_rack(path: str | Path, find: Find = load_engine) -> Rack:
         raise FileError(f"{shown}: not a rack file: it is not UTF-8 text") from None
     with named(path):
         return parse_rack(text.replace("\r\n", "\n"), find)
+
+
+def _regular(path: str, flags: int) -> int:
+    """Open a file, not a pipe or a device, which could keep the reader waiting for ever: for `open`."""
+    file = os.open(path, flags | os.O_NONBLOCK)
+    mode = os.fstat(file).st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        os.close(file)
+        raise OSError(errno.EINVAL, "it is a pipe or a device, not a regular file")
+    return file
 
 
 @contextmanager
@@ -385,7 +396,7 @@ def _check_models(files: Mapping[str, Path], saved: Mapping[str, str]) -> None:
 
 def _sha256(path: Path) -> str:
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=_regular) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise FileError(f"model {path}: {error.strerror}") from None
@@ -472,7 +483,8 @@ def dump_rack(rack: Rack) -> str:
 def save_rack(path: str | Path, rack: Rack) -> None:
     """Write a rack file: whole, or not at all.
 
-    The new file is complete and on the disk before it takes the name; a link stays one.
+    The new file is complete and on the disk before it takes the name; a link stays one. Its
+    mode is that which new files have.
 
     Raises
     ------
@@ -484,12 +496,12 @@ def save_rack(path: str | Path, rack: Rack) -> None:
         target, content = Path(os.path.realpath(path)), dump_rack(rack).encode()
         if len(content) > LARGEST:
             raise OSError(errno.EFBIG, f"a rack of more than {LARGEST >> 20} MB could not be read")
-        number, part = tempfile.mkstemp(".part", f".{target.name[:64]}.", target.parent)
-        with open(number, "wb") as file:
-            os.fchmod(number, 0o644)
+        new = target.with_name(f".{target.name[:64]}.{secrets.token_hex(4)}.part")
+        with open(new, "xb") as file:
+            part = new
             file.write(content)
             file.flush()
-            os.fsync(number)
+            os.fsync(file.fileno())
         os.replace(part, target)
         part = None
     except (OSError, ValueError) as error:

@@ -11,15 +11,18 @@ import json
 import os
 import re
 import sys
+from collections.abc import Sequence
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rtaudio.errors import FileError, UserError, nearest
+from rtaudio.registry import engine_names
 
 if TYPE_CHECKING:
-    from rtaudio.rack import Rack
+    from rtaudio.graph import Graph
+    from rtaudio.rack import MidiBinding, Rack
 
 _NAME = re.compile(r"[^\W\d][\w-]*")
 
@@ -63,10 +66,12 @@ def user_file(name: str) -> Path:
     Raises
     ------
     UserError
-        It is no name, or there is no folder to be had.
+        It is no name, or that of an engine, or there is no folder to be had.
     """
     if not _NAME.fullmatch(name):
         raise UserError(f"{name!r} is no name of a rack: use letters, digits, - and _, a letter first")
+    if name in engine_names():
+        raise UserError(f"{name!r} is an engine, which 'chain {name}' would load: choose another name")
     folder = user_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -137,11 +142,28 @@ def run_check(options: argparse.Namespace) -> int:
         try:
             file, rack = _opened(text)
             with named(file):
-                graph_of(rack)
+                _check_bindings(rack.midi, graph_of(rack))
             sys.stdout.write(f"{text}: ok\n")
         except UserError as error:
             status = fail(str(error))
     return status
+
+
+def _check_bindings(bindings: Sequence[MidiBinding], graph: Graph) -> None:
+    """Refuse MIDI bindings of parameters that the graph, and what is inside of its composites, has not."""
+    from rtaudio.graph import parameters_of
+    from rtaudio.parts import composites, open_graph
+
+    declared = {part.name: part.processor.parameters for part in open_graph(graph)}
+    declared |= {name: parameters_of(type(made)) for name, made in composites(graph).items()}
+    known = [f"{name}.{parameter.id}" for name, found in declared.items() for parameter in found]
+    missing = [
+        f"{binding.parameter!r}{nearest(binding.parameter, known)}"
+        for binding in bindings
+        if binding.parameter not in known
+    ]
+    if missing:
+        raise UserError(f"midi: no parameter {'; no parameter '.join(missing)}")
 
 
 def run_schema(options: argparse.Namespace) -> int:
@@ -150,7 +172,9 @@ def run_schema(options: argparse.Namespace) -> int:
 
     from rtaudio.rack import Rack
 
-    sys.stdout.write(json.dumps(msgspec.json.schema(Rack), indent=2) + "\n")
+    schema = msgspec.json.schema(Rack)
+    schema["$defs"]["Rack"]["required"] = ["version"]  # Without it `parse_rack` takes none.
+    sys.stdout.write(json.dumps(schema, indent=2) + "\n")
     return 0
 
 

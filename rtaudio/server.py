@@ -9,10 +9,10 @@ of at most 4096 bytes. Every line is answered, in its order, by a line of JSON:
 | ``{"ok": true, "answer": "gain.gain is -6"}`` | done; the words are empty if there is nothing to say |
 | ``{"ok": false, "error": "no node 'gian', did you mean 'gain'?"}`` | refused: nothing has changed |
 
-``get NODE.PARAMETER`` adds ``value`` and ``unit``; ``state`` adds ``state``, see `rtaudio.state.state`. After
-``watch``, until ``watch off``, this program hears of all that happens, whoever did it, itself included: in
-lines of JSON that have an ``event``, and in ``text`` the same in words. To miss nothing, ``watch`` before
-``state``.
+``get NODE.PARAMETER`` adds ``value`` and ``unit``; ``state`` adds ``state``, see `rtaudio.state.state`; what
+begins an edit, which is heard later or refused, adds its number as ``edit``. After ``watch``, until
+``watch off``, this program hears of all that happens, whoever did it, itself included: in lines of JSON that
+have an ``event``, and in ``text`` the same in words. To miss nothing, ``watch`` before ``state``.
 
 | event | has |
 | --- | --- |
@@ -20,6 +20,7 @@ lines of JSON that have an ``event``, and in ``text`` the same in words. To miss
 | ``switch`` | ``node``, ``switch`` (``bypass``, ``mute`` or ``solo``), ``on`` |
 | ``edit`` | another graph is heard: ask for the ``state`` |
 | ``loading`` | ``edits``: those on their way, in words |
+| ``done`` | ``edit``: the number of one that is over; ``heard``: false if it was refused or given up |
 | ``deck`` | ``deck``, as in the state |
 | ``note``, ``problem`` | nothing but ``text`` |
 
@@ -281,7 +282,8 @@ class Server:
         taken, over = 0, time.monotonic() + BUDGET
         while ready := [client for client in self._everybody() if client.lines]:
             for client in ready:
-                yield client, client.lines.popleft()
+                if client.lines:  # What another's line told it may have been too much: it was let go.
+                    yield client, client.lines.popleft()
             taken += len(ready)
             if taken >= AT_ONCE or time.monotonic() >= over:
                 break

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rtaudio import control
@@ -13,6 +14,7 @@ from rtaudio.server import text_of
 from rtaudio.state import Changes, deck_state
 
 if TYPE_CHECKING:
+    from rtaudio.edit import Edit
     from rtaudio.host import Host
     from rtaudio.server import Client, Server
 
@@ -40,11 +42,16 @@ class Steering:
         self.problems = self._notes = 0
         self._changes: Changes | None = None
         self._deck_moved = False
+        self._faults: set[str] = set()
+        self._edits: dict[Edit, int] = {}
+        """Those that lines have begun and that are not over, with their numbers."""
+        self._begun = 0
 
     def look(self) -> None:
         """Watch over the host, and tell what has happened. Several times a second."""
         host = self._host
-        host.poll()
+        with self._surviving("watching over the host"):
+            host.poll()
         host.notes += self._server.notes
         self._server.notes.clear()
         for problem in host.problems[self.problems :]:
@@ -54,7 +61,9 @@ class Steering:
             self._say(one_line(note), False)
             self._server.tell({"event": "note", "text": one_line(note)})
         self.problems, self._notes = len(host.problems), len(host.notes)
-        self._tell_changes()
+        self._tell_ends()
+        with self._surviving("telling what has changed"):
+            self._tell_changes()
 
     def serve(self, seconds: float) -> bool:
         """Apply the lines that come within this time; False where one asks to quit."""
@@ -66,8 +75,20 @@ class Steering:
                 self._say(str(answer.get("answer", answer.get("error"))), True)
             if answer is None:
                 return False
-        self._tell_changes()
+        with self._surviving("telling what has changed"):
+            self._tell_changes()
         return True
+
+    @contextmanager
+    def _surviving(self, what: str) -> Iterator[None]:
+        """Make a fault of this program, or of an engine, a problem, told once: the sound goes on."""
+        try:
+            yield
+        except Exception as error:
+            fault = f"{what} failed: {reason(error)}"
+            if fault not in self._faults:
+                self._faults.add(fault)
+                self._host.problems.append(fault)
 
     def _answer(self, client: Client, line: bytes) -> dict[str, Any] | None:
         """Do what a line says; None where it asks to quit."""
@@ -76,6 +97,7 @@ class Steering:
             words = text.split()
             if words[:1] == ["watch"] and client is not self._server.standard_input:
                 return self._watch(client, words[1:])
+            before = self._host.edits
             answer = control.apply(self._host, text)
         except UserError as error:
             return {"ok": False, "error": one_line(str(error))}
@@ -86,7 +108,26 @@ class Steering:
             return None
         self._deck_moved |= words[:1] != [] and words[0] in ON_DECK
         facts = answer.facts if isinstance(answer, control.Answer) else {}
-        return {"ok": True, "answer": one_line(answer), **facts}
+        return {"ok": True, "answer": one_line(answer), **facts, **self._numbered(before)}
+
+    def _numbered(self, before: list[Edit]) -> dict[str, int]:
+        """The number of the edit that has begun since there were those before, if one has."""
+        begun = [edit for edit in self._host.edits if edit.name and edit not in before]
+        if not begun:
+            return {}
+        self._begun += 1
+        self._edits[begun[-1]] = self._begun
+        return {"edit": self._begun}
+
+    def _tell_ends(self) -> None:
+        """Tell of edits that lines have begun, and that are over, how they have ended."""
+        for edit in [edit for edit in self._edits if edit.done]:
+            error = UserError("it was undone") if edit.unwanted else edit.error
+            text = f"{edit.name} is heard" if error is None else f"{edit.name}: {reason(error)}"
+            number = self._edits.pop(edit)
+            self._server.tell(
+                {"event": "done", "edit": number, "heard": error is None, "text": one_line(text)}
+            )
 
     def _watch(self, client: Client, arguments: list[str]) -> dict[str, Any]:
         if arguments not in ([], ["off"]):

@@ -16,12 +16,13 @@ from stepped import Stepped
 
 from rtaudio.chain import load_chain
 from rtaudio.cli import main
-from rtaudio.control import apply, format_time, parse_time
+from rtaudio.control import MOST_EDITS, apply, format_time, parse_time
 from rtaudio.counters import NODE_FAILED
 from rtaudio.errors import UserError
 from rtaudio.files import AudioReader
 from rtaudio.host import Host
 from rtaudio.plan import Plan
+from rtaudio.rack import rack_of, save_rack
 from rtaudio.server import Server
 
 pytestmark = pytest.mark.alone
@@ -214,6 +215,35 @@ def test_a_text_is_taken_as_it_is_written():
         assert host.plan.fixed("remix", "percussive_insert") == "gain  |  gain"
 
 
+def test_the_wire_is_a_chain_too():
+    with Host(Plan(load_chain("gain"), RATE, 512, 2), Stepped()) as host:
+        host.start()
+        assert apply(host, "chain ''") == "loading chain ''"
+        after(host)
+        assert not host.plan.graph.nodes
+
+
+def test_edits_that_wait_are_few_and_so_are_those_that_are_named(tmp_path):
+    save_rack(tmp_path / "a.toml", rack_of(load_chain("gain")))
+    with Host(Plan(load_chain("gain | limiter"), RATE, 512, 2), Stepped()) as host:
+        host.start()
+        told = [apply(host, f"insert last g{number}: gain") for number in range(MOST_EDITS)]
+        ahead = "insert last g0: gain, insert last g1: gain, insert last g2: gain"
+        assert told[3] == f"insert last g3: gain waits for {ahead}"
+        assert told[-1] == f"insert last g31: gain waits for {ahead} and 28 more"
+        waiting = host.edits
+        chains = f"chain {tmp_path / 'a.toml'}", "chain ''"
+        for line in ("insert last gain", "remove gain", "move gain last", "preset limiter x", *chains):
+            with pytest.raises(
+                UserError, match=r"^32 edits wait already: wait until one is heard, or 'undo'"
+            ):
+                apply(host, line)
+        assert host.edits == waiting
+        assert apply(host, "set gain.gain -3") == "gain.gain is -3"
+        assert apply(host, "undo") == "insert last g31: gain is given up"
+        assert apply(host, "remove gain").startswith("remove gain waits for ")
+
+
 def after(host):
     until = time.monotonic() + DEADLINE
     while host.edits:
@@ -279,6 +309,8 @@ REFUSED = [
     ("get gain", "'gain' is not of the form 'node.parameter'"),
     ("get gain.gian", "gain: no parameter 'gian', did you mean 'gain'?"),
     ("get gain.gain 3", "'get gain.gain 3' is not of the form 'get NODE.PARAMETER'"),
+    ("chain", "'chain' is not of the form 'chain CHAIN'"),
+    ("save gain", "'gain' is an engine, which 'chain gain' would load: choose another name"),
     ("watch", "what happens is told here anyway"),
     ("state please", "'state please' is not of the form 'state'"),
     ("help me", "'help me' is not of the form 'help'"),

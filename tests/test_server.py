@@ -1,5 +1,6 @@
 """The control socket: who gets in, what lines do and how they are answered, and clients that behave badly."""
 
+import argparse
 import fcntl
 import json
 import os
@@ -271,7 +272,13 @@ def test_an_edit_is_told_when_it_is_heard():
         steer.until(lambda: [event for event in first.read() if event["event"] == "note"])
         steer.until(lambda: first.read()[-1].get("edits") == [])
         events = {event["event"]: event for event in first.got}
-        assert list(events) == ["loading", "set", "edit", "note"]
+        assert list(events) == ["loading", "set", "edit", "note", "done"]
+        assert events["done"] == {
+            "event": "done",
+            "edit": 1,
+            "heard": True,
+            "text": "limiter.lookahead 2 is heard",
+        }
         assert [event["edits"] for event in first.got if event["event"] == "loading"] == [
             ["limiter.lookahead 2"],
             [],
@@ -516,6 +523,28 @@ def test_a_fault_of_a_command_does_not_end_the_sound(steer, monkeypatch):
     assert steer.said == ["warning: 'mute gain' failed: ZeroDivisionError: division by zero"]
 
 
+def test_a_fault_of_the_watch_is_told_once_and_the_sound_goes_on(steer, monkeypatch):
+    def fail():
+        raise ZeroDivisionError("division by zero")
+
+    program = steer.program()
+    steer.ask(program, "watch")
+    monkeypatch.setattr(steer.host, "poll", fail)
+    for _ in range(3):
+        steer.steering.look()
+    text = "watching over the host failed: ZeroDivisionError: division by zero"
+    assert steer.said == [f"warning: {text}"]
+    assert steer.until(program.take) == [{"event": "problem", "text": text}]
+    assert steer.ask(program, "get gain.gain")[0]["ok"]
+    monkeypatch.setattr(steer.steering._changes, "events", fail)
+    for _ in range(3):
+        assert steer.steering.serve(0.0)
+        steer.steering.look()
+    text = "telling what has changed failed: ZeroDivisionError: division by zero"
+    assert steer.said[1:] == [f"warning: {text}"]
+    assert steer.host.running
+
+
 def test_who_goes_before_its_answers_is_forgotten(steer):
     other = steer.program()
     for _ in range(3 * CLIENTS):
@@ -542,6 +571,22 @@ def test_who_does_not_read_is_let_go_and_told_of_once(steer):
     assert steer.until(other.take) == [{"event": "note", "text": told}]
     assert steer.said == [told]
     assert steer.ask(other, "get gain.gain")[0]["ok"]
+
+
+def test_who_is_let_go_by_anothers_line_has_no_more_turn(steer):
+    """The other one's line tells it more than may wait for it; it has sent lines of its own."""
+    first, second = steer.program(), steer.program()
+    steer.ask(first, "")
+    steer.ask(second, "watch")
+    steer.host.set("gain.gain", -6.0)
+    first.send("watch", "get gain.gain")
+    second.send("help")
+    (deaf,) = [client for client in steer.server._clients if client.watches]
+    deaf.unread += b" " * 8 * UNREAD
+    assert steer.steering.serve(DEADLINE)
+    assert [answer["answer"] for answer in first.take()] == ["watching", "gain.gain is -6 dB"]
+    assert deaf.gone
+    assert steer.ask(steer.program(), "") == [ok("")]
 
 
 def test_more_programs_than_there_is_room_for(steer):
@@ -738,6 +783,47 @@ def test_words_are_a_line(served, capsys):
     assert told.err.startswith("rtaudio: no command \"''\"")
 
 
+def test_waiting_for_what_a_line_loads(served, capsys, monkeypatch):
+    other = served.program()
+    assert ctl.main(["insert", "last", "remix"], wait=True) == 0
+    assert "remix" in served.host.plan.graph.nodes
+    assert main(["ctl", "--wait", "set", "remix.residual_insert", "gian"]) == 2
+    assert ctl.main(["set", "gain.gain", "-3"], wait=True) == 0
+    assert ctl.main(["set", "gain.gain", "99"], wait=True) == 2
+    lines = b"remove strip\nget strip.gain\nset gain.gain -6\n"
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=BytesIO(lines)))
+    assert ctl.main([], as_json=True, wait=True) == 2
+    told = capsys.readouterr()
+    words, messages = told.out.splitlines()[:4], [json.loads(line) for line in told.out.splitlines()[4:]]
+    assert words == [
+        "loading insert last remix",
+        "insert last remix is heard",
+        "loading remix.residual_insert gian",
+        "gain.gain is -3",
+    ]
+    refused, mistake = told.err.splitlines()
+    assert refused.startswith("rtaudio: remix.residual_insert gian: ")
+    assert mistake.startswith("rtaudio: gain: gain=99 is out of range")
+    assert messages[:2] == [
+        ok("loading remove strip", edit=3),
+        {"event": "done", "edit": 3, "heard": True, "text": "remove strip is heard"},
+    ]
+    assert messages[2]["error"].startswith("no node 'strip'")
+    assert messages[3:] == [ok("gain.gain is -6")]
+    assert other.read() == []  # It does not watch.
+
+
+def test_an_edit_that_is_given_up_is_over(steer):
+    program = steer.program()
+    steer.ask(program, "watch")
+    program.send("insert last a: gain", "insert last b: gain", "undo")
+    steer.until(lambda: len([each for each in program.read() if each.get("event") == "done"]) == 2)
+    numbers = [answer["edit"] for answer in program.got if answer.get("ok") and "edit" in answer]
+    ended = {event["edit"]: event for event in program.got if event.get("event") == "done"}
+    assert {number: ended[number]["heard"] for number in numbers} == {1: True, 2: False}
+    assert ended[2]["text"] == "insert last b: gain: the edit was given up"
+
+
 def test_a_refusal_is_told_in_a_line(served, capsys):
     assert ctl.main(["set", "gian.gain", "3"]) == 2
     assert main(["ctl", "--json", "set", "gain.gain", "99"]) == 2
@@ -795,20 +881,54 @@ def test_without_a_host(capsys):
     assert capsys.readouterr().err == "rtaudio: process 1 runs no live host of yours\n"
 
 
-def test_the_command_imports_little():
+@pytest.mark.parametrize("options", [[], ["--json"], ["--pid", "{pid}"], ["--pid={pid}", "--json"]])
+def test_the_command_imports_little(served, options):
     """Or it would be slower than the fader it moves."""
     code = (
-        "import sys; sys.argv = ['rtaudio', 'ctl', 'help']; from rtaudio.__main__ import main\n"
-        "sys.stderr, kept = None, sys.stderr\n"
-        "from rtaudio.ctl import run\n"
-        "from rtaudio.errors import UserError\n"
-        "try: run(['help'])\n"
-        "except UserError: pass\n"
-        "print([name for name in ('numpy', 'numba', 'argparse', 'pathlib', 'typing', 'rtaudio.cli')"
+        "import sys; sys.argv[0] = 'rtaudio'; from rtaudio.__main__ import main\n"
+        "status = main()\n"
+        "print(status, [name for name in ('numpy', 'numba', 'argparse', 'pathlib', 'typing', 'rtaudio.cli')"
         " if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True)
-    assert done.stdout == "[]\n"
+    words = [option.format(pid=os.getpid()) for option in options]
+    command = [sys.executable, "-c", code, "ctl", *words, "set", "gain.gain", "-3"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, timeout=DEADLINE)
+    answer = json.dumps(ok("gain.gain is -3")) if "--json" in options else "gain.gain is -3"
+    assert done.stdout == f"{answer}\n0 []\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "--help",
+        "-h",
+        "--json --help",
+        "--pid",
+        "--pid 0",
+        f"--pid={'9' * 5000}",
+        "--jsn",
+        "--json=1",
+        "-- help",
+    ],
+)
+def test_what_is_not_plain_is_left_to_the_whole_command_line(arguments):
+    assert ctl.parse(arguments.split()) is None
+
+
+@given(
+    st.lists(st.text("-abj", max_size=3)),
+    st.integers(1, 2**31 - 1),
+    st.booleans(),
+    st.booleans(),
+    st.booleans(),
+)
+def test_options_are_read_as_the_whole_command_line_reads_them(words, pid, as_json, wait, joined):
+    parser = argparse.ArgumentParser(exit_on_error=False)
+    ctl.add_command(parser.add_subparsers())
+    options = [f"--pid={pid}"] if joined else ["--pid", str(pid)]
+    arguments = [*options, *["--json"] * as_json, *["--wait"] * wait, "set", *words]
+    expected = parser.parse_args(["ctl", *arguments])
+    assert ctl.parse(arguments) == (expected.words, expected.pid, expected.json, expected.wait)
 
 
 # A host in a process of its own
