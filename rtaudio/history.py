@@ -29,6 +29,8 @@ Loaded: TypeAlias = "tuple[Rack | None, Sequence[MidiBinding]]"
 
 LONGEST = 200
 """Changes that are kept."""
+MOST_WAITING = 32
+"""Steps back and forth that may wait for their turn."""
 ONE_MOVE = 1.0
 """Seconds between two values of a parameter up to which they are one move of a fader."""
 SWITCHES = "bypass", "mute", "solo"
@@ -149,6 +151,8 @@ class History:
         self._host.queue(self._step(back=True), first=True)
 
     def _queue(self, back: bool) -> str:
+        if sum(edit.of_history for edit in self._host.edits) >= MOST_WAITING:
+            raise UserError(f"{MOST_WAITING} of these wait already: wait until one is heard")
         edit = self._step(back)
         self._host.queue(edit)
         if edit.done and edit.error is not None:
