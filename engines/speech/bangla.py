@@ -1,0 +1,641 @@
+"""Bangla as it is spoken: numbers, dates, money, units, abbreviations and symbols as plain words.
+
+English words inside of Bangla text are read by `engines.speech.english` and marked as English.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable
+
+from engines.speech import english
+from engines.speech.english import AMOUNT, DASH, VULGAR
+from engines.speech.words import Drop, Mark, Reading, Rule, Scanner, Token, Word, canonical, join
+
+NUMBERS = (
+    "শূন্য এক দুই তিন চার পাঁচ ছয় সাত আট নয় "
+    "দশ এগারো বারো তেরো চৌদ্দ পনেরো ষোলো সতেরো আঠারো উনিশ "
+    "বিশ একুশ বাইশ তেইশ চব্বিশ পঁচিশ ছাব্বিশ সাতাশ আটাশ ঊনত্রিশ "
+    "ত্রিশ একত্রিশ বত্রিশ তেত্রিশ চৌত্রিশ পঁয়ত্রিশ ছত্রিশ সাঁইত্রিশ আটত্রিশ ঊনচল্লিশ "
+    "চল্লিশ একচল্লিশ বিয়াল্লিশ তেতাল্লিশ চুয়াল্লিশ পঁয়তাল্লিশ ছেচল্লিশ সাতচল্লিশ আটচল্লিশ ঊনপঞ্চাশ "
+    "পঞ্চাশ একান্ন বাহান্ন তিপ্পান্ন চুয়ান্ন পঞ্চান্ন ছাপ্পান্ন সাতান্ন আটান্ন ঊনষাট "
+    "ষাট একষট্টি বাষট্টি তেষট্টি চৌষট্টি পঁয়ষট্টি ছেষট্টি সাতষট্টি আটষট্টি ঊনসত্তর "
+    "সত্তর একাত্তর বাহাত্তর তিয়াত্তর চুয়াত্তর পঁচাত্তর ছিয়াত্তর সাতাত্তর আটাত্তর ঊনআশি "
+    "আশি একাশি বিরাশি তিরাশি চুরাশি পঁচাশি ছিয়াশি সাতাশি আটাশি ঊননব্বই "
+    "নব্বই একানব্বই বিরানব্বই তিরানব্বই চুরানব্বই পঁচানব্বই ছিয়ানব্বই সাতানব্বই আটানব্বই নিরানব্বই"
+).split()
+"""0 to 99."""
+SCALES = ((10**7, "কোটি"), (10**5, "লাখ"), (1000, "হাজার"))
+ORDINALS = (
+    "_ প্রথম দ্বিতীয় তৃতীয় চতুর্থ পঞ্চম ষষ্ঠ সপ্তম অষ্টম নবম দশম একাদশ দ্বাদশ ত্রয়োদশ চতুর্দশ পঞ্চদশ ষোড়শ সপ্তদশ অষ্টাদশ "
+    "ঊনবিংশ বিংশ একবিংশ"
+).split()
+DAYS = {1: "পহেলা", 2: "দোসরা", 3: "তেসরা", 4: "চৌঠা"}
+MONTHS = "জানুয়ারি ফেব্রুয়ারি মার্চ এপ্রিল মে জুন জুলাই আগস্ট সেপ্টেম্বর অক্টোবর নভেম্বর ডিসেম্বর".split()
+ALL_MONTHS = [
+    *MONTHS,
+    *"জানুয়ারী ফেব্রুয়ারী আগষ্ট অগাস্ট সেপ্টেম্বার বৈশাখ জ্যৈষ্ঠ আষাঢ় শ্রাবণ ভাদ্র আশ্বিন কার্তিক অগ্রহায়ণ পৌষ মাঘ ফাল্গুন চৈত্র".split(),
+]
+YEAR_CUES = ("সাল", "সন", "খ্রি", "বঙ্গাব্দ", "হিজরি", "হিঃ", "ইং", "অর্থবছর", "শিক্ষাবর্ষ", "শকাব্দ")
+UNITS = {
+    "কিমি/ঘণ্টা": "কিলোমিটার প্রতি ঘণ্টা",
+    "কি.মি./ঘণ্টা": "কিলোমিটার প্রতি ঘণ্টা",
+    "কিমি": "কিলোমিটার",
+    "কি.মি.": "কিলোমিটার",
+    "কি. মি.": "কিলোমিটার",
+    "কি.মি": "কিলোমিটার",
+    "কেজি": "কেজি",
+    "কে.জি.": "কেজি",
+    "কে.জি": "কেজি",
+    "সেমি": "সেন্টিমিটার",
+    "সে.মি.": "সেন্টিমিটার",
+    "সে. মি.": "সেন্টিমিটার",
+    "সে.মি": "সেন্টিমিটার",
+    "মিমি": "মিলিমিটার",
+    "মি.মি.": "মিলিমিটার",
+    "মি. মি.": "মিলিমিটার",
+    "মিলি": "মিলিলিটার",
+    "মি.লি.": "মিলিলিটার",
+    "মি. লি.": "মিলিলিটার",
+    "মিগ্রা": "মিলিগ্রাম",
+    "মি.গ্রা.": "মিলিগ্রাম",
+    "মি. গ্রা.": "মিলিগ্রাম",
+    "মি.": "মিটার",
+    "মিঃ": "মিনিট",
+    "লি.": "লিটার",
+    "গ্রা.": "গ্রাম",
+    "ঘঃ": "ঘণ্টা",
+    "°সে": "ডিগ্রি সেলসিয়াস",
+    "°সে.": "ডিগ্রি সেলসিয়াস",
+    "° সে.": "ডিগ্রি সেলসিয়াস",
+    "°ফা": "ডিগ্রি ফারেনহাইট",
+    "ইং": "ইংরেজি",
+    "হিঃ": "হিজরি",
+    "হি.": "হিজরি",
+    "°C": "ডিগ্রি সেলসিয়াস",
+    "° C": "ডিগ্রি সেলসিয়াস",
+    "°F": "ডিগ্রি ফারেনহাইট",
+    "° F": "ডিগ্রি ফারেনহাইট",
+    "°": "ডিগ্রি",
+    "%": "শতাংশ",
+    "km/h": "কিলোমিটার প্রতি ঘণ্টা",
+    "mph": "মাইল প্রতি ঘণ্টা",
+    "m/s": "মিটার প্রতি সেকেন্ড",
+    "km²": "বর্গকিলোমিটার",
+    "m²": "বর্গমিটার",
+    "m³": "ঘনমিটার",
+    "km": "কিলোমিটার",
+    "cm": "সেন্টিমিটার",
+    "mm": "মিলিমিটার",
+    "m": "মিটার",
+    "ft": "ফুট",
+    "kg": "কিলোগ্রাম",
+    "mg": "মিলিগ্রাম",
+    "g": "গ্রাম",
+    "ml": "মিলিলিটার",
+    "L": "লিটার",
+    "ms": "মিলিসেকেন্ড",
+    "s": "সেকেন্ড",
+    "min": "মিনিট",
+    "kHz": "কিলোহার্টজ",
+    "MHz": "মেগাহার্টজ",
+    "GHz": "গিগাহার্টজ",
+    "Hz": "হার্টজ",
+    "dB": "ডেসিবেল",
+    "KB": "কিলোবাইট",
+    "kB": "কিলোবাইট",
+    "MB": "মেগাবাইট",
+    "GB": "গিগাবাইট",
+    "TB": "টেরাবাইট",
+    "Mbps": "মেগাবিট প্রতি সেকেন্ড",
+    "kbps": "কিলোবিট প্রতি সেকেন্ড",
+    "kW": "কিলোওয়াট",
+    "MW": "মেগাওয়াট",
+    "kWh": "কিলোওয়াট ঘণ্টা",
+    "W": "ওয়াট",
+    "kV": "কিলোভোল্ট",
+    "V": "ভোল্ট",
+}
+CURRENCIES = {
+    "৳": ("টাকা", "পয়সা"),
+    "$": ("ডলার", "সেন্ট"),
+    "€": ("ইউরো", "সেন্ট"),
+    "£": ("পাউন্ড", "পেনি"),
+    "₹": ("রুপি", "পয়সা"),
+    "¥": ("ইয়েন", ""),
+    "Tk.": ("টাকা", "পয়সা"),
+    "Tk": ("টাকা", "পয়সা"),
+    "BDT": ("টাকা", "পয়সা"),
+    "USD": ("মার্কিন ডলার", "সেন্ট"),
+    "US$": ("মার্কিন ডলার", "সেন্ট"),
+    "EUR": ("ইউরো", "সেন্ট"),
+    "GBP": ("পাউন্ড", "পেনি"),
+    "INR": ("রুপি", "পয়সা"),
+}
+"""Sign -> its name, a hundredth."""
+ABBREVIATIONS = {
+    "ড": "ডক্টর",
+    "ডা": "ডাক্তার",
+    "মো": "মোহাম্মদ",
+    "মোহা": "মোহাম্মদ",
+    "মুহা": "মুহাম্মদ",
+    "মু": "মুহাম্মদ",
+    "মোসা": "মোসাম্মৎ",
+    "মোছা": "মোছাম্মৎ",
+    "মি": "মিস্টার",
+    "প্রফে": "প্রফেসর",
+    "প্রফ": "প্রফেসর",
+    "অধ্যা": "অধ্যাপক",
+    "ইঞ্জি": "ইঞ্জিনিয়ার",
+    "অ্যাড": "অ্যাডভোকেট",
+    "এ্যাড": "অ্যাডভোকেট",
+    "মাও": "মাওলানা",
+    "রেজি": "রেজিস্ট্রেশন",
+    "লি": "লিমিটেড",
+    "প্রা": "প্রাইভেট",
+    "পৃ": "পৃষ্ঠা",
+    "খ্রি": "খ্রিস্টাব্দ",
+    "খৃ": "খ্রিস্টাব্দ",
+    "তাং": "তারিখ",
+    "বিদ্র": "বিশেষ দ্রষ্টব্য",
+}
+"""Before a visarga, a colon or a full stop."""
+BLESSINGS = {
+    "সা": "সাল্লাল্লাহু আলাইহি ওয়া সাল্লাম",
+    "স": "সাল্লাল্লাহু আলাইহি ওয়া সাল্লাম",
+    "রা": "রাদিয়াল্লাহু আনহু",
+    "আ": "আলাইহিস সালাম",
+    "রহ": "রহমাতুল্লাহি আলাইহি",
+}
+"""In parentheses after a name."""
+SHORTENED = {"নং": "নম্বর", "কোং": "কোম্পানি", "কিমি": "কিলোমিটার", "সেমি": "সেন্টিমিটার", "মিমি": "মিলিমিটার"}
+LETTER_NAMES = (
+    "এ বি সি ডি ই এফ জি এইচ আই জে কে এল এম এন ও পি কিউ আর এস টি ইউ ভি ডব্লিউ ডাব্লিউ এক্স ওয়াই জেড এইচ আ ম".split()
+)
+MAGNITUDES = "শত|হাজার|লাখ|লক্ষ|কোটি|মিলিয়ন|বিলিয়ন|ট্রিলিয়ন"
+SYMBOLS = {
+    "&": "এবং",
+    "@": "অ্যাট",
+    "+": "যোগ",
+    "=": "সমান",
+    "×": "গুণ",
+    "÷": "ভাগ",
+    "±": "প্লাস মাইনাস",
+    "<": "ছোট",
+    ">": "বড়",
+    "≤": "ছোট বা সমান",
+    "≥": "বড় বা সমান",
+    "≈": "প্রায়",
+    "√": "বর্গমূল",
+    "©": "কপিরাইট",
+    "%": "শতাংশ",
+    "°": "ডিগ্রি",
+    "№": "নম্বর",
+    "−": "মাইনাস",
+    **{sign: names[0] for sign, names in CURRENCIES.items() if not sign[0].isalpha()},
+}
+LETTER = r"\u0980-\u0983\u0985-\u09cf\u09d7\u09dc-\u09e3\u09f0\u09f1\u09fc\u09fe"
+WORD = rf"[{LETTER}](?:[{LETTER}\u200c\u200d]*[{LETTER}])?"
+END = rf"(?![{LETTER}\u200c\u200d])"
+
+
+def _any(words: list[str] | dict[str, str] | dict[str, tuple[str, str]]) -> str:
+    return "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True))
+
+
+MONTH = rf"(?:{_any(ALL_MONTHS)})(?:ের|র|ে|এ|তে|কে)?{END}"
+
+
+# Numbers
+
+
+def cardinal(number: int) -> str:
+    """A whole number, zero or greater: 123456 -> ``"এক লাখ তেইশ হাজার চারশো ছাপ্পান্ন"``."""
+    for scale, name in SCALES:
+        if number >= scale:
+            head, rest = divmod(number, scale)
+            return f"{cardinal(head)} {name}" + (f" {cardinal(rest)}" if rest else "")
+    if number < 100:
+        return NUMBERS[number]
+    hundreds, rest = divmod(number, 100)
+    return f"{NUMBERS[hundreds]}শো" + (f" {NUMBERS[rest]}" if rest else "")
+
+
+def ordinal(number: int) -> str:
+    """Of a whole number, zero or greater: 3 -> ``"তৃতীয়"``, 50 -> ``"পঞ্চাশতম"``."""
+    return ORDINALS[number] if 0 < number <= 10 else f"{cardinal(number)}তম"
+
+
+def day(number: int) -> str:
+    """Of a month, 1 to 31: 21 -> ``"একুশে"``."""
+    return DAYS.get(number) or cardinal(number) + ("ই" if number < 19 else "ে")
+
+
+def digits(text: str) -> str:
+    """One by one, whatever stands between them."""
+    return " ".join(NUMBERS[int(c)] for c in canonical(text) if "0" <= c <= "9")
+
+
+def year(number: int) -> str:
+    """Of 1 to 9999: 1971 -> ``"উনিশশো একাত্তর"``."""
+    century, rest = divmod(number, 100)
+    if not 11 <= century <= 19:
+        return cardinal(number)
+    return f"{NUMBERS[century]}শো" + (f" {NUMBERS[rest]}" if rest else "")
+
+
+def amount(text: str) -> str:
+    """A number as written, with its groups and decimals: ``"1,234.5"``."""
+    whole, _, decimals = text.partition(".")
+    plain = re.sub(r"\D", "", whole)
+    long = len(plain) > english.LONGEST or (len(plain) > 9 and len(plain) == len(whole))
+    if long or (len(plain) > 1 and plain[0] == "0"):
+        spoken = digits(plain)
+    else:
+        spoken = cardinal(int(plain or "0"))
+    return f"{spoken} দশমিক {digits(decimals)}" if decimals else spoken
+
+
+def genitive(word: str) -> str:
+    """ "Of": দশ -> দশের, দুই -> দুইয়ের, এগারো -> এগারোর."""
+    if word.endswith("ই"):
+        return word + "য়ের"
+    return word + ("র" if word[-1] in "ািীুূেো" else "ের")
+
+
+# Context
+
+
+def _before(match: re.Match[str]) -> str:
+    """The word before a match; a comma or a bracket may stand between."""
+    near = match.string[max(0, match.start() - 30) : match.start()]
+    found = re.search(rf"([{LETTER}]+)[\s,(]*$", near)
+    return found[1] if found else ""
+
+
+def _after(match: re.Match[str]) -> str:
+    found = re.compile(rf"\s*([{LETTER}]{{1,30}})").match(match.string, match.end())
+    return found[1] if found else ""
+
+
+# Rules for digits
+
+
+def _iso_date(match: re.Match[str]) -> Reading:
+    return _date(int(match[3]), int(match[2]), int(match[1]))
+
+
+def _numeric_date(match: re.Match[str]) -> Reading:
+    first, second = int(match[1]), int(match[3])
+    if second > 12 >= first:
+        first, second = second, first
+    return _date(first, second, int(match[4]))
+
+
+def _date(day_of_month: int, month: int, of_year: int) -> str | None:
+    if not (1 <= day_of_month <= 31 and 1 <= month <= 12):
+        return None
+    return f"{day(day_of_month)} {MONTHS[month - 1]} {year(of_year)}"
+
+
+def _month_day(match: re.Match[str]) -> Reading:
+    if not 1 <= int(match[2]) <= 31:
+        return None
+    return f"{day(int(match[2]))} {match[1]} {year(int(match[3]))}"
+
+
+def _day(match: re.Match[str]) -> Reading:
+    first, last = match[1], int(match[2])
+    if not 1 <= last <= 31 or (first and not 1 <= int(first) <= 31):
+        return None
+    return f"{day(int(first))} থেকে {day(last)}" if first else day(last)
+
+
+def _machine(match: re.Match[str]) -> Reading:
+    return " ডট ".join(digits(part) for part in match[0].split("."))
+
+
+def _version(match: re.Match[str]) -> Reading:
+    return " দশমিক ".join(amount(part) for part in match[0].split("."))
+
+
+def _phone(match: re.Match[str]) -> Reading:
+    groups = [digits(group) for group in re.findall(r"\d+", match[0])]
+    return ("প্লাস " if match[0].startswith("+") else "") + ", ".join(groups)
+
+
+def _time(match: re.Match[str]) -> Reading:
+    hours, minutes, seconds, tail = int(match[1]), int(match[2]), match[3], match[4] or ""
+    if minutes > 59 or hours > 24:
+        return None
+    if seconds is not None:
+        return f"{cardinal(hours)} ঘণ্টা {cardinal(minutes)} মিনিট {cardinal(int(seconds))} সেকেন্ড"
+    hour = f"{cardinal(hours or 12)}টা"
+    if minutes:
+        case = {"টায়": "ে", "মিনিটে": "ে", "টার": "ের", "মিনিটের": "ের"}.get(tail, "")
+        return f"{hour} {cardinal(minutes)} মিনিট{case}"
+    return hour + {"টায়": "য়", "মিনিটে": "য়", "টার": "র", "মিনিটের": "র"}.get(tail, "")
+
+
+def _fraction(match: re.Match[str]) -> Reading:
+    top, bottom = int(match[1]), int(match[2])
+    return _parts(top, bottom) if 0 < top < bottom else f"{cardinal(top)} বাই {cardinal(bottom)}"
+
+
+def _parts(top: int, bottom: int) -> str:
+    return f"{cardinal(bottom)} ভাগের {cardinal(top)} ভাগ"
+
+
+def _vulgar(match: re.Match[str]) -> Reading:
+    whole, sign = int(match[1] or "0"), match[2]
+    if sign == "½":
+        return {0: "আধা", 1: "দেড়", 2: "আড়াই"}.get(whole) or f"সাড়ে {cardinal(whole)}"
+    if sign == "¼":
+        return f"সোয়া {cardinal(whole)}" if whole else "সিকি"
+    if sign == "¾":
+        return f"পৌনে {cardinal(whole + 1)}"
+    parts = _parts(*VULGAR[sign])
+    return f"{cardinal(whole)} পূর্ণ {parts}" if whole else parts
+
+
+def _ordinal(match: re.Match[str]) -> Reading:
+    number, sign, tail, dash = int(match[1]), match[2], match[3] or "", match[4]
+    if sign == "তম" or not 0 < number < len(ORDINALS):
+        spoken = f"{cardinal(number)}তম"
+    elif sign in {"ই", "শে", "লা", "রা", "ঠা"}:
+        return None
+    else:
+        spoken = ORDINALS[number]
+    return spoken + tail + (" থেকে" if dash else "")
+
+
+def _day_sign(match: re.Match[str]) -> Reading:
+    return day(int(match[1])) if 1 <= int(match[1]) <= 31 else None
+
+
+def _money(match: re.Match[str]) -> Reading:
+    return money(*match.groups())
+
+
+def _money_behind(match: re.Match[str]) -> Reading:
+    return money(match[2], match[1])
+
+
+def _taka(match: re.Match[str]) -> Reading:
+    return money("৳", match[1])
+
+
+def money(sign: str, low: str, high: str | None = None, magnitude: str | None = None) -> str:
+    """An amount of money: ``"৳", "50.50"`` -> ``"পঞ্চাশ টাকা পঞ্চাশ পয়সা"``."""
+    name, hundredth = CURRENCIES[sign]
+    whole, _, decimals = low.partition(".")
+    if len(decimals) == 2 and hundredth and not high and not magnitude:
+        cents = f"{cardinal(int(decimals))} {hundredth}"
+        if not int(re.sub(r"\D", "", whole) or "0") and int(decimals):
+            return cents
+        return f"{amount(whole)} {name}" + (f" {cents}" if int(decimals) else "")
+    spoken = amount(low) + (f" থেকে {amount(high)}" if high else "")
+    return f"{spoken} {magnitude} {name}" if magnitude else f"{spoken} {name}"
+
+
+def _years(match: re.Match[str]) -> Reading:
+    first, second = match[1], match[2]
+    after = _after(match)
+    cue = after.startswith(YEAR_CUES)
+    if not 1000 < int(first) < 2100 or not (cue or (len(second) == 4 and 1700 < int(first) < int(second) < 2100)):
+        return None
+    link = " " if after.startswith(("অর্থবছর", "শিক্ষাবর্ষ")) else " থেকে "
+    return year(int(first)) + link + (year(int(second)) if len(second) == 4 else cardinal(int(second)))
+
+
+def _year(match: re.Match[str]) -> Reading:
+    number = int(match[0])
+    if match[0][0] == "0":
+        return None
+    before, after = _before(match), _after(match)
+    text, end = match.string, match.end()
+    bracketed = text[match.start() - 1 : match.start()] == "(" and text[end : end + 1] == ")"
+    suffixed = re.compile(rf"[{DASH}]?(?:এর|এ|র){END}").match(text, end) and number > 1700
+    month = before.startswith(tuple(ALL_MONTHS)) and re.fullmatch(MONTH, before)
+    if after.startswith(YEAR_CUES) or month or ((bracketed or suffixed) and number < 2100):
+        tail = re.compile(rf"([{DASH}]?)({WORD})").match(text, end)
+        if tail and text[end] in DASH:
+            return Word(match.start(), tail.end(), f"{year(number)}-{spelling(tail[2])}", "bn")
+        return year(number)
+    return None
+
+
+def _score(match: re.Match[str]) -> Reading:
+    return f"{amount(match[1])} {amount(match[2])}" if match[1] == match[2] else None
+
+
+def _unit(match: re.Match[str]) -> Reading:
+    number = match[1]
+    cued = match[2] in {"ইং", "হিঃ", "হি."} and re.fullmatch(r"\d{4}", number) and number[0] != "0"
+    case = {"র": "ের"}.get(match[3] or "", match[3] or "")
+    return f"{year(int(number)) if cued else amount(number)} {UNITS[match[2]]}{case}"
+
+
+def _square(match: re.Match[str]) -> Reading:
+    return f"{genitive(amount(match[1]))} {'বর্গ' if match[2] == '²' else 'ঘন'}"
+
+
+def _counted(match: re.Match[str]) -> Reading:
+    if match[1] == "2" and re.match("টি|টা(?!য়)|টো", match[3]):
+        return "দু" + spelling(match[3])
+    return amount(match[1]) + match[2] + spelling(match[3])
+
+
+def _by(match: re.Match[str]) -> Reading:
+    return f"{amount(match[1])} গুণ {amount(match[2])}"
+
+
+def _number(match: re.Match[str]) -> Reading:
+    return amount(match[0])
+
+
+# Rules for letters
+
+
+def spelling(word: str) -> str:
+    """One spelling of a word: no stray joiners, আ for অা, the letters of Bangla for those of Assamese."""
+    word = word.replace("\u09a4\u09cd\u200d", "ৎ").replace("অা", "আ").replace("ৰ", "র").replace("ৱ", "ব")
+    kept = "(?<=\u09b0)\u200d(?=\u09cd)|(?<=\u09cd)[\u200c\u200d](?=[ক-হ])"
+    word = re.sub(rf"({kept})|[\u200c\u200d]", r"\1", word)
+    return unicodedata.normalize("NFC", word)
+
+
+def _word(match: re.Match[str]) -> Reading:
+    parts = re.split("([-‐‑])", match[0])
+    return "".join(SHORTENED.get(part) or ("-" if part in "‐‑" else spelling(part)) for part in parts)
+
+
+def _abbreviation(match: re.Match[str]) -> Reading:
+    return ABBREVIATIONS[re.sub(r"[\s.:ঃ]", "", match[1])]
+
+
+def _blessing(match: re.Match[str]) -> Reading:
+    return BLESSINGS[match[1]]
+
+
+def _dotted_unit(match: re.Match[str]) -> Reading:
+    return UNITS[match[0]]
+
+
+def _initials(match: re.Match[str]) -> Reading:
+    return " ".join(re.findall(WORD, match[0]))
+
+
+def _foreign(rule: Rule) -> Rule:
+    """A rule of English, whose words are marked as such."""
+
+    def read_english(match: re.Match[str]) -> Reading:
+        reading = rule.read(match)
+        return Word(match.start(), match.end(), reading, "en") if isinstance(reading, str) and reading else reading
+
+    return Rule(rule.pattern, read_english)
+
+
+# Rules for the rest
+
+
+def _mark(match: re.Match[str]) -> Mark:
+    text = match[0]
+    spoken = {"…": "...", "॥": "।", "|": "।", "¿": "", "¡": ""}.get(text, text)
+    if spoken not in {",", ";", ":", ".", "।", "!", "?", "...", ""}:
+        spoken = "..." if text.startswith("..") else ","
+    return Mark(match.start(), match.end(), spoken)
+
+
+def _to(match: re.Match[str]) -> Reading:
+    following = match.string[match.end() :][:24]
+    return "বিয়োগ" if re.match(r"\s?[\d.]+\s?=", following) else "থেকে"
+
+
+def _hash(match: re.Match[str]) -> Reading:
+    following = match.string[match.end() : match.end() + 1]
+    return "নম্বর" if following.isdecimal() else "হ্যাশট্যাগ" if following.isalpha() else "হ্যাশ"
+
+
+def _symbol(match: re.Match[str]) -> Reading:
+    return SYMBOLS.get(match[0])
+
+
+def _say(spoken: str) -> Callable[[re.Match[str]], Reading]:
+    return lambda match: spoken
+
+
+def _rules(*rules: tuple[str, Callable[[re.Match[str]], Reading]]) -> list[Rule]:
+    return [Rule(re.compile(pattern), read) for pattern, read in rules]
+
+
+SIGN = _any(CURRENCIES)
+VULGARS = "".join(VULGAR)
+NUMERIC = _rules(
+    (r"(\d{4})[-/](\d\d)[-/](\d\d)(?![\d-])", _iso_date),
+    (r"(\d{1,2})([/.-])(\d{1,2})\2(\d{4})(?!\d)", _numeric_date),
+    (r"\d{1,3}(?:\.\d{1,3}){3}(?![\d.]?\d)", _machine),
+    (r"\d{1,9}(?:\.\d{1,9}){2,6}(?!\d)", _version),
+    (r"\d{3}-\d{4}(?!\d)|0\d{1,5}(?:[ -]\d{3,8}){1,3}(?!\d)", _phone),
+    (r"(\d{1,2}):(\d\d)(?::(\d\d))?(?!\d)(?:\s?(টায়|টার|টা|মিনিটের|মিনিটে|মিনিট)" + END + ")?", _time),
+    (rf"(?:(\d{{1,2}})(?:শে|ই|লা|রা|ঠা)?[{DASH}])?(\d{{1,2}})(?:শে|ই|লা|রা|ঠা)?(?=\s+{MONTH})", _day),
+    (rf"(\d{{1,2}})(?:শে|ই|লা|রা|ঠা){END}", _day_sign),
+    (rf"(\d{{1,9}})(তম|ম|য়|র্থ|ষ্ঠ|শ)(বার|টি|টা)?{END}([{DASH}](?=\d{{1,2}}(?:ম|য়|র্থ|ষ্ঠ){END}))?", _ordinal),
+    (r"(\d{1,3})/(\d{1,3})(?![\d/])", _fraction),
+    (rf"(\d{{1,9}})\s?([{VULGARS}])", _vulgar),
+    (rf"({AMOUNT})/[-=](?:\s*টাকা{END})?", _taka),
+    (rf"({AMOUNT})\s?({SIGN})(?![A-Za-z])", _money_behind),
+    (rf"(\d{{4}})[{DASH}](\d{{4}}|\d\d)(?!\d)", _years),
+    (rf"(\d{{1,3}})[{DASH}](\d{{1,3}})(?!\d)", _score),
+    (rf"({AMOUNT})\s?({_any(UNITS)})(র|ের|ে|তে)?(?![A-Za-z]){END}", _unit),
+    (rf"({AMOUNT}) ?[x×] ?({AMOUNT})(?![\dA-Za-z])(?!\s*=)", _by),
+    (rf"({AMOUNT})([²³])", _square),
+    (r"\d{4}(?![\d,.]?\d)", _year),
+    (rf"({AMOUNT})([{DASH}]?)({WORD})", _counted),
+)
+SIGNED = _rules(
+    (rf"({SIGN})\s?({AMOUNT})(?:[{DASH}]({AMOUNT}))?(?:\s?({MAGNITUDES}){END})?", _money),
+    (rf"()([{VULGARS}])", _vulgar),
+    (r"\+\d{1,15}(?:[ -]\d{2,8}){1,5}(?!\d)|\+\d{10,15}(?!\d)", _phone),
+    (r"\.\d+", _number),
+    (rf"(?<=\d)[{DASH}](?=\d)|(?<=\d )[{DASH}](?= \d)", _to),
+    (rf"(?<![\w)\u09be-\u09cd])[{DASH}](?=\d|\.\d|{SIGN})", _say("মাইনাস")),
+    (r"[⁰¹²³⁴⁵⁶⁷⁸⁹]{1,9}", lambda match: digits(match[0].translate(english.SUPERSCRIPTS))),
+    (r"~\s?(?=\d)", _say("প্রায়")),
+    (r"#", _hash),
+    (r"\.{2,}|[,;:.!?…()\[\]{}|—–।॥¿¡•·]", _mark),
+    (r"(?<=\s)-(?=\s)", _mark),
+    (r"[-‐‑/\"'“”‘’„«»‹›*_`^~′″™®\u200b-\u200f\u2060\ufeff\ufe0e\ufe0f\u00ad]", _say("")),
+    (r"(?s).", _symbol),
+)
+LETTERS = _rules(
+    (rf"(?<=\()({_any(BLESSINGS)})[ঃ:.](?=\))", _blessing),
+    (r"(বি[ঃ:.]\s?দ্র)[ঃ:.]", _abbreviation),
+    (rf"({_any(ABBREVIATIONS)})(?:[ঃ:](?!\s*[\d]{{5}}){END}|\.)", _abbreviation),
+    ("|".join(re.escape(unit) for unit in sorted(UNITS, key=len, reverse=True) if unit.count(".") == 2), _dotted_unit),
+    (rf"(?:(?:{_any(LETTER_NAMES)})\. ?){{2,8}}|(?:(?:{_any(LETTER_NAMES)})\.){{1,7}}(?:{_any(LETTER_NAMES)}){END}", _initials),
+    (rf"({_any(ALL_MONTHS)})\s+(\d{{1,2}}),?\s+(\d{{4}})(?!\d)", _month_day),
+    (rf"{WORD}(?:[-‐‑]{WORD})*", _word),
+)
+LATIN = [_foreign(rule) for rule in [*english.ADDRESSES, *english.CODES_AND_MONEY, *english.LETTERS]]
+SHORT = "|".join([*SHORTENED, *ABBREVIATIONS])
+
+
+def _kind(character: str) -> str:
+    if character.isdecimal():
+        return "0"
+    if re.match(f"[{LETTER}]", character):
+        return "ক"
+    return "a" if re.match(f"[{english.LETTER}]", character) else " "
+
+
+SCANNER = Scanner(
+    "bn",
+    re.compile(rf"\s*(?!অা|(?:{SHORT}){END})([\u0985-\u09cf]++)(?=[ ,;!?।\n]|$)"),
+    _kind,
+    {
+        "0": [_foreign(english.DAY_MONTH), *NUMERIC, _foreign(english.NUMBER_LETTERS), *_rules((AMOUNT, _number))],
+        "ক": LETTERS,
+        "a": [SIGNED[0], *LATIN],
+        " ": SIGNED,
+    },
+)
+
+
+def read(text: str, begin: int = 0, end: int | None = None) -> tuple[list[Token], list[Drop]]:
+    """Words and marks of ``text[begin:end]``, which must be `canonical`; see `Scanner.scan`."""
+    return SCANNER.scan(text, begin, end)
+
+
+def normalise(text: str) -> str:
+    """Plain words and punctuation for a text.
+
+    Parameters
+    ----------
+    text : str
+        Any text, Bangla and English.
+
+    Returns
+    -------
+    str
+        Words with single spaces, each with at most one mark of ``, ; : ... . । ! ?`` behind it; no digits, no
+        symbols, NFC. Normalised text is returned as it is.
+    """
+    return join(read(canonical(text))[0])
+
+
+def characters(text: str) -> list[str]:
+    """Characters of the normalised text; ``"|"`` closes each sentence.
+
+    Parameters
+    ----------
+    text : str
+        Any text; of its English words only the letters are given.
+
+    Returns
+    -------
+    list of str
+        Codepoints in NFC (a letter with nukta is two), spaces, marks inside of sentences, and ``"|"``.
+    """
+    return list(re.sub(r"(?:\.\.\.|[.।!?])\s*|(?<=[^.।!?])$", "|", normalise(text)))

@@ -1,0 +1,1137 @@
+"""English as it is spoken: numbers, dates, money, units, abbreviations and symbols as plain words."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable
+
+from engines.speech.words import Drop, Mark, Reading, Rule, Scanner, Token, Word, canonical, join
+
+ONES = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
+    "seventeen eighteen nineteen"
+).split()
+TENS = "_ _ twenty thirty forty fifty sixty seventy eighty ninety".split()
+SCALES = ((10**15, "quadrillion"), (10**12, "trillion"), (10**9, "billion"), (10**6, "million"), (1000, "thousand"))
+INDIAN_SCALES = ((10**7, "crore"), (10**5, "lakh"), (1000, "thousand"))
+LONGEST = 18
+"""Digits of the longest number read as one; a longer one is read digit by digit, and so is one of ten digits or
+more that is not written in groups."""
+IRREGULAR = {
+    "one": "first",
+    "two": "second",
+    "three": "third",
+    "five": "fifth",
+    "eight": "eighth",
+    "nine": "ninth",
+    "twelve": "twelfth",
+}
+MONTHS = (
+    "January February March April May June July August September October November December"
+).split()
+DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
+SHORT_DAYS = {day[:3]: day for day in DAYS} | {"Tues": "Tuesday", "Thur": "Thursday", "Thurs": "Thursday"}
+SHORT_MONTHS = {month[:3]: month for month in MONTHS} | {"Sept": "September"}
+
+TITLES = {
+    "Mr": "Mister",
+    "Mrs": "Missus",
+    "Ms": "Miz",
+    "Prof": "Professor",
+    "Jr": "Junior",
+    "Sr": "Senior",
+    "Inc": "Incorporated",
+    "Ltd": "Limited",
+    "Corp": "Corporation",
+    "Bros": "Brothers",
+    "Ave": "Avenue",
+    "Rd": "Road",
+    "Blvd": "Boulevard",
+    "Mt": "Mount",
+    "Dept": "Department",
+    "dept": "department",
+    "Govt": "Government",
+    "govt": "government",
+    "etc": "et cetera",
+    "vs": "versus",
+    "approx": "approximately",
+    "Approx": "Approximately",
+    "max": "maximum",
+    "min": "minimum",
+    "cf": "compare",
+    "viz": "namely",
+    "PhD": "P H D",
+    "OK": "okay",
+}
+"""Read so with a full stop or without."""
+BEFORE_NAMES = {
+    "Gen": "General",
+    "Capt": "Captain",
+    "Col": "Colonel",
+    "Sgt": "Sergeant",
+    "Lt": "Lieutenant",
+    "Rev": "Reverend",
+    "Sen": "Senator",
+    "Gov": "Governor",
+    "Rep": "Representative",
+    "Pres": "President",
+    "Hon": "Honourable",
+    "Ft": "Fort",
+}
+BEFORE_NUMBERS = {
+    "no": "number",
+    "nos": "numbers",
+    "p": "page",
+    "pp": "pages",
+    "vol": "volume",
+    "vols": "volumes",
+    "fig": "figure",
+    "figs": "figures",
+    "ch": "chapter",
+    "sec": "section",
+    "eq": "equation",
+    "c": "circa",
+    "ca": "circa",
+    "art": "article",
+    "ext": "extension",
+    "est": "established",
+}
+DOTTED = {
+    "e.g.": "for example",
+    "i.e.": "that is",
+    "a.k.a.": "also known as",
+    "a.m.": "A M",
+    "p.m.": "P M",
+    "et al.": "and others",
+    "Ph.D.": "P H D",
+    "w/o": "without",
+    "w/": "with",
+    "Co.": "Company",
+}
+ACRONYMS = frozenset(
+    """NASA NATO UNESCO UNICEF AIDS OPEC ASEAN SARS COVID RAM ROM PIN SIM GIF JPEG LAN WAN SWAT NAFTA FIFA UEFA NASDAQ
+    IKEA ASCII CAPTCHA YOLO BIOS MIDI JACK ALSA SCUBA LASER RADAR SONAR NAND SAARC BRAC""".split()
+)
+"""Capitals that are read as a word."""
+INITIALISMS = frozenset(
+    """ISBN OECD IEEE ADHD ASAP UNHCR IATA ICAO AFAIK ISO USSR USAID UNDP UNFPA IUPAC EULA OEM USD EUR GBP API APIS
+    AWOL HIV EST IAEA AFAIK IOU NGO CEO CFO CTO""".split()
+)
+"""Capitals that look like a word and are spelled."""
+SHORT_WORDS = frozenset(
+    """AN AS AT BE BY DO GO HE IF IN IS ME MY NO OF ON OR SO TO UP WE ALL AND ANY ARE BAD BIG BUT BUY CAN DAY DID END
+    FOR GET GOT HAD HAS HER HIM HIS HOT HOW ITS LET LOW MAN MAY NEW NOT NOW OFF OLD ONE OUR OUT OWN PAY PUT RED RUN
+    SAY SEE SET SHE SIT TEN THE TOO TOP TRY TWO USE WAS WAY WHO WHY WIN YES YET YOU OH HI AH""".split()
+)
+SHOUTED = SHORT_WORDS | {"IT", "US", "AM"}
+STARTERS = frozenset(
+    """The He She It They We I In But And A An This That These Those There Then When After If On At For So His Her
+    Their My Our Its You Your What Why How Who Where Not No Yes Now As While Though Although However By From With To
+    Is Are Was Were Do Does Did Can Let Please""".split()
+)
+"""Words that begin a sentence more often than they follow an abbreviation as a name."""
+KINGS = frozenset(
+    """Henry Elizabeth Louis George Edward Charles James William Richard Mary Paul Pius John Benedict Gregory Leo
+    Clement Innocent Philip Peter Nicholas Alexander Catherine Frederick Napoleon Ramses Gustav Carl Christian Harald
+    Margaret Otto Francis Ferdinand Ivan Alfonso Victor Leopold Urban Adrian Boniface""".split()
+)
+NUMBERED = frozenset(
+    "Chapter Part Act Volume Section War Book Scene Type Phase Stage Title Article Class Appendix Unit Level".split()
+)
+DAYS_AND_ZONES = frozenset([*DAYS, *MONTHS, "EST", "GMT", "PST", "UTC", "BST", "CET", "ET", "PT"])
+
+UNITS = {
+    "km/h": ("kilometre per hour", "kilometres per hour"),
+    "kph": ("kilometre per hour", "kilometres per hour"),
+    "mph": ("mile per hour", "miles per hour"),
+    "m/s²": ("metre per second squared", "metres per second squared"),
+    "m/s": ("metre per second", "metres per second"),
+    "rpm": ("revolution per minute", "revolutions per minute"),
+    "bpm": ("beat per minute", "beats per minute"),
+    "fps": ("frame per second", "frames per second"),
+    "dpi": ("dot per inch", "dots per inch"),
+    "°C": ("degree Celsius", "degrees Celsius"),
+    "° C": ("degree Celsius", "degrees Celsius"),
+    "°F": ("degree Fahrenheit", "degrees Fahrenheit"),
+    "° F": ("degree Fahrenheit", "degrees Fahrenheit"),
+    "°": ("degree", "degrees"),
+    "%": ("percent", "percent"),
+    "‰": ("per mille", "per mille"),
+    "km²": ("square kilometre", "square kilometres"),
+    "m²": ("square metre", "square metres"),
+    "cm²": ("square centimetre", "square centimetres"),
+    "m³": ("cubic metre", "cubic metres"),
+    "cm³": ("cubic centimetre", "cubic centimetres"),
+    "sq km": ("square kilometre", "square kilometres"),
+    "sq m": ("square metre", "square metres"),
+    "sq ft": ("square foot", "square feet"),
+    "km": ("kilometre", "kilometres"),
+    "cm": ("centimetre", "centimetres"),
+    "mm": ("millimetre", "millimetres"),
+    "µm": ("micrometre", "micrometres"),
+    "nm": ("nanometre", "nanometres"),
+    "m": ("metre", "metres"),
+    "mi": ("mile", "miles"),
+    "yd": ("yard", "yards"),
+    "ft": ("foot", "feet"),
+    "in.": ("inch", "inches"),
+    "kg": ("kilogram", "kilograms"),
+    "mg": ("milligram", "milligrams"),
+    "µg": ("microgram", "micrograms"),
+    "g": ("gram", "grams"),
+    "lbs": ("pound", "pounds"),
+    "lb": ("pound", "pounds"),
+    "oz": ("ounce", "ounces"),
+    "ml": ("millilitre", "millilitres"),
+    "mL": ("millilitre", "millilitres"),
+    "cl": ("centilitre", "centilitres"),
+    "l": ("litre", "litres"),
+    "L": ("litre", "litres"),
+    "ms": ("millisecond", "milliseconds"),
+    "µs": ("microsecond", "microseconds"),
+    "ns": ("nanosecond", "nanoseconds"),
+    "sec": ("second", "seconds"),
+    "secs": ("second", "seconds"),
+    "s": ("second", "seconds"),
+    "min": ("minute", "minutes"),
+    "mins": ("minute", "minutes"),
+    "hrs": ("hour", "hours"),
+    "hr": ("hour", "hours"),
+    "h": ("hour", "hours"),
+    "yrs": ("year", "years"),
+    "yr": ("year", "years"),
+    "kHz": ("kilohertz", "kilohertz"),
+    "MHz": ("megahertz", "megahertz"),
+    "GHz": ("gigahertz", "gigahertz"),
+    "Hz": ("hertz", "hertz"),
+    "dB": ("decibel", "decibels"),
+    "kB": ("kilobyte", "kilobytes"),
+    "KB": ("kilobyte", "kilobytes"),
+    "MB": ("megabyte", "megabytes"),
+    "GB": ("gigabyte", "gigabytes"),
+    "TB": ("terabyte", "terabytes"),
+    "PB": ("petabyte", "petabytes"),
+    "KiB": ("kibibyte", "kibibytes"),
+    "MiB": ("mebibyte", "mebibytes"),
+    "GiB": ("gibibyte", "gibibytes"),
+    "kbps": ("kilobit per second", "kilobits per second"),
+    "Mbps": ("megabit per second", "megabits per second"),
+    "Gbps": ("gigabit per second", "gigabits per second"),
+    "MB/s": ("megabyte per second", "megabytes per second"),
+    "GB/s": ("gigabyte per second", "gigabytes per second"),
+    "kWh": ("kilowatt hour", "kilowatt hours"),
+    "kW": ("kilowatt", "kilowatts"),
+    "MW": ("megawatt", "megawatts"),
+    "GW": ("gigawatt", "gigawatts"),
+    "W": ("watt", "watts"),
+    "mV": ("millivolt", "millivolts"),
+    "kV": ("kilovolt", "kilovolts"),
+    "V": ("volt", "volts"),
+    "mA": ("milliampere", "milliamperes"),
+    "mAh": ("milliampere hour", "milliampere hours"),
+    "Ω": ("ohm", "ohms"),
+    "kΩ": ("kilohm", "kilohms"),
+    "kJ": ("kilojoule", "kilojoules"),
+    "kcal": ("kilocalorie", "kilocalories"),
+    "N": ("newton", "newtons"),
+    "Pa": ("pascal", "pascals"),
+    "kPa": ("kilopascal", "kilopascals"),
+    "hPa": ("hectopascal", "hectopascals"),
+    "mol": ("mole", "moles"),
+    "lux": ("lux", "lux"),
+}
+"""Symbol -> one, several."""
+CURRENCIES = {
+    "$": ("dollar", "dollars", "cent", "cents"),
+    "€": ("euro", "euros", "cent", "cents"),
+    "£": ("pound", "pounds", "penny", "pence"),
+    "¥": ("yen", "yen", "sen", "sen"),
+    "₹": ("rupee", "rupees", "paisa", "paise"),
+    "৳": ("taka", "taka", "poisha", "poisha"),
+    "₩": ("won", "won", "jeon", "jeon"),
+    "₽": ("rouble", "roubles", "kopeck", "kopecks"),
+    "¢": ("cent", "cents", "", ""),
+    "p": ("penny", "pence", "", ""),
+}
+"""Sign -> one, several, a hundredth, hundredths."""
+CODES = {
+    "US$": ("U S ", "$"),
+    "USD": ("U S ", "$"),
+    "C$": ("Canadian ", "$"),
+    "CAD": ("Canadian ", "$"),
+    "A$": ("Australian ", "$"),
+    "AUD": ("Australian ", "$"),
+    "EUR": ("", "€"),
+    "GBP": ("", "£"),
+    "JPY": ("", "¥"),
+    "INR": ("", "₹"),
+    "BDT": ("", "৳"),
+    "Rs.": ("", "₹"),
+    "Rs": ("", "₹"),
+    "Tk.": ("", "৳"),
+    "Tk": ("", "৳"),
+}
+"""Code -> whose, sign."""
+MAGNITUDES = {
+    "k": "thousand",
+    "K": "thousand",
+    "thousand": "thousand",
+    "m": "million",
+    "M": "million",
+    "mn": "million",
+    "million": "million",
+    "b": "billion",
+    "B": "billion",
+    "bn": "billion",
+    "billion": "billion",
+    "T": "trillion",
+    "tn": "trillion",
+    "trillion": "trillion",
+    "lakh": "lakh",
+    "crore": "crore",
+}
+VULGAR = {
+    "½": (1, 2),
+    "⅓": (1, 3),
+    "⅔": (2, 3),
+    "¼": (1, 4),
+    "¾": (3, 4),
+    "⅕": (1, 5),
+    "⅖": (2, 5),
+    "⅗": (3, 5),
+    "⅘": (4, 5),
+    "⅙": (1, 6),
+    "⅚": (5, 6),
+    "⅛": (1, 8),
+    "⅜": (3, 8),
+    "⅝": (5, 8),
+    "⅞": (7, 8),
+}
+SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")
+SYMBOLS = {
+    "&": "and",
+    "@": "at",
+    "+": "plus",
+    "=": "equals",
+    "×": "times",
+    "÷": "divided by",
+    "±": "plus or minus",
+    "<": "is less than",
+    ">": "is greater than",
+    "≤": "is less than or equal to",
+    "≥": "is greater than or equal to",
+    "≠": "is not equal to",
+    "≈": "approximately",
+    "√": "square root of",
+    "∞": "infinity",
+    "©": "copyright",
+    "§": "section",
+    "%": "percent",
+    "‰": "per mille",
+    "°": "degrees",
+    "№": "number",
+    "#": "hash",
+    "−": "minus",
+    "\\": "backslash",
+    "µ": "micro",
+    "¢": "cents",
+    **{sign: names[1] for sign, names in CURRENCIES.items() if not sign.isalpha()},
+}
+GREEK = {
+    "α": "alpha",
+    "β": "beta",
+    "γ": "gamma",
+    "δ": "delta",
+    "Δ": "delta",
+    "ε": "epsilon",
+    "θ": "theta",
+    "λ": "lambda",
+    "μ": "mu",
+    "π": "pi",
+    "ρ": "rho",
+    "σ": "sigma",
+    "Σ": "sigma",
+    "τ": "tau",
+    "φ": "phi",
+    "ω": "omega",
+    "Ω": "omega",
+}
+ADDRESS = {".": " dot ", "/": " slash ", "-": " dash ", "_": " underscore ", "@": " at ", ":": " colon "} | {
+    "?": " question mark ",
+    "=": " equals ",
+    "&": " and ",
+    "#": " hash ",
+    "%": " percent ",
+    "+": " plus ",
+    "~": " tilde ",
+}
+
+LETTER = r"A-Za-zÀ-ÖØ-öø-ɏḀ-ỿ"
+NUMBER = (
+    r"(?:\d{1,2}(?:,\d\d){1,7},\d{3}(?!\d)|\d{1,3}(?:,\d{3}){1,5}(?!\d)|\d{1,3}(?:[\u00a0\u202f\u2009]\d{3}){1,5}(?!\d)"
+    r"|\d{1,3}(?: \d{3}){2,5}(?![ \d]?\d)|\d{1,3} 000(?![ \d]?\d)|\d+)"
+)
+AMOUNT = rf"(?:{NUMBER}(?:\.\d+)?|\.\d+)"
+MONTH = r"(" + "|".join([*MONTHS, *sorted(SHORT_MONTHS, key=len, reverse=True)]) + r")\b\.?"
+SIGNS = r"US\$|[AC]\$|[$€£¥₹৳₩₽]"
+MAGNITUDE = r"(?:\s?(thousand|million|billion|trillion|lakh|crore|bn|mn|tn|[kKmMbBT]))?(?![A-Za-z])"
+DASH = "-‐‑–−"
+NO_LETTER = rf"(?![{LETTER}0-9])"
+
+
+# Numbers
+
+
+def cardinal(number: int, indian: bool = False) -> str:
+    """A whole number, zero or greater: 123 -> ``"one hundred and twenty-three"``; `indian`: in lakhs and crores."""
+    for scale, name in INDIAN_SCALES if indian else SCALES:
+        if number >= scale:
+            head, rest = divmod(number, scale)
+            spoken = f"{cardinal(head, indian)} {name}"
+            if rest == 0:
+                return spoken
+            return f"{spoken} {'and ' if rest < 100 else ''}{cardinal(rest, indian)}"
+    if number < 20:
+        return ONES[number]
+    if number < 100:
+        tens, ones = divmod(number, 10)
+        return TENS[tens] + (f"-{ONES[ones]}" if ones else "")
+    hundreds, rest = divmod(number, 100)
+    return f"{ONES[hundreds]} hundred" + (f" and {cardinal(rest)}" if rest else "")
+
+
+def ordinal(number: int) -> str:
+    """Of a whole number, zero or greater: 21 -> ``"twenty-first"``."""
+    head, last = re.fullmatch(r"(.*?)([a-z]+)", cardinal(number)).groups()  # type: ignore[union-attr]
+    if last in IRREGULAR:
+        return head + IRREGULAR[last]
+    return head + (last[:-1] + "ieth" if last.endswith("y") else last + "th")
+
+
+def digits(text: str) -> str:
+    """One by one, whatever stands between them: ``"007"`` -> ``"zero zero seven"``."""
+    return " ".join(ONES[int(c)] for c in text if "0" <= c <= "9")
+
+
+def year(number: int) -> str:
+    """Of 1 to 9999: 1905 -> ``"nineteen oh five"``."""
+    century, rest = divmod(number, 100)
+    if century < 10 or 2000 <= number < 2010 or (rest == 0 and century % 10 == 0):
+        return cardinal(number)
+    if rest == 0:
+        return f"{cardinal(century)} hundred"
+    return f"{cardinal(century)} {'oh ' if rest < 10 else ''}{cardinal(rest)}"
+
+
+def amount(text: str) -> str:
+    """A number as written, with its groups and decimals: ``"1,234.5"``."""
+    whole, _, decimals = text.partition(".")
+    plain = re.sub(r"\D", "", whole)
+    grouped = len(plain) < len(whole)
+    if len(plain) > LONGEST or (len(plain) > 9 and not grouped) or (len(plain) > 1 and plain[0] == "0"):
+        spoken = digits(plain)
+    elif plain:
+        spoken = cardinal(int(plain), re.search(r",\d\d,", whole) is not None)
+    else:
+        spoken = ""
+    if decimals:
+        spoken = f"{spoken} point {digits(decimals)}".lstrip()
+    return spoken
+
+
+def fraction(top: int, bottom: int) -> str:
+    """``3, 4`` -> ``"three quarters"``; odd ones are read with "over"."""
+    if not 0 < top < bottom or not (bottom <= 20 or bottom in {32, 64, 100, 1000}):
+        return f"{cardinal(top)} over {cardinal(bottom)}"
+    one = {2: "half", 4: "quarter"}.get(bottom) or ordinal(bottom)
+    several = {2: "halves", 4: "quarters"}.get(bottom) or f"{one}s"
+    return f"{cardinal(top)} {one if top == 1 else several}"
+
+
+# Context
+
+
+def _before(match: re.Match[str]) -> str:
+    """The word before a match, ``""`` at the start."""
+    near = match.string[max(0, match.start() - 30) : match.start()]
+    found = re.search(rf"([{LETTER}']+)\.?[\s(]*$", near)
+    return found[1] if found else ""
+
+
+def _after(match: re.Match[str], end: int | None = None) -> str:
+    """The word after a match, ``""`` where something else follows."""
+    found = re.compile(rf"\s*([{LETTER}']{{1,30}})").match(match.string, match.end() if end is None else end)
+    return found[1] if found else ""
+
+
+def _ends_sentence(match: re.Match[str], stop: int) -> bool:
+    """Whether the full stop of an abbreviation, at `stop`, also ends a sentence."""
+    rest = match.string[stop + 1 : stop + 40]
+    following = _after(match, stop + 1)
+    if not rest.strip(" \t\n\"'”’)"):
+        return True
+    return rest[0].isspace() and following in STARTERS and match[0] not in TITLES
+
+
+def _shouting(match: re.Match[str]) -> bool:
+    """Whether most words around stand in capitals."""
+    at = match.start()
+    near = match.string[max(0, at - 60) : at].rpartition("\n")[2] + match.string[at : at + 60].partition("\n")[0]
+    words = re.findall(r"[A-Za-z]{2,}", near)
+    capitals = [word for word in words if word.isupper()]
+    return len(words) > 1 and len(capitals) > 0.6 * len(words) and any(word in SHOUTED for word in capitals)
+
+
+def _adjective(match: re.Match[str]) -> bool:
+    """Whether a quantity stands before its noun: "a 5 km run"."""
+    following = _after(match)
+    return _before(match) in {"a", "an", "A", "An"} and following.islower()
+
+
+def _is_year(match: re.Match[str], text: str) -> bool:
+    number = int(text)
+    before, after = _before(match), _after(match)
+    if not 1000 < number < 2100:
+        return False
+    cues = {"in", "since", "by", "from", "until", "till", "of", "to", "circa", "c", "ca", "year", "before", "after"}
+    cues |= {"spring", "summer", "autumn", "winter", "early", "late", "mid", "copyright", "between", "during"}
+    if before.lower() in cues or before in MONTHS or before in SHORT_MONTHS:
+        return not (after in UNITS or after in {"people", "words", "men", "women", "percent", "million"})
+    if number < 1700:
+        return False
+    several = after.endswith("s") and after.islower() and after not in {"was", "is", "has", "as", "its", "does"}
+    return not ((several and before not in {"the", "The"}) or after in UNITS or after in {"people", "men", "women"})
+
+
+def spell(word: str) -> str:
+    """Letters and digits one by one: ``"B2B"`` -> ``"B two B"``."""
+    return " ".join(ONES[int(c)] if c.isdigit() else c.upper() for c in canonical(word) if c.isalnum())
+
+
+def capitals(word: str) -> str:
+    """A word in capitals: spelled, or read where it is known to be a word."""
+    if word in ACRONYMS or len(word) == 1:
+        return word
+    if word in TITLES:
+        return TITLES[word]
+    if word in SHORT_WORDS:
+        return word.lower()
+    spelled = len(word) <= 3 or word in INITIALISMS or not re.search("[AEIOUYÀ-Ý]", word)
+    if spelled or re.search("[BCDFGHJKLMNPQRSTVWXZ]{5}", word):
+        return " ".join(word)
+    return word.lower()
+
+
+# Rules for digits
+
+
+def _clock(hours: int, minutes: int, half: str) -> str:
+    if half:
+        half = f" {half[0].upper()} M"
+    if minutes == 0:
+        if half:
+            return cardinal(hours) + half
+        return f"{cardinal(hours)} o'clock" if 0 < hours <= 12 else f"{cardinal(hours)} hundred"
+    return f"{cardinal(hours)} {'oh ' if minutes < 10 else ''}{cardinal(minutes)}{half}"
+
+
+def _several(number: int, one: str) -> str:
+    return f"{cardinal(number)} {one}{'' if number == 1 else 's'}"
+
+
+def _time(match: re.Match[str]) -> Reading:
+    hours, minutes, seconds, half = int(match[1]), int(match[2]), match[3], match[4] or ""
+    if minutes > 59 or hours > 24:
+        return None
+    if seconds is not None:
+        return _duration(hours, minutes, int(seconds))
+    spoken = _clock(hours, minutes, half)
+    return _without_stop(match, spoken) if half else spoken
+
+
+def _duration(hours: int, minutes: int, seconds: int) -> str:
+    return f"{_several(hours, 'hour')}, {_several(minutes, 'minute')} and {_several(seconds, 'second')}"
+
+
+def _hour(match: re.Match[str]) -> Reading:
+    return _without_stop(match, _clock(int(match[1]), 0, match[2])) if int(match[1]) <= 24 else None
+
+
+def _without_stop(match: re.Match[str], spoken: str) -> Word | str:
+    """Leave the last full stop to the sentence where it ends one."""
+    stop = match.end() - 1
+    if match[0].endswith(".") and _ends_sentence(match, stop):
+        return Word(match.start(), stop, spoken, "en")
+    return spoken
+
+
+def _date(day: int, month: int, written_year: str | None, the: bool = True) -> str | None:
+    if not (1 <= day <= 31 and 1 <= month <= 12):
+        return None
+    spoken = f"{'the ' if the else ''}{ordinal(day)} of {MONTHS[month - 1]}"
+    return f"{spoken} {year(int(written_year))}" if written_year and int(written_year) else spoken
+
+
+def _iso_date(match: re.Match[str]) -> Reading:
+    spoken = _date(int(match[3]), int(match[2]), match[1], _before(match).lower() != "the")
+    if spoken and match[4]:
+        spoken += f", {_duration(int(match[4]), int(match[5]), int(match[6] or 0))}"
+    return spoken
+
+
+def _numeric_date(match: re.Match[str]) -> Reading:
+    first, second = int(match[1]), int(match[3])
+    if second > 12 >= first:
+        first, second = second, first
+    return _date(first, second, match[4], _before(match).lower() != "the")
+
+
+def _month_number(name: str) -> int:
+    return MONTHS.index(SHORT_MONTHS.get(name, name)) + 1
+
+
+def _day_month(match: re.Match[str]) -> Reading:
+    first, day, month, written_year = match[1], int(match[2]), _month_number(match[3]), match[4]
+    spoken = _date(day, month, written_year, _before(match).lower() != "the")
+    if spoken and first:
+        spoken = f"the {ordinal(int(first))} to {spoken}"
+    return spoken
+
+
+def _month_day(match: re.Match[str]) -> Reading:
+    day = int(match[2])
+    if not 1 <= day <= 31:
+        return None
+    spoken = f"{MONTHS[_month_number(match[1]) - 1]} {ordinal(day)}"
+    return f"{spoken}, {year(int(match[3]))}" if match[3] and int(match[3]) else spoken
+
+
+def _month_year(match: re.Match[str]) -> Reading:
+    month = MONTHS[_month_number(match[1]) - 1]
+    return Word(match.start(), match.end(1) + (match[0][len(match[1]) :].startswith(".")), month, "en")
+
+
+def _phone(match: re.Match[str]) -> Reading:
+    groups = [digits(group) for group in re.findall(r"\d+", match[0])]
+    return ("plus " if match[0].startswith("+") else "") + ", ".join(groups)
+
+
+def _machine(match: re.Match[str]) -> Reading:
+    spoken = " dot ".join(digits(part) for part in match[1].split("."))
+    return spoken + (f" port {digits(match[2])}" if match[2] else "")
+
+
+def _version(match: re.Match[str]) -> Reading:
+    return " point ".join(amount(part) for part in match[1].split("."))
+
+
+def _release(match: re.Match[str]) -> Reading:
+    return f"version {_version(match)}"
+
+
+def _mixed(match: re.Match[str]) -> Reading:
+    top, bottom = int(match[2]), int(match[3])
+    if not 0 < top < bottom <= 20:
+        return None
+    return f"{amount(match[1])} and {_part(top, bottom)}"
+
+
+def _part(top: int, bottom: int) -> str:
+    return f"a {fraction(1, bottom).split(' ', 1)[1]}" if top == 1 else fraction(top, bottom)
+
+
+def _fraction(match: re.Match[str]) -> Reading:
+    known = {"24/7": "twenty-four seven", "9/11": "nine eleven"}
+    return known.get(match[0]) or fraction(int(match[1]), int(match[2]))
+
+
+def _vulgar(match: re.Match[str]) -> Reading:
+    top, bottom = VULGAR[match[2]]
+    return f"{amount(match[1])} and {_part(top, bottom)}" if match[1] else fraction(top, bottom)
+
+
+def _ordinal(match: re.Match[str]) -> Reading:
+    number = re.sub(r"\D", "", match[1])
+    return ordinal(int(number)) + _tail(match[2]) if len(number) <= LONGEST else digits(number)
+
+
+def _tail(compound: str | None) -> str:
+    """Of "21st-century" and "5-year-old"."""
+    return compound.lower() if compound else ""
+
+
+def _compound(match: re.Match[str]) -> Reading:
+    return amount(match[1]) + _tail(match[2])
+
+
+def _decade(match: re.Match[str]) -> Reading:
+    number = int(match[1])
+    spoken = cardinal(number) if number < 100 else year(number)
+    if not spoken.endswith("y"):
+        return f"{spoken}s"
+    return f"{spoken[:-1]}ies"
+
+
+def _money(match: re.Match[str]) -> Reading:
+    sign, low, high, magnitude, per = match.groups()
+    return money(sign, low, high, magnitude, per, _adjective(match))
+
+
+def _money_behind(match: re.Match[str]) -> Reading:
+    return money(match[2], match[1], None, None, None, _adjective(match))
+
+
+def money(
+    sign: str,
+    low: str,
+    high: str | None = None,
+    magnitude: str | None = None,
+    per: str | None = None,
+    adjective: bool = False,
+) -> str:
+    """An amount of money: ``"$", "5.99"`` -> ``"five dollars and ninety-nine cents"``."""
+    whose, sign = CODES.get(sign, ("", sign))
+    one, several, hundredth, hundredths = CURRENCIES[sign]
+    spoken = amount(low)
+    if high:
+        spoken += f" to {amount(high)}"
+    whole, _, decimals = low.partition(".")
+    rest = f" per {per}" if per else ""
+    if magnitude:
+        return f"{spoken} {MAGNITUDES[magnitude]} {whose}{one if adjective else several}{rest}"
+    if len(decimals) == 2 and not high and hundredth:
+        cents = f"{cardinal(int(decimals))} {hundredth if int(decimals) == 1 else hundredths}"
+        if not int(re.sub(r"\D", "", whole) or "0"):
+            return (cents if int(decimals) else f"zero {whose}{several}") + rest
+        spoken = f"{amount(whole)} {whose}{one if amount(whole) == 'one' else several}"
+        return spoken + (f" and {cents}" if int(decimals) else "") + rest
+    return f"{spoken} {whose}{one if spoken == 'one' or adjective else several}{rest}"
+
+
+def _feet(match: re.Match[str]) -> Reading:
+    return f"{amount(match[1])} foot {amount(match[2])}"
+
+
+def _unit(match: re.Match[str]) -> Reading:
+    one, several = UNITS[match[2]]
+    spoken = amount(match[1])
+    return f"{spoken} {one if spoken in {'one', 'minus one'} or _adjective(match) else several}"
+
+
+def _by(match: re.Match[str]) -> Reading:
+    return f"{amount(match[1])} by {amount(match[2])}"
+
+
+def _times(match: re.Match[str]) -> Reading:
+    return f"{amount(match[1])} times"
+
+
+def _exponent(match: re.Match[str]) -> Reading:
+    minus = "minus " if match[2] == "-" else ""
+    return f"{amount(match[1])} times ten to the power of {minus}{amount(match[3])}"
+
+
+def _power(match: re.Match[str]) -> Reading:
+    minus = "minus " if match[2] else ""
+    return f"{amount(match[1])} to the power of {minus}{amount(match[3])}"
+
+
+def _raised(exponent: str) -> str:
+    number = exponent.translate(SUPERSCRIPTS)
+    return {"2": "squared", "3": "cubed"}.get(number) or f"to the power of {amount(number)}"
+
+
+def _superscript(match: re.Match[str]) -> Reading:
+    return _raised(match[0])
+
+
+def _four_digits(match: re.Match[str]) -> Reading:
+    if match[0][0] == "0":
+        return digits(match[0])
+    return year(int(match[0])) if _is_year(match, match[0]) else None
+
+
+def _years(match: re.Match[str]) -> Reading:
+    first, second = match[1], match[2]
+    if not 1000 < int(first) < 2100 or (len(second) == 4 and not int(first) < int(second) < 2100):
+        return None
+    last = year(int(second)) if len(second) == 4 else cardinal(int(second))
+    return f"{year(int(first))} to {last}"
+
+
+def _short_year(match: re.Match[str]) -> Reading:
+    number = int(match[1])
+    return f"oh {cardinal(number)}" if number < 10 else cardinal(number)
+
+
+def _short_decade(match: re.Match[str]) -> Reading:
+    spoken = cardinal(int(match[1]))
+    return f"{spoken[:-1]}ies" if spoken.endswith("y") else f"{spoken}s"
+
+
+def _score(match: re.Match[str]) -> Reading:
+    low, high = match[1], match[2]
+    return f"{amount(low)}-{amount(high)}" if low == high and int(low) < 100 else None
+
+
+def _colons(match: re.Match[str]) -> Reading:
+    return f"{amount(match[1])} to {amount(match[2])}"
+
+
+def _number_letters(match: re.Match[str]) -> Reading:
+    return f"{amount(match[1])} {_code(match[2])}"
+
+
+def _number(match: re.Match[str]) -> Reading:
+    return amount(match[0])
+
+
+# Rules for letters
+
+
+def _code(text: str) -> str:
+    """Letters and digits mixed: ``"MP3"`` -> ``"M P three"``."""
+    spoken = []
+    for part in re.findall(rf"\d+|[{LETTER}]+", text):
+        if part.isdigit():
+            spoken.append(digits(part) if len(part) > 4 or part[0] == "0" else cardinal(int(part)))
+        elif part.isupper() and part not in ACRONYMS and len(part) < 5:
+            spoken.append(" ".join(part))
+        else:
+            spoken.append(TITLES.get(part, part))
+    return " ".join(spoken)
+
+
+def _mixed_code(match: re.Match[str]) -> Reading:
+    return _code(match[0])
+
+
+def _prefixed(match: re.Match[str]) -> Reading:
+    number = match[2]
+    if match[3]:
+        spoken = _decade(re.fullmatch(r"(\d+)", number))  # type: ignore[arg-type]
+    elif len(number) == 4 and 1000 < int(number) < 2100:
+        spoken = year(int(number))
+    else:
+        spoken = amount(number)
+    return f"{match[1]}-{spoken}"
+
+
+def _address(match: re.Match[str]) -> Reading:
+    text = re.sub(r"^[a-z]+://", "", match[0]).rstrip(".,;:!?'\")]}/")
+    if not text:
+        return None
+    shown = match[0][: match[0].rindex(text) + len(text)]
+    spoken = []
+    for part in re.findall(rf"\d+|[{LETTER}]+|.", text):
+        if part.isdecimal():
+            spoken.append(amount(part))
+        elif part.lower() == "www":
+            spoken.append("W W W")
+        elif part.isupper() and len(part) > 1:
+            spoken.append(capitals(part))
+        elif part.isalpha():
+            spoken.append(TITLES.get(part, part) if re.fullmatch(f"[{LETTER}]+", part) else "")
+        else:
+            spoken.append(ADDRESS.get(part, " "))
+    end = match.end() if match[0].endswith("/") and len(shown) + 1 == len(match[0]) else match.start() + len(shown)
+    return Word(match.start(), end, " ".join(" ".join(spoken).split()), "en")
+
+
+def _day_range(match: re.Match[str]) -> Reading:
+    return f"{SHORT_DAYS.get(match[1], match[1])} to {SHORT_DAYS.get(match[2], match[2])}"
+
+
+def _day(match: re.Match[str]) -> Reading:
+    return SHORT_DAYS[match[1]]
+
+
+def _roman(match: re.Match[str]) -> Reading:
+    text = match[0]
+    number = _roman_value(text)
+    before = _before(match)
+    if number is None or not before[:1].isupper() or re.search(r"[^\w\s]\s*$", match.string[: match.start()][-3:]):
+        return None
+    if before in NUMBERED:
+        return cardinal(number)
+    if before in KINGS and number <= 30 and (len(text) > 1 or text == "V"):
+        return f"the {ordinal(number)}"
+    return cardinal(number) if len(text) > 1 and set(text) <= set("IVX") and not _shouting(match) else None
+
+
+def _roman_value(text: str) -> int | None:
+    if not re.fullmatch(r"M{0,3}(CM|CD|D?C{0,3})(XC|XL|L?X{0,3})(IX|IV|V?I{0,3})", text):
+        return None
+    values = [{"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}[letter] for letter in text]
+    return sum(-a if a < b else a for a, b in zip(values, [*values[1:], 0], strict=True))
+
+
+def _before_number(match: re.Match[str]) -> Reading:
+    spoken = BEFORE_NUMBERS.get(match[1].lower())
+    if spoken is None:
+        return None
+    capital = match[1][0].isupper() and match[1].lower() not in {"no", "nos"}
+    return spoken.capitalize() if capital else spoken
+
+
+def _dotted(match: re.Match[str]) -> Reading:
+    spoken = DOTTED.get(match[0]) or DOTTED.get(match[0].lower())
+    return None if spoken is None else _without_stop(match, spoken)
+
+
+def _initials(match: re.Match[str]) -> Reading:
+    return _without_stop(match, " ".join(re.findall(r"[A-Za-z]", match[0])).upper())
+
+
+def _abbreviation(match: re.Match[str]) -> Reading:
+    word = match[1]
+    if word == "St":
+        saint = _after(match)[:1].isupper() and _after(match) not in STARTERS
+        spoken = "Saint" if saint else "Street"
+    elif word == "Dr":
+        road = _before(match)[:1].isupper() and not _after(match)[:1].isupper()
+        spoken = "Drive" if road else "Doctor"
+    elif word in TITLES:
+        spoken = TITLES[word]
+    elif word in BEFORE_NAMES and re.compile(r"\s+[A-Z][a-z]").match(match.string, match.end()):
+        return BEFORE_NAMES[word]
+    else:
+        return None
+    return _without_stop(match, spoken)
+
+
+def _capitals(match: re.Match[str]) -> Reading:
+    word, tail = match[1], match[2] or ""
+    if word in SHOUTED and _shouting(match) and not tail:
+        return word.lower()
+    spoken = capitals(word)
+    if tail and " " in spoken:
+        return f"{spoken}'s"
+    return spoken + tail.replace("’", "'")
+
+
+def _word(match: re.Match[str]) -> Reading:
+    parts = re.split("([-‐‑])", match[0].replace("’", "'"))
+    spoken = [TITLES.get(p) or (capitals(p) if p.isupper() else p) for p in parts]
+    return "".join("-" if p in "‐‑" else p for p in spoken)
+
+
+# Rules for the rest
+
+
+def _mark(match: re.Match[str]) -> Mark:
+    text = match[0]
+    spoken = {"…": "...", "।": ".", "॥": ".", "¿": "", "¡": ""}.get(text, text)
+    if spoken not in {",", ";", ":", ".", "!", "?", "...", ""}:
+        spoken = "..." if text.startswith("..") else ","
+    return Mark(match.start(), match.end(), spoken)
+
+
+def _to(match: re.Match[str]) -> Reading:
+    following = match.string[match.end() :][:24]
+    return "minus" if re.match(r"\s?[\d.]+\s?=", following) else "to"
+
+
+def _minus(match: re.Match[str]) -> Reading:
+    return "minus"
+
+
+def _slash(match: re.Match[str]) -> Reading:
+    before, after = _before(match), _after(match)
+    if not before and not after and match[0] != "/":
+        return "divided by"
+    if (before, after) == ("and", "or") or (before.isupper() and after.isupper()):
+        return ""
+    return "slash"
+
+
+def _say(spoken: str) -> Callable[[re.Match[str]], Reading]:
+    return lambda match: spoken
+
+
+def _hash(match: re.Match[str]) -> Reading:
+    before = match.string[match.start() - 1 : match.start()]
+    if before in {"C", "F"}:
+        return "sharp"
+    following = match.string[match.end() : match.end() + 1]
+    if following.isdecimal():
+        return "number"
+    return "hashtag" if following.isalpha() else SYMBOLS["#"]
+
+
+def _symbol(match: re.Match[str]) -> Reading:
+    return SYMBOLS.get(match[0])
+
+
+def _greek(match: re.Match[str]) -> Reading:
+    return GREEK.get(match[0])
+
+
+def _silent(match: re.Match[str]) -> Reading:
+    return ""
+
+
+def _rule(pattern: str, read: Callable[[re.Match[str]], Reading]) -> Rule:
+    return Rule(re.compile(pattern), read)
+
+
+def _rules(*rules: tuple[str, Callable[[re.Match[str]], Reading]] | Rule) -> list[Rule]:
+    return [rule if isinstance(rule, Rule) else _rule(*rule) for rule in rules]
+
+
+ADDRESSES = _rules(
+    (r"(?:https?|ftp)://[^\s<>\"“”]{1,2000}|www\.[^\s<>\"“”]{1,2000}", _address),
+    (r"[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,5}", _address),
+    (
+        r"(?:[A-Za-z0-9][A-Za-z0-9-]{0,62}\.){1,5}(?:com|org|net|edu|gov|io|co|uk|bd|info|dev|app|de|fr|eu)"
+        r"(?![A-Za-z0-9-])(?:[/?#][^\s<>\"“”]{0,2000})?",
+        _address,
+    ),
+)
+DAY_MONTH = _rule(
+    rf"(?:(\d{{1,2}})[{DASH}])?(\d{{1,2}})(?:st|nd|rd|th)?(?:\s+of)?\s+{MONTH}(?:,?\s+(\d{{4}})(?!\d))?",
+    _day_month,
+)
+NUMBER_LETTERS = _rule(rf"(\d{{1,9}})([A-Z]{{1,3}}\d*){NO_LETTER}", _number_letters)
+DIGITS = _rules(
+    (
+        r"(\d{4})[-/](\d\d)[-/](\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d)(?:\.\d+)?)?Z?)?(?![\d-])",
+        _iso_date,
+    ),
+    (r"(\d{1,2})([/.-])(\d{1,2})\2(\d{4})(?!\d)", _numeric_date),
+    (r"(\d{1,3}(?:\.\d{1,3}){3})(?::(\d{1,5}))?(?![\d.]?\d)", _machine),
+    (r"(\d{1,9}(?:\.\d{1,9}){2,6})(?!\d)", _version),
+    (r"(?:1-)?\d{3}-\d{3}-\d{4}(?!\d)|\d{3}-\d{4}(?!\d)|\d{3} \d{3} \d{4}(?!\d)", _phone),
+    (r"0\d{1,5}(?:[ -]\d{3,8}){1,3}(?!\d)", _phone),
+    (r"(\d{1,2}):(\d\d)(?::(\d\d))?(?!\d)(?:\s?([ap]\.?m\b\.?|[AP]\.?M\b\.?))?", _time),
+    (r"(\d{1,2})\s?([ap]\.?m\b\.?|[AP]\.?M\b\.?)", _hour),
+    DAY_MONTH,
+    (r"(\d{1,9})\s+(\d{1,2})/(\d{1,2})(?!\d)", _mixed),
+    (r"(\d{1,4})/(\d{1,4})(?![\d/])", _fraction),
+    (rf"(\d{{1,9}})\s?([{''.join(VULGAR)}])", _vulgar),
+    (rf"({NUMBER})(?:st|nd|rd|th)((?:-[A-Za-z]+)+)?{NO_LETTER}", _ordinal),
+    (rf"([2-9]0|\d\d\d0)['’]?s{NO_LETTER}", _decade),
+    (rf"({AMOUNT})\s?({SIGNS}|¢|p(?![A-Za-z.])|(?:{'|'.join(c for c in CODES if c.isupper())})\b)", _money_behind),
+    (r"(\d)['’′] ?(\d{1,2})(?:\"|''|”|″)", _feet),
+    (rf"(\d{{4}})[{DASH}](\d{{4}}|\d\d)(?!\d)(?!-\d)", _years),
+    (rf"(\d{{1,3}})[{DASH}](\d{{1,3}})(?!\d)", _score),
+    (
+        rf"({AMOUNT})[\s\u00a0\u202f]?({'|'.join(re.escape(u) for u in sorted(UNITS, key=len, reverse=True))}){NO_LETTER}"
+        r"(?![²³/^])",
+        _unit,
+    ),
+    (rf"({AMOUNT}) ?[x×] ?({AMOUNT}){NO_LETTER}(?!\s*=)", _by),
+    (rf"({AMOUNT})x{NO_LETTER}", _times),
+    (rf"({AMOUNT})[eE]([+-]?)(\d{{1,4}}){NO_LETTER}", _exponent),
+    (rf"({AMOUNT})\^(-?)({AMOUNT})", _power),
+    (r"\d{4}(?![\d,.]?\d)", _four_digits),
+    (r"(\d{1,3}):(\d{1,3})(?![\d:])", _colons),
+    (rf"({NUMBER})((?:-[a-zA-Z]{{2,30}})+){NO_LETTER}", _compound),
+    NUMBER_LETTERS,
+    (AMOUNT, _number),
+)
+SIGNED = _rules(
+    (rf"({SIGNS})\s?({AMOUNT})(?:[{DASH}]({AMOUNT}))?{MAGNITUDE}(?:/([a-z]{{1,20}}))?", _money),
+    (r"['’](\d0)s(?![A-Za-z])", _short_decade),
+    (r"['’](\d\d)(?![\d\w])", _short_year),
+    (rf"()([{''.join(VULGAR)}])", _vulgar),
+    (r"\+\d{1,15}(?:[ -]\d{2,8}){1,5}(?!\d)|\+\d{10,15}(?!\d)", _phone),
+    (r"\(\d{3}\) ?\d{3}-\d{4}(?!\d)", _phone),
+    (rf"\.\d+", _number),
+    (rf"(?<=[\d%°ap.])[{DASH}](?=\d)|(?<=[mM])[{DASH}](?=\d)", _to),
+    (rf"(?<=\d )[{DASH}](?= \d)", _to),
+    (rf"(?<![\w)])[{DASH}](?=[\d.]*\d|{SIGNS})", _minus),
+    (r"(?<=\d)( ?)/ ?(?=\d)", _slash),
+    (r" ?/ ?", _slash),
+    (r"[⁰¹²³⁴⁵⁶⁷⁸⁹]{1,9}", _superscript),
+    (r"\+\+", _say("plus plus")),
+    (r"~\s?(?=\d)", _say("about")),
+    (r"\*(?=\s?\d)(?<=\d\s\*|\d\d\*|.\d\*)", _say("times")),
+    (r"#", _hash),
+    (r"\.{2,}|[,;:.!?…()\[\]{}|—–।॥¿¡•·]", _mark),
+    (r"[-‐‑](?!\w)|(?<!\w)[-‐‑]", _mark),
+    (r"[-‐‑\"'“”‘’„«»‹›*_`^~′″™®\u200b-\u200f\u2060\ufeff\ufe0e\ufe0f\u00ad]", _silent),
+    (r"(?s).", _symbol),
+    (r"(?s).", _greek),
+)
+NAMES = _rules(
+    (rf"((?:Mon|Tues?|Wed|Thur?s?|Fri|Sat|Sun)(?:day)?)[{DASH}]((?:Mon|Tues?|Wed|Thur?s?|Fri|Sat|Sun)(?:day)?)\b", _day_range),
+    (r"(Mon|Tues?|Wed|Thurs?|Fri|Sat|Sun)\b\.?(?=,?\s+(?:\d{1,2}(?:st|nd|rd|th)?\s+)?(?:" + MONTH[1:-5] + r"\b)", _day),
+    (rf"{MONTH}\s+(\d{{1,2}})(?:st|nd|rd|th)?(?!\d|:)(?:,?\s+(\d{{4}})(?!\d))?", _month_day),
+    (rf"{MONTH}(?=\s+\d{{4}}(?!\d))", _month_year),
+    (r"[IVXLCDM]{1,8}(?![\w.'’-])", _roman),
+)
+CODES_AND_MONEY = _rules(
+    (r"v(\d{1,9}(?:\.\d{1,9}){0,6})(?!\w)", _release),
+    (rf"(US\$|[AC]\$|Rs\.?|Tk\.?|{'|'.join(c for c in CODES if c.isupper() and c.isalpha())})\s?({AMOUNT})(?:[{DASH}]({AMOUNT}))?{MAGNITUDE}(?:/([a-z]{{1,20}}))?", _money),
+    (r"[A-Za-z]+\d[A-Za-z0-9]*(?:-[A-Za-z]+\d[A-Za-z0-9]*)?", _mixed_code),
+)
+LETTERS = _rules(
+    (r"et al\.|w/o\b|w/(?=\s)|Ph\.D\.|Co\.", _dotted),
+    (r"(?:[A-Za-z]\.){2,8}(?!\w)", _dotted),
+    (r"(?:[A-Za-z]\. ?){1,8}[A-Za-z]\.(?!\w)", _initials),
+    (r"([A-Za-z]{1,4})\.\s?(?=\d)", _before_number),
+    (r"([A-Z][a-z]{1,4}|[a-z]{2,6}|PhD|OK)(?![\w'’-])\.?", _abbreviation),
+    (r"(mid|pre|post|non|Mid|Pre|Post)-(\d{1,9})(s?)(?!\w)", _prefixed),
+    (rf"[{LETTER}]{{1,40}}-\d+[A-Za-z]?{NO_LETTER}", _mixed_code),
+    (rf"([A-ZÀ-ÖØ-Þ]{{2,40}})(['’]?s)?(?![{LETTER}'’-])", _capitals),
+    (rf"[{LETTER}]+(?:['’‐‑-][{LETTER}]+)*(?:(?<=s)['’](?=\s))?", _word),
+)
+PLAIN_STOP = "|".join(word for word in TITLES if word.islower())
+SCANNER = Scanner(
+    "en",
+    re.compile(rf"\s*(?!(?:{PLAIN_STOP}|et|no|nos|ca|fig|vol|sec|ch|eq|pp|art|ext|est|figs|vols|mid|pre|post|non)\b)([a-z]++)(?=[ ,;!?\n]|$)"),
+    lambda c: "0" if c.isdecimal() else "a" if c.isalpha() and c not in GREEK else " ",
+    {"0": [*ADDRESSES, *DIGITS], "a": [*ADDRESSES, *NAMES, *CODES_AND_MONEY, *LETTERS], " ": SIGNED},
+)
+
+
+def read(text: str, begin: int = 0, end: int | None = None) -> tuple[list[Token], list[Drop]]:
+    """Words and marks of ``text[begin:end]``, which must be `canonical`; see `Scanner.scan`."""
+    tokens, dropped = SCANNER.scan(text, begin, end)
+    return [token for i, token in enumerate(tokens) if not _initial(tokens, i)], dropped
+
+
+def _initial(tokens: list[Token], i: int) -> bool:
+    """Whether a full stop follows an initial: "George W. Bush"."""
+    if tokens[i].spoken != "." or not 0 < i < len(tokens) - 1:
+        return False
+    letter, following = tokens[i - 1].spoken, tokens[i + 1].spoken
+    spelled = i > 1 and isinstance(tokens[i - 2], Word) and re.search(r"\b[A-Z]$", tokens[i - 2].spoken)
+    alone = len(letter) == 1 and letter.isupper() and letter != "I" and not spelled
+    return alone and following[0].isupper() and following.split()[0] not in STARTERS
+
+
+def normalise(text: str) -> str:
+    """Plain words and punctuation for a text.
+
+    Parameters
+    ----------
+    text : str
+        Any text.
+
+    Returns
+    -------
+    str
+        Words with single spaces, each with at most one mark of ``, ; : ... . ! ?`` behind it; no digits, no
+        symbols. What is not English is left out. Normalised text is returned as it is.
+    """
+    return join(read(canonical(text))[0])
+
+
+def characters(text: str) -> list[str]:
+    """Characters of the normalised text, in lower case; ``"|"`` closes each sentence.
+
+    Parameters
+    ----------
+    text : str
+        Any text.
+
+    Returns
+    -------
+    list of str
+        Letters, spaces, apostrophes, hyphens, marks inside of sentences, and ``"|"``.
+    """
+    spoken = normalise(text).lower()
+    return list(unicodedata.normalize("NFC", re.sub(r"(?:\.\.\.|[.!?])\s*|(?<=[^.!?])$", "|", spoken)))
