@@ -195,8 +195,12 @@ SYMBOLS = {
     "−": "মাইনাস",
     **{sign: names[0] for sign, names in CURRENCIES.items() if not sign[0].isalpha()},
 }
-LETTER = r"\u0980-\u0983\u0985-\u09cf\u09d7\u09dc-\u09e3\u09f0\u09f1\u09fc\u09fe"
-WORD = rf"[{LETTER}](?:[{LETTER}\u200c\u200d]*[{LETTER}])?"
+PLAIN = (
+    r"\u0980-\u0983\u0985-\u098c\u098f\u0990\u0993-\u09a8\u09aa-\u09b0\u09b2\u09b6-\u09b9\u09bc-\u09c4\u09c7\u09c8"
+    r"\u09cb-\u09ce\u09d7\u09dc\u09dd\u09df-\u09e3"
+)
+LETTER = PLAIN + r"\u09f0\u09f1\u09fc\u09fe"
+WORD = rf"[{LETTER}][{LETTER}\u200c\u200d]*"
 END = rf"(?![{LETTER}\u200c\u200d])"
 
 
@@ -235,6 +239,11 @@ def day(number: int) -> str:
 def digits(text: str) -> str:
     """One by one, whatever stands between them."""
     return " ".join(NUMBERS[int(c)] for c in canonical(text) if "0" <= c <= "9")
+
+
+def spell(word: str) -> str:
+    """Letters and digits one by one."""
+    return " ".join(NUMBERS[int(c)] if c.isdecimal() else c.upper() for c in canonical(word) if c.isalnum())
 
 
 def year(number: int) -> str:
@@ -403,7 +412,9 @@ def _years(match: re.Match[str]) -> Reading:
     first, second = match[1], match[2]
     after = _after(match)
     cue = after.startswith(YEAR_CUES)
-    if not 1000 < int(first) < 2100 or not (cue or (len(second) == 4 and 1700 < int(first) < int(second) < 2100)):
+    if not 1000 < int(first) < 2100 or not (
+        cue or (len(second) == 4 and 1700 < int(first) < int(second) < 2100)
+    ):
         return None
     link = " " if after.startswith(("অর্থবছর", "শিক্ষাবর্ষ")) else " থেকে "
     return year(int(first)) + link + (year(int(second)) if len(second) == 4 else cardinal(int(second)))
@@ -492,7 +503,11 @@ def _foreign(rule: Rule) -> Rule:
 
     def read_english(match: re.Match[str]) -> Reading:
         reading = rule.read(match)
-        return Word(match.start(), match.end(), reading, "en") if isinstance(reading, str) and reading else reading
+        return (
+            Word(match.start(), match.end(), reading, "en")
+            if isinstance(reading, str) and reading
+            else reading
+        )
 
     return Rule(rule.pattern, read_english)
 
@@ -572,9 +587,15 @@ SIGNED = _rules(
 LETTERS = _rules(
     (rf"(?<=\()({_any(BLESSINGS)})[ঃ:.](?=\))", _blessing),
     (r"(বি[ঃ:.]\s?দ্র)[ঃ:.]", _abbreviation),
-    (rf"({_any(ABBREVIATIONS)})(?:[ঃ:](?!\s*[\d]{{5}}){END}|\.)", _abbreviation),
-    ("|".join(re.escape(unit) for unit in sorted(UNITS, key=len, reverse=True) if unit.count(".") == 2), _dotted_unit),
-    (rf"(?:(?:{_any(LETTER_NAMES)})\. ?){{2,8}}|(?:(?:{_any(LETTER_NAMES)})\.){{1,7}}(?:{_any(LETTER_NAMES)}){END}", _initials),
+    (rf"({_any(ABBREVIATIONS)})(?:ঃ{END}|[^{LETTER}A-Za-z0-9।!?]{{0,4}}[.:])", _abbreviation),
+    (
+        "|".join(re.escape(unit) for unit in sorted(UNITS, key=len, reverse=True) if unit.count(".") == 2),
+        _dotted_unit,
+    ),
+    (
+        rf"(?:(?:{_any(LETTER_NAMES)})\. ?){{2,8}}|(?:(?:{_any(LETTER_NAMES)})\.){{1,7}}(?:{_any(LETTER_NAMES)}){END}",
+        _initials,
+    ),
     (rf"({_any(ALL_MONTHS)})\s+(\d{{1,2}}),?\s+(\d{{4}})(?!\d)", _month_day),
     (rf"{WORD}(?:[-‐‑]{WORD})*", _word),
 )
@@ -592,10 +613,15 @@ def _kind(character: str) -> str:
 
 SCANNER = Scanner(
     "bn",
-    re.compile(rf"\s*(?!অা|(?:{SHORT}){END})([\u0985-\u09cf]++)(?=[ ,;!?।\n]|$)"),
+    re.compile(rf"\s*(?!অা|(?:{SHORT}){END})([{PLAIN}]++)(?<!ঃ)(?=[ ,;!?।\n]|$)(?! \d)"),
     _kind,
     {
-        "0": [_foreign(english.DAY_MONTH), *NUMERIC, _foreign(english.NUMBER_LETTERS), *_rules((AMOUNT, _number))],
+        "0": [
+            _foreign(english.DAY_MONTH),
+            *NUMERIC,
+            _foreign(english.NUMBER_LETTERS),
+            *_rules((AMOUNT, _number)),
+        ],
         "ক": LETTERS,
         "a": [SIGNED[0], *LATIN],
         " ": SIGNED,

@@ -13,7 +13,13 @@ ONES = (
     "seventeen eighteen nineteen"
 ).split()
 TENS = "_ _ twenty thirty forty fifty sixty seventy eighty ninety".split()
-SCALES = ((10**15, "quadrillion"), (10**12, "trillion"), (10**9, "billion"), (10**6, "million"), (1000, "thousand"))
+SCALES = (
+    (10**15, "quadrillion"),
+    (10**12, "trillion"),
+    (10**9, "billion"),
+    (10**6, "million"),
+    (1000, "thousand"),
+)
 INDIAN_SCALES = ((10**7, "crore"), (10**5, "lakh"), (1000, "thousand"))
 LONGEST = 18
 """Digits of the longest number read as one; a longer one is read digit by digit, and so is one of ten digits or
@@ -27,9 +33,7 @@ IRREGULAR = {
     "nine": "ninth",
     "twelve": "twelfth",
 }
-MONTHS = (
-    "January February March April May June July August September October November December"
-).split()
+MONTHS = ("January February March April May June July August September October November December").split()
 DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
 SHORT_DAYS = {day[:3]: day for day in DAYS} | {"Tues": "Tuesday", "Thur": "Thursday", "Thurs": "Thursday"}
 SHORT_MONTHS = {month[:3]: month for month in MONTHS} | {"Sept": "September"}
@@ -477,7 +481,9 @@ def _ends_sentence(match: re.Match[str], stop: int) -> bool:
 def _shouting(match: re.Match[str]) -> bool:
     """Whether most words around stand in capitals."""
     at = match.start()
-    near = match.string[max(0, at - 60) : at].rpartition("\n")[2] + match.string[at : at + 60].partition("\n")[0]
+    near = (
+        match.string[max(0, at - 60) : at].rpartition("\n")[2] + match.string[at : at + 60].partition("\n")[0]
+    )
     words = re.findall(r"[A-Za-z]{2,}", near)
     capitals = [word for word in words if word.isupper()]
     return len(words) > 1 and len(capitals) > 0.6 * len(words) and any(word in SHOUTED for word in capitals)
@@ -494,14 +500,33 @@ def _is_year(match: re.Match[str], text: str) -> bool:
     before, after = _before(match), _after(match)
     if not 1000 < number < 2100:
         return False
-    cues = {"in", "since", "by", "from", "until", "till", "of", "to", "circa", "c", "ca", "year", "before", "after"}
+    cues = {
+        "in",
+        "since",
+        "by",
+        "from",
+        "until",
+        "till",
+        "of",
+        "to",
+        "circa",
+        "c",
+        "ca",
+        "year",
+        "before",
+        "after",
+    }
     cues |= {"spring", "summer", "autumn", "winter", "early", "late", "mid", "copyright", "between", "during"}
     if before.lower() in cues or before in MONTHS or before in SHORT_MONTHS:
         return not (after in UNITS or after in {"people", "words", "men", "women", "percent", "million"})
     if number < 1700:
         return False
-    several = after.endswith("s") and after.islower() and after not in {"was", "is", "has", "as", "its", "does"}
-    return not ((several and before not in {"the", "The"}) or after in UNITS or after in {"people", "men", "women"})
+    several = (
+        after.endswith("s") and after.islower() and after not in {"was", "is", "has", "as", "its", "does"}
+    )
+    return not (
+        (several and before not in {"the", "The"}) or after in UNITS or after in {"people", "men", "women"}
+    )
 
 
 def spell(word: str) -> str:
@@ -835,7 +860,11 @@ def _address(match: re.Match[str]) -> Reading:
             spoken.append(TITLES.get(part, part) if re.fullmatch(f"[{LETTER}]+", part) else "")
         else:
             spoken.append(ADDRESS.get(part, " "))
-    end = match.end() if match[0].endswith("/") and len(shown) + 1 == len(match[0]) else match.start() + len(shown)
+    end = (
+        match.end()
+        if match[0].endswith("/") and len(shown) + 1 == len(match[0])
+        else match.start() + len(shown)
+    )
     return Word(match.start(), end, " ".join(" ".join(spoken).split()), "en")
 
 
@@ -851,7 +880,11 @@ def _roman(match: re.Match[str]) -> Reading:
     text = match[0]
     number = _roman_value(text)
     before = _before(match)
-    if number is None or not before[:1].isupper() or re.search(r"[^\w\s]\s*$", match.string[: match.start()][-3:]):
+    if (
+        number is None
+        or not before[:1].isupper()
+        or re.search(r"[^\w\s]\s*$", match.string[: match.start()][-3:])
+    ):
         return None
     if before in NUMBERED:
         return cardinal(number)
@@ -913,7 +946,7 @@ def _capitals(match: re.Match[str]) -> Reading:
 
 def _word(match: re.Match[str]) -> Reading:
     parts = re.split("([-‐‑])", match[0].replace("’", "'"))
-    spoken = [TITLES.get(p) or (capitals(p) if p.isupper() else p) for p in parts]
+    spoken = [TITLES.get(p) or (capitals(p) if p.isalpha() and p.isupper() else p) for p in parts]
     return "".join("-" if p in "‐‑" else p for p in spoken)
 
 
@@ -1012,7 +1045,10 @@ DIGITS = _rules(
     (rf"(\d{{1,9}})\s?([{''.join(VULGAR)}])", _vulgar),
     (rf"({NUMBER})(?:st|nd|rd|th)((?:-[A-Za-z]+)+)?{NO_LETTER}", _ordinal),
     (rf"([2-9]0|\d\d\d0)['’]?s{NO_LETTER}", _decade),
-    (rf"({AMOUNT})\s?({SIGNS}|¢|p(?![A-Za-z.])|(?:{'|'.join(c for c in CODES if c.isupper())})\b)", _money_behind),
+    (
+        rf"({AMOUNT})\s?({SIGNS}|¢|p(?![A-Za-z.])|(?:{'|'.join(c for c in CODES if c.isupper())})\b)",
+        _money_behind,
+    ),
     (r"(\d)['’′] ?(\d{1,2})(?:\"|''|”|″)", _feet),
     (rf"(\d{{4}})[{DASH}](\d{{4}}|\d\d)(?!\d)(?!-\d)", _years),
     (rf"(\d{{1,3}})[{DASH}](\d{{1,3}})(?!\d)", _score),
@@ -1056,15 +1092,26 @@ SIGNED = _rules(
     (r"(?s).", _greek),
 )
 NAMES = _rules(
-    (rf"((?:Mon|Tues?|Wed|Thur?s?|Fri|Sat|Sun)(?:day)?)[{DASH}]((?:Mon|Tues?|Wed|Thur?s?|Fri|Sat|Sun)(?:day)?)\b", _day_range),
-    (r"(Mon|Tues?|Wed|Thurs?|Fri|Sat|Sun)\b\.?(?=,?\s+(?:\d{1,2}(?:st|nd|rd|th)?\s+)?(?:" + MONTH[1:-5] + r"\b)", _day),
+    (
+        rf"((?:Mon|Tues?|Wed|Thur?s?|Fri|Sat|Sun)(?:day)?)[{DASH}]((?:Mon|Tues?|Wed|Thur?s?|Fri|Sat|Sun)(?:day)?)\b",
+        _day_range,
+    ),
+    (
+        r"(Mon|Tues?|Wed|Thurs?|Fri|Sat|Sun)\b\.?(?=,?\s+(?:\d{1,2}(?:st|nd|rd|th)?\s+)?(?:"
+        + MONTH[1:-5]
+        + r"\b)",
+        _day,
+    ),
     (rf"{MONTH}\s+(\d{{1,2}})(?:st|nd|rd|th)?(?!\d|:)(?:,?\s+(\d{{4}})(?!\d))?", _month_day),
     (rf"{MONTH}(?=\s+\d{{4}}(?!\d))", _month_year),
     (r"[IVXLCDM]{1,8}(?![\w.'’-])", _roman),
 )
 CODES_AND_MONEY = _rules(
     (r"v(\d{1,9}(?:\.\d{1,9}){0,6})(?!\w)", _release),
-    (rf"(US\$|[AC]\$|Rs\.?|Tk\.?|{'|'.join(c for c in CODES if c.isupper() and c.isalpha())})\s?({AMOUNT})(?:[{DASH}]({AMOUNT}))?{MAGNITUDE}(?:/([a-z]{{1,20}}))?", _money),
+    (
+        rf"(US\$|[AC]\$|Rs\.?|Tk\.?|{'|'.join(c for c in CODES if c.isupper() and c.isalpha())})\s?({AMOUNT})(?:[{DASH}]({AMOUNT}))?{MAGNITUDE}(?:/([a-z]{{1,20}}))?",
+        _money,
+    ),
     (r"[A-Za-z]+\d[A-Za-z0-9]*(?:-[A-Za-z]+\d[A-Za-z0-9]*)?", _mixed_code),
 )
 LETTERS = _rules(
@@ -1081,7 +1128,9 @@ LETTERS = _rules(
 PLAIN_STOP = "|".join(word for word in TITLES if word.islower())
 SCANNER = Scanner(
     "en",
-    re.compile(rf"\s*(?!(?:{PLAIN_STOP}|et|no|nos|ca|fig|vol|sec|ch|eq|pp|art|ext|est|figs|vols|mid|pre|post|non)\b)([a-z]++)(?=[ ,;!?\n]|$)"),
+    re.compile(
+        rf"\s*(?!(?:{PLAIN_STOP}|et|no|nos|ca|fig|vol|sec|ch|eq|pp|art|ext|est|figs|vols|mid|pre|post|non)\b)([a-z]++)(?=[ ,;!?\n]|$)"
+    ),
     lambda c: "0" if c.isdecimal() else "a" if c.isalpha() and c not in GREEK else " ",
     {"0": [*ADDRESSES, *DIGITS], "a": [*ADDRESSES, *NAMES, *CODES_AND_MONEY, *LETTERS], " ": SIGNED},
 )
