@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from engines.speech import english
 from engines.speech.english import AMOUNT, DASH, VULGAR
@@ -108,6 +108,9 @@ UNITS = {
     "MB": "মেগাবাইট",
     "GB": "গিগাবাইট",
     "TB": "টেরাবাইট",
+    "MB/s": "মেগাবাইট প্রতি সেকেন্ড",
+    "GB/s": "গিগাবাইট প্রতি সেকেন্ড",
+    "সে.": "সেকেন্ড",
     "Mbps": "মেগাবিট প্রতি সেকেন্ড",
     "kbps": "কিলোবিট প্রতি সেকেন্ড",
     "kW": "কিলোওয়াট",
@@ -204,7 +207,7 @@ WORD = rf"[{LETTER}][{LETTER}\u200c\u200d]*"
 END = rf"(?![{LETTER}\u200c\u200d])"
 
 
-def _any(words: list[str] | dict[str, str] | dict[str, tuple[str, str]]) -> str:
+def _any(words: Iterable[str]) -> str:
     return "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True))
 
 
@@ -409,15 +412,15 @@ def money(sign: str, low: str, high: str | None = None, magnitude: str | None = 
 
 
 def _years(match: re.Match[str]) -> Reading:
-    first, second = match[1], match[2]
+    first, second = int(match[1]), match[2]
+    last = int(second) if len(second) == 4 else int(match[1][:2] + second)
     after = _after(match)
-    cue = after.startswith(YEAR_CUES)
-    if not 1000 < int(first) < 2100 or not (
-        cue or (len(second) == 4 and 1700 < int(first) < int(second) < 2100)
-    ):
+    if not 1000 < first < 2100 or not (after.startswith(YEAR_CUES) or 1700 < first < last < 2100):
         return None
-    link = " " if after.startswith(("অর্থবছর", "শিক্ষাবর্ষ")) else " থেকে "
-    return year(int(first)) + link + (year(int(second)) if len(second) == 4 else cardinal(int(second)))
+    if len(second) == 2:
+        link = " " if after.startswith(("অর্থবছর", "শিক্ষাবর্ষ")) else " থেকে "
+        return year(first) + link + cardinal(int(second))
+    return f"{year(first)} থেকে {year(last)}"
 
 
 def _year(match: re.Match[str]) -> Reading:
@@ -427,14 +430,20 @@ def _year(match: re.Match[str]) -> Reading:
     before, after = _before(match), _after(match)
     text, end = match.string, match.end()
     bracketed = text[match.start() - 1 : match.start()] == "(" and text[end : end + 1] == ")"
-    suffixed = re.compile(rf"[{DASH}]?(?:এর|এ|র){END}").match(text, end) and number > 1700
-    month = before.startswith(tuple(ALL_MONTHS)) and re.fullmatch(MONTH, before)
-    if after.startswith(YEAR_CUES) or month or ((bracketed or suffixed) and number < 2100):
-        tail = re.compile(rf"([{DASH}]?)({WORD})").match(text, end)
-        if tail and text[end] in DASH:
-            return Word(match.start(), tail.end(), f"{year(number)}-{spelling(tail[2])}", "bn")
-        return year(number)
-    return None
+    suffix = re.compile(rf"([{DASH}'’ ]?)(এর|এ|র){END}").match(text, end)
+    cued = after.startswith(YEAR_CUES) or before.startswith(("খ্রি", "সাল", "সন")) or re.fullmatch(MONTH, before)
+    cued = cued or re.compile(rf"\s+থেকে\s+\d{{4}}\s+(?:{_any(YEAR_CUES)})").match(text, end)
+    if not (cued or (suffix and 1700 < number < 2100) or (bracketed and number < 2100)):
+        return None
+    if suffix and suffix[1] not in {"", " "}:
+        return Word(match.start(), suffix.end(), _with_suffix(year(number), suffix[1], suffix[2]), "bn")
+    return year(number)
+
+
+def _with_suffix(spoken: str, joint: str, suffix: str) -> str:
+    if suffix == "র":
+        return genitive(spoken)
+    return f"{spoken}-{spelling(suffix)}" if joint in DASH else spoken + spelling(suffix)
 
 
 def _score(match: re.Match[str]) -> Reading:
@@ -453,13 +462,27 @@ def _square(match: re.Match[str]) -> Reading:
 
 
 def _counted(match: re.Match[str]) -> Reading:
-    if match[1] == "2" and re.match("টি|টা(?!য়)|টো", match[3]):
+    if match[1] == "2" and re.match("টি|টা(?![যর])|টো", match[3]):
         return "দু" + spelling(match[3])
-    return amount(match[1]) + match[2] + spelling(match[3])
+    if match[2]:
+        return _with_suffix(amount(match[1]), match[2], match[3])
+    return amount(match[1]) + spelling(match[3])
 
 
 def _by(match: re.Match[str]) -> Reading:
     return f"{amount(match[1])} গুণ {amount(match[2])}"
+
+
+def _feet(match: re.Match[str]) -> Reading:
+    return f"{amount(match[1])} ফুট {amount(match[2])} ইঞ্চি"
+
+
+def _power(match: re.Match[str]) -> Reading:
+    return f"{genitive(amount(match[1]))} ঘাত {amount(match[2])}"
+
+
+def _times(match: re.Match[str]) -> Reading:
+    return f"{amount(match[1])} গুণ"
 
 
 def _number(match: re.Match[str]) -> Reading:
@@ -560,6 +583,7 @@ NUMERIC = _rules(
     (r"(\d{1,3})/(\d{1,3})(?![\d/])", _fraction),
     (rf"(\d{{1,9}})\s?([{VULGARS}])", _vulgar),
     (rf"({AMOUNT})/[-=](?:\s*টাকা{END})?", _taka),
+    (r"(\d)['’′] ?(\d{1,2})(?:\"|''|”|″)", _feet),
     (rf"({AMOUNT})\s?({SIGN})(?![A-Za-z])", _money_behind),
     (rf"(\d{{4}})[{DASH}](\d{{4}}|\d\d)(?!\d)", _years),
     (rf"(\d{{1,3}})[{DASH}](\d{{1,3}})(?!\d)", _score),
@@ -567,15 +591,18 @@ NUMERIC = _rules(
     (rf"({AMOUNT}) ?[x×] ?({AMOUNT})(?![\dA-Za-z])(?!\s*=)", _by),
     (rf"({AMOUNT})([²³])", _square),
     (r"\d{4}(?![\d,.]?\d)", _year),
-    (rf"({AMOUNT})([{DASH}]?)({WORD})", _counted),
+    (rf"({AMOUNT})([{DASH}'’]?)({WORD})", _counted),
+    (rf"({AMOUNT})\^({AMOUNT})", _power),
+    (rf"({AMOUNT})x(?![\dA-Za-z])", _times),
 )
 SIGNED = _rules(
     (rf"({SIGN})\s?({AMOUNT})(?:[{DASH}]({AMOUNT}))?(?:\s?({MAGNITUDES}){END})?", _money),
     (rf"()([{VULGARS}])", _vulgar),
     (r"\+\d{1,15}(?:[ -]\d{2,8}){1,5}(?!\d)|\+\d{10,15}(?!\d)", _phone),
     (r"\.\d+", _number),
-    (rf"(?<=\d)[{DASH}](?=\d)|(?<=\d )[{DASH}](?= \d)", _to),
-    (rf"(?<![\w)\u09be-\u09cd])[{DASH}](?=\d|\.\d|{SIGN})", _say("মাইনাস")),
+    (r"(?<=[A-Za-z])\+", lambda match: Word(match.start(), match.end(), "plus", "en")),
+    (rf"(?<=[\d%°])[{DASH}](?=\d|{SIGN})|(?<=টা)[{DASH}](?=\d)|(?<=\d )[{DASH}](?= \d)", _to),
+    (rf"(?<![\w){LETTER}])[{DASH}](?=\d|\.\d|{SIGN})", _say("মাইনাস")),
     (r"[⁰¹²³⁴⁵⁶⁷⁸⁹]{1,9}", lambda match: digits(match[0].translate(english.SUPERSCRIPTS))),
     (r"~\s?(?=\d)", _say("প্রায়")),
     (r"#", _hash),
@@ -586,6 +613,7 @@ SIGNED = _rules(
 )
 LETTERS = _rules(
     (rf"(?<=\()({_any(BLESSINGS)})[ঃ:.](?=\))", _blessing),
+    (r"(?<=[ঃ.] )আ[ঃ.](?=\s)", _say("আব্দুল")),
     (r"(বি[ঃ:.]\s?দ্র)[ঃ:.]", _abbreviation),
     (rf"({_any(ABBREVIATIONS)})(?:ঃ{END}|[^{LETTER}A-Za-z0-9।!?]{{0,4}}[.:])", _abbreviation),
     (
@@ -617,6 +645,7 @@ SCANNER = Scanner(
     _kind,
     {
         "0": [
+            *map(_foreign, english.CLOCK),
             _foreign(english.DAY_MONTH),
             *NUMERIC,
             _foreign(english.NUMBER_LETTERS),

@@ -65,6 +65,12 @@ TITLES = {
     "min": "minimum",
     "cf": "compare",
     "viz": "namely",
+    "tsp": "teaspoon",
+    "tbsp": "tablespoon",
+    "Tel": "Telephone",
+    "tel": "telephone",
+    "WWI": "World War one",
+    "WWII": "World War two",
     "PhD": "P H D",
     "OK": "okay",
 }
@@ -141,7 +147,7 @@ KINGS = frozenset(
     Margaret Otto Francis Ferdinand Ivan Alfonso Victor Leopold Urban Adrian Boniface""".split()
 )
 NUMBERED = frozenset(
-    "Chapter Part Act Volume Section War Book Scene Type Phase Stage Title Article Class Appendix Unit Level".split()
+    "Vol Ch Sec Fig Chapter Part Act Volume Section War Book Scene Type Phase Stage Title Article Class Appendix Unit Level".split()
 )
 DAYS_AND_ZONES = frozenset([*DAYS, *MONTHS, "EST", "GMT", "PST", "UTC", "BST", "CET", "ET", "PT"])
 
@@ -243,6 +249,11 @@ UNITS = {
     "kPa": ("kilopascal", "kilopascals"),
     "hPa": ("hectopascal", "hectopascals"),
     "mol": ("mole", "moles"),
+    "tsp": ("teaspoon", "teaspoons"),
+    "tbsp": ("tablespoon", "tablespoons"),
+    "kg/m³": ("kilogram per cubic metre", "kilograms per cubic metre"),
+    "g/L": ("gram per litre", "grams per litre"),
+    "mg/L": ("milligram per litre", "milligrams per litre"),
     "lux": ("lux", "lux"),
 }
 """Symbol -> one, several."""
@@ -566,13 +577,15 @@ def _several(number: int, one: str) -> str:
 
 
 def _time(match: re.Match[str]) -> Reading:
-    hours, minutes, seconds, half = int(match[1]), int(match[2]), match[3], match[4] or ""
+    hours, minutes, seconds = int(match[1]), int(match[2]), match[3]
     if minutes > 59 or hours > 24:
         return None
-    if seconds is not None:
-        return _duration(hours, minutes, int(seconds))
-    spoken = _clock(hours, minutes, half)
-    return _without_stop(match, spoken) if half else spoken
+    return _clock(hours, minutes, "") if seconds is None else _duration(hours, minutes, int(seconds))
+
+
+def _half_day(match: re.Match[str]) -> Reading:
+    hours, minutes = int(match[1]), int(match[2])
+    return _without_stop(match, _clock(hours, minutes, match[3])) if minutes < 60 and hours <= 24 else None
 
 
 def _duration(hours: int, minutes: int, seconds: int) -> str:
@@ -625,11 +638,17 @@ def _day_month(match: re.Match[str]) -> Reading:
 
 
 def _month_day(match: re.Match[str]) -> Reading:
-    day = int(match[2])
-    if not 1 <= day <= 31:
+    first, last, written_year = int(match[2]), match[3], match[4]
+    if not 1 <= first <= 31 or (last and not 1 <= int(last) <= 31):
         return None
-    spoken = f"{MONTHS[_month_number(match[1]) - 1]} {ordinal(day)}"
-    return f"{spoken}, {year(int(match[3]))}" if match[3] and int(match[3]) else spoken
+    spoken = f"{MONTHS[_month_number(match[1]) - 1]} {ordinal(first)}"
+    if last:
+        spoken += f" to {ordinal(int(last))}"
+    return f"{spoken}, {year(int(written_year))}" if written_year and int(written_year) else spoken
+
+
+def _months(match: re.Match[str]) -> Reading:
+    return f"{MONTHS[_month_number(match[1]) - 1]} to {MONTHS[_month_number(match[2]) - 1]}"
 
 
 def _month_year(match: re.Match[str]) -> Reading:
@@ -668,6 +687,8 @@ def _part(top: int, bottom: int) -> str:
 
 def _fraction(match: re.Match[str]) -> Reading:
     known = {"24/7": "twenty-four seven", "9/11": "nine eleven"}
+    if match[1] == match[2]:
+        return f"{amount(match[1])} {amount(match[2])}"
     return known.get(match[0]) or fraction(int(match[1]), int(match[2]))
 
 
@@ -688,6 +709,10 @@ def _tail(compound: str | None) -> str:
 
 def _compound(match: re.Match[str]) -> Reading:
     return amount(match[1]) + _tail(match[2])
+
+
+def _round(match: re.Match[str]) -> Reading:
+    return {"10": "tens", "100": "hundreds", "1000": "thousands"}[match[1]]
 
 
 def _decade(match: re.Match[str]) -> Reading:
@@ -738,6 +763,10 @@ def _feet(match: re.Match[str]) -> Reading:
     return f"{amount(match[1])} foot {amount(match[2])}"
 
 
+def _inches(match: re.Match[str]) -> Reading:
+    return f"{amount(match[1])} {'inch' if match[1] == '1' else 'inches'}"
+
+
 def _unit(match: re.Match[str]) -> Reading:
     one, several = UNITS[match[2]]
     spoken = amount(match[1])
@@ -745,7 +774,7 @@ def _unit(match: re.Match[str]) -> Reading:
 
 
 def _by(match: re.Match[str]) -> Reading:
-    return f"{amount(match[1])} by {amount(match[2])}"
+    return f"{amount(match[1])} by"
 
 
 def _times(match: re.Match[str]) -> Reading:
@@ -820,7 +849,7 @@ def _code(text: str) -> str:
     spoken = []
     for part in re.findall(rf"\d+|[{LETTER}]+", text):
         if part.isdigit():
-            spoken.append(digits(part) if len(part) > 4 or part[0] == "0" else cardinal(int(part)))
+            spoken.append(digits(part) if len(part) > 3 or part[0] == "0" else cardinal(int(part)))
         elif part.isupper() and part not in ACRONYMS and len(part) < 5:
             spoken.append(" ".join(part))
         else:
@@ -880,11 +909,12 @@ def _roman(match: re.Match[str]) -> Reading:
     text = match[0]
     number = _roman_value(text)
     before = _before(match)
-    if (
-        number is None
-        or not before[:1].isupper()
-        or re.search(r"[^\w\s]\s*$", match.string[: match.start()][-3:])
-    ):
+    if number is None:
+        return None
+    if _after(match).lower() in {"century", "centuries", "congress", "olympiad"}:
+        return ordinal(number)
+    broken = re.search(r"[^\w\s]\s*$", match.string[max(0, match.start() - 3) : match.start()])
+    if not before[:1].isupper() or (broken and before not in NUMBERED):
         return None
     if before in NUMBERED:
         return cardinal(number)
@@ -901,11 +931,12 @@ def _roman_value(text: str) -> int | None:
 
 
 def _before_number(match: re.Match[str]) -> Reading:
-    spoken = BEFORE_NUMBERS.get(match[1].lower())
-    if spoken is None:
+    word = match[1] or match[2]
+    spoken = BEFORE_NUMBERS.get(word.lower())
+    roman = not match.string[match.end()].isdecimal()
+    if spoken is None or (roman and word.lower() not in {"vol", "ch", "sec", "fig"}):
         return None
-    capital = match[1][0].isupper() and match[1].lower() not in {"no", "nos"}
-    return spoken.capitalize() if capital else spoken
+    return spoken.capitalize() if word[0].isupper() and word.lower() not in {"no", "nos"} else spoken
 
 
 def _dotted(match: re.Match[str]) -> Reading:
@@ -936,6 +967,9 @@ def _abbreviation(match: re.Match[str]) -> Reading:
 
 def _capitals(match: re.Match[str]) -> Reading:
     word, tail = match[1], match[2] or ""
+    beside = match.string[max(0, match.start() - 1) : match.start()] + match.string[match.end() : match.end() + 1]
+    if "&" in beside and len(word) < 4:
+        return " ".join(word)
     if word in SHOUTED and _shouting(match) and not tail:
         return word.lower()
     spoken = capitals(word)
@@ -947,7 +981,8 @@ def _capitals(match: re.Match[str]) -> Reading:
 def _word(match: re.Match[str]) -> Reading:
     parts = re.split("([-‐‑])", match[0].replace("’", "'"))
     spoken = [TITLES.get(p) or (capitals(p) if p.isalpha() and p.isupper() else p) for p in parts]
-    return "".join("-" if p in "‐‑" else p for p in spoken)
+    spelled = any(part.isupper() and " " in said for part, said in zip(parts, spoken, strict=True))
+    return "".join(" " if p in "-‐‑" and spelled else "-" if p in "‐‑" else p for p in spoken)
 
 
 # Rules for the rest
@@ -1022,6 +1057,10 @@ ADDRESSES = _rules(
         _address,
     ),
 )
+CLOCK = _rules(
+    (r"(\d{1,2}):(\d\d)\s?([ap]\.?m\b\.?|[AP]\.?M\b\.?)", _half_day),
+    (r"(\d{1,2})\s?([ap]\.?m\b\.?|[AP]\.?M\b\.?)", _hour),
+)
 DAY_MONTH = _rule(
     rf"(?:(\d{{1,2}})[{DASH}])?(\d{{1,2}})(?:st|nd|rd|th)?(?:\s+of)?\s+{MONTH}(?:,?\s+(\d{{4}})(?!\d))?",
     _day_month,
@@ -1037,19 +1076,22 @@ DIGITS = _rules(
     (r"(\d{1,9}(?:\.\d{1,9}){2,6})(?!\d)", _version),
     (r"(?:1-)?\d{3}-\d{3}-\d{4}(?!\d)|\d{3}-\d{4}(?!\d)|\d{3} \d{3} \d{4}(?!\d)", _phone),
     (r"0\d{1,5}(?:[ -]\d{3,8}){1,3}(?!\d)", _phone),
-    (r"(\d{1,2}):(\d\d)(?::(\d\d))?(?!\d)(?:\s?([ap]\.?m\b\.?|[AP]\.?M\b\.?))?", _time),
-    (r"(\d{1,2})\s?([ap]\.?m\b\.?|[AP]\.?M\b\.?)", _hour),
+    *CLOCK,
+    (r"(\d{1,2}):(\d\d)(?::(\d\d))?(?!\d)", _time),
     DAY_MONTH,
     (r"(\d{1,9})\s+(\d{1,2})/(\d{1,2})(?!\d)", _mixed),
-    (r"(\d{1,4})/(\d{1,4})(?![\d/])", _fraction),
+    (r"(\d{1,4})/(\d{1,4})(?![\d/])(?:rds|ths|th)?", _fraction),
     (rf"(\d{{1,9}})\s?([{''.join(VULGAR)}])", _vulgar),
     (rf"({NUMBER})(?:st|nd|rd|th)((?:-[A-Za-z]+)+)?{NO_LETTER}", _ordinal),
+    (r"(10{1,3})s(?= of\b)", _round),
     (rf"([2-9]0|\d\d\d0)['’]?s{NO_LETTER}", _decade),
     (
-        rf"({AMOUNT})\s?({SIGNS}|¢|p(?![A-Za-z.])|(?:{'|'.join(c for c in CODES if c.isupper())})\b)",
+        rf"({AMOUNT})\s?({SIGNS}|¢|p(?!\.?[A-Za-z])|(?:{'|'.join(c for c in CODES if c.isupper())})\b)",
         _money_behind,
     ),
     (r"(\d)['’′] ?(\d{1,2})(?:\"|''|”|″)", _feet),
+    (r"(\d) ?(?:ft|foot|feet)\.? (\d{1,2}) ?in(?![A-Za-z])\.?", _feet),
+    (rf"(\d{{1,3}})(?:″|(?:(?<=[x×]\d)|(?<=[x×] \d)|(?<=[x×]\d\d)|(?<=[x×] \d\d))\")", _inches),
     (rf"(\d{{4}})[{DASH}](\d{{4}}|\d\d)(?!\d)(?!-\d)", _years),
     (rf"(\d{{1,3}})[{DASH}](\d{{1,3}})(?!\d)", _score),
     (
@@ -1057,7 +1099,7 @@ DIGITS = _rules(
         r"(?![²³/^])",
         _unit,
     ),
-    (rf"({AMOUNT}) ?[x×] ?({AMOUNT}){NO_LETTER}(?!\s*=)", _by),
+    (rf"({AMOUNT})[\"″]? ?[x×](?= ?{AMOUNT}(?!\s*=|[\d.,]))", _by),
     (rf"({AMOUNT})x{NO_LETTER}", _times),
     (rf"({AMOUNT})[eE]([+-]?)(\d{{1,4}}){NO_LETTER}", _exponent),
     (rf"({AMOUNT})\^(-?)({AMOUNT})", _power),
@@ -1075,7 +1117,7 @@ SIGNED = _rules(
     (r"\+\d{1,15}(?:[ -]\d{2,8}){1,5}(?!\d)|\+\d{10,15}(?!\d)", _phone),
     (r"\(\d{3}\) ?\d{3}-\d{4}(?!\d)", _phone),
     (rf"\.\d+", _number),
-    (rf"(?<=[\d%°ap.])[{DASH}](?=\d)|(?<=[mM])[{DASH}](?=\d)", _to),
+    (rf"(?<=[\d%°ap.])[{DASH}](?=\d|[$€£¥₹৳]\s?\d)|(?<=[mM])[{DASH}](?=\d)", _to),
     (rf"(?<=\d )[{DASH}](?= \d)", _to),
     (rf"(?<![\w)])[{DASH}](?=[\d.]*\d|{SIGNS})", _minus),
     (r"(?<=\d)( ?)/ ?(?=\d)", _slash),
@@ -1085,6 +1127,7 @@ SIGNED = _rules(
     (r"~\s?(?=\d)", _say("about")),
     (r"\*(?=\s?\d)(?<=\d\s\*|\d\d\*|.\d\*)", _say("times")),
     (r"#", _hash),
+    (r"(?<=[a-z0-9])\.(?=[a-z])", _say("dot")),
     (r"\.{2,}|[,;:.!?…()\[\]{}|—–।॥¿¡•·]", _mark),
     (r"[-‐‑](?!\w)|(?<!\w)[-‐‑]", _mark),
     (r"[-‐‑\"'“”‘’„«»‹›*_`^~′″™®\u200b-\u200f\u2060\ufeff\ufe0e\ufe0f\u00ad]", _silent),
@@ -1102,7 +1145,12 @@ NAMES = _rules(
         + r"\b)",
         _day,
     ),
-    (rf"{MONTH}\s+(\d{{1,2}})(?:st|nd|rd|th)?(?!\d|:)(?:,?\s+(\d{{4}})(?!\d))?", _month_day),
+    (rf"{MONTH}[{DASH}]{MONTH}(?![\w-])", _months),
+    (
+        rf"{MONTH}\s+(\d{{1,2}})(?:st|nd|rd|th)?(?:[{DASH}](\d{{1,2}})(?:st|nd|rd|th)?)?(?!\d|:)"
+        r"(?:,?\s+(\d{4})(?!\d))?",
+        _month_day,
+    ),
     (rf"{MONTH}(?=\s+\d{{4}}(?!\d))", _month_year),
     (r"[IVXLCDM]{1,8}(?![\w.'’-])", _roman),
 )
@@ -1118,7 +1166,7 @@ LETTERS = _rules(
     (r"et al\.|w/o\b|w/(?=\s)|Ph\.D\.|Co\.", _dotted),
     (r"(?:[A-Za-z]\.){2,8}(?!\w)", _dotted),
     (r"(?:[A-Za-z]\. ?){1,8}[A-Za-z]\.(?!\w)", _initials),
-    (r"([A-Za-z]{1,4})\.\s?(?=\d)", _before_number),
+    (r"([A-Za-z]{1,4})\.\s?(?=\d|[IVXLC]{1,8}(?!\w))|(Nos?)\s(?=\d)", _before_number),
     (r"([A-Z][a-z]{1,4}|[a-z]{2,6}|PhD|OK)(?![\w'’-])\.?", _abbreviation),
     (r"(mid|pre|post|non|Mid|Pre|Post)-(\d{1,9})(s?)(?!\w)", _prefixed),
     (rf"[{LETTER}]{{1,40}}-\d+[A-Za-z]?{NO_LETTER}", _mixed_code),
