@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engines.speech import bangla
+from engines.speech.bangla_words import NUMBERS
 from engines.speech.words import Mark, canonical
 
 CASES = [
@@ -89,10 +90,10 @@ def value(spoken):
     scales = {"হাজার": 10**3, "লাখ": 10**5, "কোটি": 10**7}
     stack = [0]
     for word in spoken.split():
-        if word in bangla.NUMBERS:
-            stack.append(bangla.NUMBERS.index(word))
+        if word in NUMBERS:
+            stack.append(NUMBERS.index(word))
         elif word.endswith("শো"):
-            stack.append(100 * bangla.NUMBERS.index(word.removesuffix("শো")))
+            stack.append(100 * NUMBERS.index(word.removesuffix("শো")))
         elif word == "কোটি":
             stack = [sum(stack) * scales[word]]
         else:

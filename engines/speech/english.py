@@ -6,462 +6,53 @@ import re
 import unicodedata
 from collections.abc import Callable
 
+from engines.speech.english_numbers import (
+    AMOUNT,
+    DASH,
+    LONGEST,
+    NUMBER,
+    ONES,
+    SUPERSCRIPTS,
+    VULGAR,
+    amount,
+    cardinal,
+    digits,
+    fraction,
+    ordinal,
+    year,
+)
+from engines.speech.english_words import (
+    ACRONYMS,
+    ADDRESS,
+    BEFORE_NAMES,
+    BEFORE_NUMBERS,
+    CODES,
+    CURRENCIES,
+    DOTTED,
+    GREEK,
+    INITIALISMS,
+    KINGS,
+    MAGNITUDES,
+    MONTHS,
+    NUMBERED,
+    SHORT_DAYS,
+    SHORT_MONTHS,
+    SHORT_WORDS,
+    SHOUTED,
+    STARTERS,
+    SYMBOLS,
+    TITLES,
+    UNITS,
+)
 from engines.speech.words import Drop, Mark, Reading, Rule, Scanner, Token, Word, canonical, join
 
-ONES = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-    "seventeen eighteen nineteen"
-).split()
-TENS = "_ _ twenty thirty forty fifty sixty seventy eighty ninety".split()
-SCALES = (
-    (10**15, "quadrillion"),
-    (10**12, "trillion"),
-    (10**9, "billion"),
-    (10**6, "million"),
-    (1000, "thousand"),
-)
-INDIAN_SCALES = ((10**7, "crore"), (10**5, "lakh"), (1000, "thousand"))
-LONGEST = 18
-"""Digits of the longest number read as one; a longer one is read digit by digit, and so is one of ten digits or
-more that is not written in groups."""
-IRREGULAR = {
-    "one": "first",
-    "two": "second",
-    "three": "third",
-    "five": "fifth",
-    "eight": "eighth",
-    "nine": "ninth",
-    "twelve": "twelfth",
-}
-MONTHS = ("January February March April May June July August September October November December").split()
-DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
-SHORT_DAYS = {day[:3]: day for day in DAYS} | {"Tues": "Tuesday", "Thur": "Thursday", "Thurs": "Thursday"}
-SHORT_MONTHS = {month[:3]: month for month in MONTHS} | {"Sept": "September"}
-
-TITLES = {
-    "Mr": "Mister",
-    "Mrs": "Missus",
-    "Ms": "Miz",
-    "Prof": "Professor",
-    "Jr": "Junior",
-    "Sr": "Senior",
-    "Inc": "Incorporated",
-    "Ltd": "Limited",
-    "Corp": "Corporation",
-    "Bros": "Brothers",
-    "Ave": "Avenue",
-    "Rd": "Road",
-    "Blvd": "Boulevard",
-    "Mt": "Mount",
-    "Dept": "Department",
-    "dept": "department",
-    "Govt": "Government",
-    "govt": "government",
-    "etc": "et cetera",
-    "vs": "versus",
-    "approx": "approximately",
-    "Approx": "Approximately",
-    "max": "maximum",
-    "min": "minimum",
-    "cf": "compare",
-    "viz": "namely",
-    "tsp": "teaspoon",
-    "tbsp": "tablespoon",
-    "Tel": "Telephone",
-    "tel": "telephone",
-    "WWI": "World War one",
-    "WWII": "World War two",
-    "PhD": "P H D",
-    "OK": "okay",
-}
-"""Read so with a full stop or without."""
-BEFORE_NAMES = {
-    "Gen": "General",
-    "Capt": "Captain",
-    "Col": "Colonel",
-    "Sgt": "Sergeant",
-    "Lt": "Lieutenant",
-    "Rev": "Reverend",
-    "Sen": "Senator",
-    "Gov": "Governor",
-    "Rep": "Representative",
-    "Pres": "President",
-    "Hon": "Honourable",
-    "Ft": "Fort",
-}
-BEFORE_NUMBERS = {
-    "no": "number",
-    "nos": "numbers",
-    "p": "page",
-    "pp": "pages",
-    "vol": "volume",
-    "vols": "volumes",
-    "fig": "figure",
-    "figs": "figures",
-    "ch": "chapter",
-    "sec": "section",
-    "eq": "equation",
-    "c": "circa",
-    "ca": "circa",
-    "art": "article",
-    "ext": "extension",
-    "est": "established",
-}
-DOTTED = {
-    "e.g.": "for example",
-    "i.e.": "that is",
-    "a.k.a.": "also known as",
-    "a.m.": "A M",
-    "p.m.": "P M",
-    "et al.": "and others",
-    "Ph.D.": "P H D",
-    "w/o": "without",
-    "w/": "with",
-    "Co.": "Company",
-}
-ACRONYMS = frozenset(
-    """NASA NATO UNESCO UNICEF AIDS OPEC ASEAN SARS COVID RAM ROM PIN SIM GIF JPEG LAN WAN SWAT NAFTA FIFA UEFA NASDAQ
-    IKEA ASCII CAPTCHA YOLO BIOS MIDI JACK ALSA SCUBA LASER RADAR SONAR NAND SAARC BRAC""".split()
-)
-"""Capitals that are read as a word."""
-INITIALISMS = frozenset(
-    """ISBN OECD IEEE ADHD ASAP UNHCR IATA ICAO AFAIK ISO USSR USAID UNDP UNFPA IUPAC EULA OEM USD EUR GBP API APIS
-    AWOL HIV EST IAEA AFAIK IOU NGO CEO CFO CTO""".split()
-)
-"""Capitals that look like a word and are spelled."""
-SHORT_WORDS = frozenset(
-    """AN AS AT BE BY DO GO HE IF IN IS ME MY NO OF ON OR SO TO UP WE ALL AND ANY ARE BAD BIG BUT BUY CAN DAY DID END
-    FOR GET GOT HAD HAS HER HIM HIS HOT HOW ITS LET LOW MAN MAY NEW NOT NOW OFF OLD ONE OUR OUT OWN PAY PUT RED RUN
-    SAY SEE SET SHE SIT TEN THE TOO TOP TRY TWO USE WAS WAY WHO WHY WIN YES YET YOU OH HI AH""".split()
-)
-SHOUTED = SHORT_WORDS | {"IT", "US", "AM"}
-STARTERS = frozenset(
-    """The He She It They We I In But And A An This That These Those There Then When After If On At For So His Her
-    Their My Our Its You Your What Why How Who Where Not No Yes Now As While Though Although However By From With To
-    Is Are Was Were Do Does Did Can Let Please""".split()
-)
-"""Words that begin a sentence more often than they follow an abbreviation as a name."""
-KINGS = frozenset(
-    """Henry Elizabeth Louis George Edward Charles James William Richard Mary Paul Pius John Benedict Gregory Leo
-    Clement Innocent Philip Peter Nicholas Alexander Catherine Frederick Napoleon Ramses Gustav Carl Christian Harald
-    Margaret Otto Francis Ferdinand Ivan Alfonso Victor Leopold Urban Adrian Boniface""".split()
-)
-NUMBERED = frozenset(
-    "Vol Ch Sec Fig Chapter Part Act Volume Section War Book Scene Type Phase Stage Title Article Class Appendix Unit Level".split()
-)
-DAYS_AND_ZONES = frozenset([*DAYS, *MONTHS, "EST", "GMT", "PST", "UTC", "BST", "CET", "ET", "PT"])
-
-UNITS = {
-    "km/h": ("kilometre per hour", "kilometres per hour"),
-    "kph": ("kilometre per hour", "kilometres per hour"),
-    "mph": ("mile per hour", "miles per hour"),
-    "m/s²": ("metre per second squared", "metres per second squared"),
-    "m/s": ("metre per second", "metres per second"),
-    "rpm": ("revolution per minute", "revolutions per minute"),
-    "bpm": ("beat per minute", "beats per minute"),
-    "fps": ("frame per second", "frames per second"),
-    "dpi": ("dot per inch", "dots per inch"),
-    "°C": ("degree Celsius", "degrees Celsius"),
-    "° C": ("degree Celsius", "degrees Celsius"),
-    "°F": ("degree Fahrenheit", "degrees Fahrenheit"),
-    "° F": ("degree Fahrenheit", "degrees Fahrenheit"),
-    "°": ("degree", "degrees"),
-    "%": ("percent", "percent"),
-    "‰": ("per mille", "per mille"),
-    "km²": ("square kilometre", "square kilometres"),
-    "m²": ("square metre", "square metres"),
-    "cm²": ("square centimetre", "square centimetres"),
-    "m³": ("cubic metre", "cubic metres"),
-    "cm³": ("cubic centimetre", "cubic centimetres"),
-    "sq km": ("square kilometre", "square kilometres"),
-    "sq m": ("square metre", "square metres"),
-    "sq ft": ("square foot", "square feet"),
-    "km": ("kilometre", "kilometres"),
-    "cm": ("centimetre", "centimetres"),
-    "mm": ("millimetre", "millimetres"),
-    "µm": ("micrometre", "micrometres"),
-    "nm": ("nanometre", "nanometres"),
-    "m": ("metre", "metres"),
-    "mi": ("mile", "miles"),
-    "yd": ("yard", "yards"),
-    "ft": ("foot", "feet"),
-    "in.": ("inch", "inches"),
-    "kg": ("kilogram", "kilograms"),
-    "mg": ("milligram", "milligrams"),
-    "µg": ("microgram", "micrograms"),
-    "g": ("gram", "grams"),
-    "lbs": ("pound", "pounds"),
-    "lb": ("pound", "pounds"),
-    "oz": ("ounce", "ounces"),
-    "ml": ("millilitre", "millilitres"),
-    "mL": ("millilitre", "millilitres"),
-    "cl": ("centilitre", "centilitres"),
-    "l": ("litre", "litres"),
-    "L": ("litre", "litres"),
-    "ms": ("millisecond", "milliseconds"),
-    "µs": ("microsecond", "microseconds"),
-    "ns": ("nanosecond", "nanoseconds"),
-    "sec": ("second", "seconds"),
-    "secs": ("second", "seconds"),
-    "s": ("second", "seconds"),
-    "min": ("minute", "minutes"),
-    "mins": ("minute", "minutes"),
-    "hrs": ("hour", "hours"),
-    "hr": ("hour", "hours"),
-    "h": ("hour", "hours"),
-    "yrs": ("year", "years"),
-    "yr": ("year", "years"),
-    "kHz": ("kilohertz", "kilohertz"),
-    "MHz": ("megahertz", "megahertz"),
-    "GHz": ("gigahertz", "gigahertz"),
-    "Hz": ("hertz", "hertz"),
-    "dB": ("decibel", "decibels"),
-    "kB": ("kilobyte", "kilobytes"),
-    "KB": ("kilobyte", "kilobytes"),
-    "MB": ("megabyte", "megabytes"),
-    "GB": ("gigabyte", "gigabytes"),
-    "TB": ("terabyte", "terabytes"),
-    "PB": ("petabyte", "petabytes"),
-    "KiB": ("kibibyte", "kibibytes"),
-    "MiB": ("mebibyte", "mebibytes"),
-    "GiB": ("gibibyte", "gibibytes"),
-    "kbps": ("kilobit per second", "kilobits per second"),
-    "Mbps": ("megabit per second", "megabits per second"),
-    "Gbps": ("gigabit per second", "gigabits per second"),
-    "MB/s": ("megabyte per second", "megabytes per second"),
-    "GB/s": ("gigabyte per second", "gigabytes per second"),
-    "kWh": ("kilowatt hour", "kilowatt hours"),
-    "kW": ("kilowatt", "kilowatts"),
-    "MW": ("megawatt", "megawatts"),
-    "GW": ("gigawatt", "gigawatts"),
-    "W": ("watt", "watts"),
-    "mV": ("millivolt", "millivolts"),
-    "kV": ("kilovolt", "kilovolts"),
-    "V": ("volt", "volts"),
-    "mA": ("milliampere", "milliamperes"),
-    "mAh": ("milliampere hour", "milliampere hours"),
-    "Ω": ("ohm", "ohms"),
-    "kΩ": ("kilohm", "kilohms"),
-    "kJ": ("kilojoule", "kilojoules"),
-    "kcal": ("kilocalorie", "kilocalories"),
-    "N": ("newton", "newtons"),
-    "Pa": ("pascal", "pascals"),
-    "kPa": ("kilopascal", "kilopascals"),
-    "hPa": ("hectopascal", "hectopascals"),
-    "mol": ("mole", "moles"),
-    "tsp": ("teaspoon", "teaspoons"),
-    "tbsp": ("tablespoon", "tablespoons"),
-    "kg/m³": ("kilogram per cubic metre", "kilograms per cubic metre"),
-    "g/L": ("gram per litre", "grams per litre"),
-    "mg/L": ("milligram per litre", "milligrams per litre"),
-    "lux": ("lux", "lux"),
-}
-"""Symbol -> one, several."""
-CURRENCIES = {
-    "$": ("dollar", "dollars", "cent", "cents"),
-    "€": ("euro", "euros", "cent", "cents"),
-    "£": ("pound", "pounds", "penny", "pence"),
-    "¥": ("yen", "yen", "sen", "sen"),
-    "₹": ("rupee", "rupees", "paisa", "paise"),
-    "৳": ("taka", "taka", "poisha", "poisha"),
-    "₩": ("won", "won", "jeon", "jeon"),
-    "₽": ("rouble", "roubles", "kopeck", "kopecks"),
-    "¢": ("cent", "cents", "", ""),
-    "p": ("penny", "pence", "", ""),
-}
-"""Sign -> one, several, a hundredth, hundredths."""
-CODES = {
-    "US$": ("U S ", "$"),
-    "USD": ("U S ", "$"),
-    "C$": ("Canadian ", "$"),
-    "CAD": ("Canadian ", "$"),
-    "A$": ("Australian ", "$"),
-    "AUD": ("Australian ", "$"),
-    "EUR": ("", "€"),
-    "GBP": ("", "£"),
-    "JPY": ("", "¥"),
-    "INR": ("", "₹"),
-    "BDT": ("", "৳"),
-    "Rs.": ("", "₹"),
-    "Rs": ("", "₹"),
-    "Tk.": ("", "৳"),
-    "Tk": ("", "৳"),
-}
-"""Code -> whose, sign."""
-MAGNITUDES = {
-    "k": "thousand",
-    "K": "thousand",
-    "thousand": "thousand",
-    "m": "million",
-    "M": "million",
-    "mn": "million",
-    "million": "million",
-    "b": "billion",
-    "B": "billion",
-    "bn": "billion",
-    "billion": "billion",
-    "T": "trillion",
-    "tn": "trillion",
-    "trillion": "trillion",
-    "lakh": "lakh",
-    "crore": "crore",
-}
-VULGAR = {
-    "½": (1, 2),
-    "⅓": (1, 3),
-    "⅔": (2, 3),
-    "¼": (1, 4),
-    "¾": (3, 4),
-    "⅕": (1, 5),
-    "⅖": (2, 5),
-    "⅗": (3, 5),
-    "⅘": (4, 5),
-    "⅙": (1, 6),
-    "⅚": (5, 6),
-    "⅛": (1, 8),
-    "⅜": (3, 8),
-    "⅝": (5, 8),
-    "⅞": (7, 8),
-}
-SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")
-SYMBOLS = {
-    "&": "and",
-    "@": "at",
-    "+": "plus",
-    "=": "equals",
-    "×": "times",
-    "÷": "divided by",
-    "±": "plus or minus",
-    "<": "is less than",
-    ">": "is greater than",
-    "≤": "is less than or equal to",
-    "≥": "is greater than or equal to",
-    "≠": "is not equal to",
-    "≈": "approximately",
-    "√": "square root of",
-    "∞": "infinity",
-    "©": "copyright",
-    "§": "section",
-    "%": "percent",
-    "‰": "per mille",
-    "°": "degrees",
-    "№": "number",
-    "#": "hash",
-    "−": "minus",
-    "\\": "backslash",
-    "µ": "micro",
-    "¢": "cents",
-    **{sign: names[1] for sign, names in CURRENCIES.items() if not sign.isalpha()},
-}
-GREEK = {
-    "α": "alpha",
-    "β": "beta",
-    "γ": "gamma",
-    "δ": "delta",
-    "Δ": "delta",
-    "ε": "epsilon",
-    "θ": "theta",
-    "λ": "lambda",
-    "μ": "mu",
-    "π": "pi",
-    "ρ": "rho",
-    "σ": "sigma",
-    "Σ": "sigma",
-    "τ": "tau",
-    "φ": "phi",
-    "ω": "omega",
-    "Ω": "omega",
-}
-ADDRESS = {".": " dot ", "/": " slash ", "-": " dash ", "_": " underscore ", "@": " at ", ":": " colon "} | {
-    "?": " question mark ",
-    "=": " equals ",
-    "&": " and ",
-    "#": " hash ",
-    "%": " percent ",
-    "+": " plus ",
-    "~": " tilde ",
-}
-
 LETTER = r"A-Za-zÀ-ÖØ-öø-ɏḀ-ỿ"
-NUMBER = (
-    r"(?:\d{1,2}(?:,\d\d){1,7},\d{3}(?!\d)|\d{1,3}(?:,\d{3}){1,5}(?!\d)|\d{1,3}(?:[\u00a0\u202f\u2009]\d{3}){1,5}(?!\d)"
-    r"|\d{1,3}(?: \d{3}){2,5}(?![ \d]?\d)|\d{1,3} 000(?![ \d]?\d)|\d+)"
-)
-AMOUNT = rf"(?:{NUMBER}(?:\.\d+)?|\.\d+)"
 MONTH = r"(" + "|".join([*MONTHS, *sorted(SHORT_MONTHS, key=len, reverse=True)]) + r")\b\.?"
 SIGNS = r"US\$|[AC]\$|[$€£¥₹৳₩₽]"
 MAGNITUDE = r"(?:\s?(thousand|million|billion|trillion|lakh|crore|bn|mn|tn|[kKmMbBT]))?(?![A-Za-z])"
-DASH = "-‐‑–−"
+CODE = "|".join(code for code in CODES if code.isupper() and code.isalpha())
+UNIT = "|".join(re.escape(unit) for unit in sorted(UNITS, key=len, reverse=True))
 NO_LETTER = rf"(?![{LETTER}0-9])"
-
-
-# Numbers
-
-
-def cardinal(number: int, indian: bool = False) -> str:
-    """A whole number, zero or greater: 123 -> ``"one hundred and twenty-three"``; `indian`: in lakhs and crores."""
-    for scale, name in INDIAN_SCALES if indian else SCALES:
-        if number >= scale:
-            head, rest = divmod(number, scale)
-            spoken = f"{cardinal(head, indian)} {name}"
-            if rest == 0:
-                return spoken
-            return f"{spoken} {'and ' if rest < 100 else ''}{cardinal(rest, indian)}"
-    if number < 20:
-        return ONES[number]
-    if number < 100:
-        tens, ones = divmod(number, 10)
-        return TENS[tens] + (f"-{ONES[ones]}" if ones else "")
-    hundreds, rest = divmod(number, 100)
-    return f"{ONES[hundreds]} hundred" + (f" and {cardinal(rest)}" if rest else "")
-
-
-def ordinal(number: int) -> str:
-    """Of a whole number, zero or greater: 21 -> ``"twenty-first"``."""
-    head, last = re.fullmatch(r"(.*?)([a-z]+)", cardinal(number)).groups()  # type: ignore[union-attr]
-    if last in IRREGULAR:
-        return head + IRREGULAR[last]
-    return head + (last[:-1] + "ieth" if last.endswith("y") else last + "th")
-
-
-def digits(text: str) -> str:
-    """One by one, whatever stands between them: ``"007"`` -> ``"zero zero seven"``."""
-    return " ".join(ONES[int(c)] for c in text if "0" <= c <= "9")
-
-
-def year(number: int) -> str:
-    """Of 1 to 9999: 1905 -> ``"nineteen oh five"``."""
-    century, rest = divmod(number, 100)
-    if century < 10 or 2000 <= number < 2010 or (rest == 0 and century % 10 == 0):
-        return cardinal(number)
-    if rest == 0:
-        return f"{cardinal(century)} hundred"
-    return f"{cardinal(century)} {'oh ' if rest < 10 else ''}{cardinal(rest)}"
-
-
-def amount(text: str) -> str:
-    """A number as written, with its groups and decimals: ``"1,234.5"``."""
-    whole, _, decimals = text.partition(".")
-    plain = re.sub(r"\D", "", whole)
-    grouped = len(plain) < len(whole)
-    if len(plain) > LONGEST or (len(plain) > 9 and not grouped) or (len(plain) > 1 and plain[0] == "0"):
-        spoken = digits(plain)
-    elif plain:
-        spoken = cardinal(int(plain), re.search(r",\d\d,", whole) is not None)
-    else:
-        spoken = ""
-    if decimals:
-        spoken = f"{spoken} point {digits(decimals)}".lstrip()
-    return spoken
-
-
-def fraction(top: int, bottom: int) -> str:
-    """``3, 4`` -> ``"three quarters"``; odd ones are read with "over"."""
-    if not 0 < top < bottom or not (bottom <= 20 or bottom in {32, 64, 100, 1000}):
-        return f"{cardinal(top)} over {cardinal(bottom)}"
-    one = {2: "half", 4: "quarter"}.get(bottom) or ordinal(bottom)
-    several = {2: "halves", 4: "quarters"}.get(bottom) or f"{one}s"
-    return f"{cardinal(top)} {one if top == 1 else several}"
 
 
 # Context
@@ -967,7 +558,9 @@ def _abbreviation(match: re.Match[str]) -> Reading:
 
 def _capitals(match: re.Match[str]) -> Reading:
     word, tail = match[1], match[2] or ""
-    beside = match.string[max(0, match.start() - 1) : match.start()] + match.string[match.end() : match.end() + 1]
+    beside = (
+        match.string[max(0, match.start() - 1) : match.start()] + match.string[match.end() : match.end() + 1]
+    )
     if "&" in beside and len(word) < 4:
         return " ".join(word)
     if word in SHOUTED and _shouting(match) and not tail:
@@ -1086,16 +679,16 @@ DIGITS = _rules(
     (r"(10{1,3})s(?= of\b)", _round),
     (rf"([2-9]0|\d\d\d0)['’]?s{NO_LETTER}", _decade),
     (
-        rf"({AMOUNT})\s?({SIGNS}|¢|p(?!\.?[A-Za-z])|(?:{'|'.join(c for c in CODES if c.isupper())})\b)",
+        rf"({AMOUNT})\s?({SIGNS}|¢|p(?!\.?[A-Za-z])|(?:{CODE})\b)",
         _money_behind,
     ),
     (r"(\d)['’′] ?(\d{1,2})(?:\"|''|”|″)", _feet),
     (r"(\d) ?(?:ft|foot|feet)\.? (\d{1,2}) ?in(?![A-Za-z])\.?", _feet),
-    (rf"(\d{{1,3}})(?:″|(?:(?<=[x×]\d)|(?<=[x×] \d)|(?<=[x×]\d\d)|(?<=[x×] \d\d))\")", _inches),
+    (r"(\d{1,3})(?:″|(?:(?<=[x×]\d)|(?<=[x×] \d)|(?<=[x×]\d\d)|(?<=[x×] \d\d))\")", _inches),
     (rf"(\d{{4}})[{DASH}](\d{{4}}|\d\d)(?!\d)(?!-\d)", _years),
     (rf"(\d{{1,3}})[{DASH}](\d{{1,3}})(?!\d)", _score),
     (
-        rf"({AMOUNT})[\s\u00a0\u202f]?({'|'.join(re.escape(u) for u in sorted(UNITS, key=len, reverse=True))}){NO_LETTER}"
+        rf"({AMOUNT})[\s\u00a0\u202f]?({UNIT}){NO_LETTER}"
         r"(?![²³/^])",
         _unit,
     ),
@@ -1116,7 +709,7 @@ SIGNED = _rules(
     (rf"()([{''.join(VULGAR)}])", _vulgar),
     (r"\+\d{1,15}(?:[ -]\d{2,8}){1,5}(?!\d)|\+\d{10,15}(?!\d)", _phone),
     (r"\(\d{3}\) ?\d{3}-\d{4}(?!\d)", _phone),
-    (rf"\.\d+", _number),
+    (r"\.\d+", _number),
     (rf"(?<=[\d%°ap.])[{DASH}](?=\d|[$€£¥₹৳]\s?\d)|(?<=[mM])[{DASH}](?=\d)", _to),
     (rf"(?<=\d )[{DASH}](?= \d)", _to),
     (rf"(?<![\w)])[{DASH}](?=[\d.]*\d|{SIGNS})", _minus),
@@ -1157,7 +750,7 @@ NAMES = _rules(
 CODES_AND_MONEY = _rules(
     (r"v(\d{1,9}(?:\.\d{1,9}){0,6})(?!\w)", _release),
     (
-        rf"(US\$|[AC]\$|Rs\.?|Tk\.?|{'|'.join(c for c in CODES if c.isupper() and c.isalpha())})\s?({AMOUNT})(?:[{DASH}]({AMOUNT}))?{MAGNITUDE}(?:/([a-z]{{1,20}}))?",
+        rf"(US\$|[AC]\$|Rs\.?|Tk\.?|{CODE})\s?({AMOUNT})(?:[{DASH}]({AMOUNT}))?{MAGNITUDE}(?:/([a-z]{{1,20}}))?",
         _money,
     ),
     (r"[A-Za-z]+\d[A-Za-z0-9]*(?:-[A-Za-z]+\d[A-Za-z0-9]*)?", _mixed_code),
@@ -1173,12 +766,10 @@ LETTERS = _rules(
     (rf"([A-ZÀ-ÖØ-Þ]{{2,40}})(['’]?s)?(?![{LETTER}'’-])", _capitals),
     (rf"[{LETTER}]+(?:['’‐‑-][{LETTER}]+)*(?:(?<=s)['’](?=\s))?", _word),
 )
-PLAIN_STOP = "|".join(word for word in TITLES if word.islower())
+SHORT = "|".join([word for word in [*TITLES, *BEFORE_NUMBERS] if word.islower() and len(word) > 1])
 SCANNER = Scanner(
     "en",
-    re.compile(
-        rf"\s*(?!(?:{PLAIN_STOP}|et|no|nos|ca|fig|vol|sec|ch|eq|pp|art|ext|est|figs|vols|mid|pre|post|non)\b)([a-z]++)(?=[ ,;!?\n]|$)"
-    ),
+    re.compile(rf"\s*(?!(?:{SHORT}|et|mid|pre|post|non)\b)([a-z]++)(?=[ ,;!?\n]|$)"),
     lambda c: "0" if c.isdecimal() else "a" if c.isalpha() and c not in GREEK else " ",
     {"0": [*ADDRESSES, *DIGITS], "a": [*ADDRESSES, *NAMES, *CODES_AND_MONEY, *LETTERS], " ": SIGNED},
 )

@@ -24,7 +24,7 @@ VOLUMES = {
 }
 """Of ``<prosody>``: dB."""
 SPOKEN = {"characters", "spell-out", "verbatim", "digits", "telephone", "ordinal", "cardinal", "number"}
-"""The kinds of ``<say-as>`` that change what is said; dates, times and the like are recognised as they are."""
+"""The kinds of ``<say-as>`` that change what is said; dates, times and the like are read as they stand."""
 ENTITIES = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
 KNOWN = re.compile(
     r"</?(?:speak|break|prosody|p|s|sub|say-as|emphasis|voice|phoneme|audio|mark|lang|w|token)(?:\s[^<>]{0,500})?/?>"
@@ -101,8 +101,8 @@ class BrokenError(Exception):
 def pieces(source: str) -> list[Piece]:
     """Take a text apart; text without tags of SSML is one piece.
 
-    Broken markup is read as plain text in one style, without its tags, and noted. Nothing outside of the source is
-    read, and no entities but XML's five and numbered characters are expanded.
+    Broken markup is read as plain text in one style, without its tags, and noted. Nothing outside of the
+    source is read, and no entities but XML's five and numbered characters are expanded.
     """
     if not KNOWN.search(source):
         whole = Piece(Style(), source, range(len(source)), range(1, len(source) + 1), closed=True)

@@ -22,7 +22,7 @@ PAUSE = 0.35
 PARAGRAPH = 0.7
 """Seconds after a paragraph."""
 LONG, LONGEST = 300, 600
-"""Characters of what is spoken: beyond `LONG` a sentence is cut at the next mark, at `LONGEST` at any word."""
+"""Characters that are spoken: beyond `LONG` a sentence is cut at the next mark, at `LONGEST` at any word."""
 NOTED = 8
 """Characters named in the notes of a sentence at most."""
 CLOSING = re.compile(r"[\"'”’»)\]}]*")
@@ -32,7 +32,7 @@ NEWLINE = re.compile(r"\n\s*")
 LONGEST_CLUSTER = 64
 """Codepoints that are composed together at most."""
 SHORT_LINE = 60
-"""Characters: a shorter line of English that the next one does not go on from, in lower case, is a line of its own."""
+"""Characters: a shorter line of English is a line of its own, unless the next one goes on in lower case."""
 
 
 @dataclass(frozen=True)
@@ -119,10 +119,9 @@ def _sentences(source: str, piece: Piece, language: str) -> Iterator[Sentence]:
         return piece.begins[begins[begin]], piece.ends[ends[end - 1] - 1]
 
     for begin, end, pause in _blocks(text, language):
-        if end == len(text) and not piece.closed:
-            pause = 0.0
         tokens, dropped = _read(text, begin, end, fixed, language)
-        for part, left, right, silence in _cut(text, tokens, begin, end, pause):
+        last = pause if piece.closed or end < len(text) else 0.0
+        for part, left, right, silence in _cut(text, tokens, begin, end, last):
             notes = _notes(drop for drop in dropped if left <= drop.begin < right)
             words = [token for token in part if isinstance(token, Word)]
             if not words and not notes:
@@ -177,7 +176,7 @@ def _within(fixed: list[Fixed], begins: Sequence[int]) -> list[Fixed]:
 
 
 def _blocks(text: str, language: str) -> Iterator[tuple[int, int, float]]:
-    """Begin, end and the pause behind each stretch that no sentence goes beyond: paragraphs, lines, list items."""
+    """Begin, end and the pause behind each stretch that no sentence goes beyond: a paragraph, a line."""
     at = 0
     for separator in [*PARAGRAPHS.finditer(text), None]:
         end = separator.start() if separator else len(text)
@@ -228,11 +227,8 @@ def _fixed(part: Fixed, written: str, front: ModuleType) -> str:
         return str(front.ordinal(int(number[1])))
     if part.how in {"cardinal", "number"} and number:
         return str(front.cardinal(int(number[1])))
-    return (
-        front.spell(written)
-        if part.how in {"characters", "spell-out", "verbatim"}
-        else front.normalise(written)
-    )
+    spelled = part.how in {"characters", "spell-out", "verbatim"}
+    return str(front.spell(written) if spelled else front.normalise(written))
 
 
 def _cut(
@@ -268,7 +264,7 @@ def _skip(text: str, begin: int, end: int) -> int:
 
 
 def _goes_on(text: str, part: list[Token], following: Token) -> bool:
-    """Whether a sentence goes on behind its last mark: "Stop!" he said; well... fine; 1. the first of a list."""
+    """Whether a sentence goes on behind its last mark: "Stop!" he said; well... fine; 1. in a list."""
     mark = part[-1]
     if len(part) == 2 and mark.spoken == "." and text[part[0].begin : part[0].end].isdecimal():
         return True

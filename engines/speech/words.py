@@ -50,7 +50,7 @@ class Drop(NamedTuple):
 
 Token = Word | Mark
 Reading = str | Word | Mark | None
-"""What a rule says: the words of its whole match, a token of its own, ``""`` for silence, or None: not mine."""
+"""What a rule says: the words of its whole match, a token, ``""`` for silence, or None: it does not apply."""
 
 
 class Rule(NamedTuple):
