@@ -32,6 +32,7 @@ from engines.speech.english_words import (
     GREEK,
     INITIALISMS,
     KINGS,
+    LETTERED,
     MAGNITUDES,
     MONTHS,
     NUMBERED,
@@ -441,8 +442,8 @@ def _code(text: str) -> str:
     for part in re.findall(rf"\d+|[{LETTER}]+", text):
         if part.isdigit():
             spoken.append(digits(part) if len(part) > 3 or part[0] == "0" else cardinal(int(part)))
-        elif part.isupper() and part not in ACRONYMS and len(part) < 5:
-            spoken.append(" ".join(part))
+        elif part.isupper() and part not in ACRONYMS:
+            spoken.append(" ".join(part) if len(part) < 5 else capitals(part))
         else:
             spoken.append(TITLES.get(part, part))
     return " ".join(spoken)
@@ -531,7 +532,7 @@ def _before_number(match: re.Match[str]) -> Reading:
 
 
 def _dotted(match: re.Match[str]) -> Reading:
-    spoken = DOTTED.get(match[0]) or DOTTED.get(match[0].lower())
+    spoken = DOTTED.get(match[0]) or DOTTED.get(match[0].lower()) or DOTTED.get(f"{match[0]}.")
     return None if spoken is None else _without_stop(match, spoken)
 
 
@@ -719,8 +720,14 @@ SIGNED = _rules(
     (r"\+\+", _say("plus plus")),
     (r"~\s?(?=\d)", _say("about")),
     (r"\*(?=\s?\d)(?<=\d\s\*|\d\d\*|.\d\*)", _say("times")),
+    (r"(?m)^#{1,6}(?=\s)", _say("")),
     (r"#", _hash),
-    (r"(?<=[a-z0-9])\.(?=[a-z])", _say("dot")),
+    (r"(?<![A-Z.])\.(?=[a-z])", _say("dot")),
+    (r"[-=]{1,3}>|<[-=]{2,3}|<-(?!\d)", lambda match: Mark(match.start(), match.end(), ",")),
+    (r"<=", _say(SYMBOLS["≤"])),
+    (r">=", _say(SYMBOLS["≥"])),
+    (r"!=", _say(SYMBOLS["≠"])),
+    (r"==", _say(SYMBOLS["="])),
     (r"\.{2,}|[,;:.!?…()\[\]{}|—–।॥¿¡•·]", _mark),
     (r"[-‐‑](?!\w)|(?<!\w)[-‐‑]", _mark),
     (r"[-‐‑\"'“”‘’„«»‹›*_`^~′″™®\u200b-\u200f\u2060\ufeff\ufe0e\ufe0f\u00ad]", _silent),
@@ -757,14 +764,14 @@ CODES_AND_MONEY = _rules(
 )
 LETTERS = _rules(
     (r"et al\.|w/o\b|w/(?=\s)|Ph\.D\.|Co\.", _dotted),
-    (r"(?:[A-Za-z]\.){2,8}(?!\w)", _dotted),
-    (r"(?:[A-Za-z]\. ?){1,8}[A-Za-z]\.(?!\w)", _initials),
+    (r"(?:[A-Za-z]\.){2,8}(?!\w)|(?:a\.k\.a|e\.g|i\.e)(?![\w.])", _dotted),
+    (r"(?:[A-Z]\. ?){1,8}[A-Z]\.(?!\w)|(?:[A-Za-z]\.){1,8}[A-Za-z](?![\w.])", _initials),
     (r"([A-Za-z]{1,4})\.\s?(?=\d|[IVXLC]{1,8}(?!\w))|(Nos?)\s(?=\d)", _before_number),
-    (r"([A-Z][a-z]{1,4}|[a-z]{2,6}|PhD|OK)(?![\w'’-])\.?", _abbreviation),
+    (r"([A-Z][a-z]{1,4}|[a-z]{2,6}|PhD|OK)(?![\w'’]|-[A-Za-z])\.?", _abbreviation),
     (r"(mid|pre|post|non|Mid|Pre|Post)-(\d{1,9})(s?)(?!\w)", _prefixed),
     (rf"[{LETTER}]{{1,40}}-\d+[A-Za-z]?{NO_LETTER}", _mixed_code),
-    (rf"([A-ZÀ-ÖØ-Þ]{{2,40}})(['’]?s)?(?![{LETTER}'’-])", _capitals),
-    (rf"[{LETTER}]+(?:['’‐‑-][{LETTER}]+)*(?:(?<=s)['’](?=\s))?", _word),
+    (rf"([A-ZÀ-ÖØ-Þ]{{2,40}})(['’]?s)?(?![{LETTER}'’]|-[{LETTER}])", _capitals),
+    (rf"[{LETTER}]+(?:['’‐‑-][{LETTER}]+)*(?:(?<=s)['’](?=\s|$))?", _word),
 )
 SHORT = "|".join([word for word in [*TITLES, *BEFORE_NUMBERS] if word.islower() and len(word) > 1])
 SCANNER = Scanner(
@@ -787,7 +794,8 @@ def _initial(tokens: list[Token], i: int) -> bool:
         return False
     letter, following = tokens[i - 1].spoken, tokens[i + 1].spoken
     spelled = i > 1 and isinstance(tokens[i - 2], Word) and re.search(r"\b[A-Z]$", tokens[i - 2].spoken)
-    alone = len(letter) == 1 and letter.isupper() and letter != "I" and not spelled
+    named = isinstance(tokens[i - 2], Word) and re.split("[ -]", tokens[i - 2].spoken)[-1] if i > 1 else ""
+    alone = len(letter) == 1 and letter.isupper() and letter != "I" and not spelled and named not in LETTERED
     return alone and following[0].isupper() and following.split()[0] not in STARTERS
 
 

@@ -135,7 +135,15 @@ NUMBERED = frozenset(
     Appendix Unit Level
     """.split()
 )
-DAYS_AND_ZONES = frozenset([*DAYS, *MONTHS, "EST", "GMT", "PST", "UTC", "BST", "CET", "ET", "PT"])
+LETTERED = frozenset(
+    """
+    zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen
+    sixteen seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred
+    thousand million billion vitamin Vitamin plan Plan option Option group Group grade Grade hepatitis
+    team Team type class section figure appendix
+    """.split()
+)
+"""Words whose letter is no initial: "vitamin C."."""
 
 UNITS = {
     "km/h": ("kilometre per hour", "kilometres per hour"),
