@@ -270,7 +270,8 @@ def _mixed(match: re.Match[str]) -> Reading:
     top, bottom = int(match[2]), int(match[3])
     if not 0 < top < bottom <= 20:
         return None
-    return f"{amount(match[1])} and {_part(top, bottom)}"
+    unit = f" {UNITS[match[4]][1]}" if match[4] else ""
+    return f"{amount(match[1])} and {_part(top, bottom)}{unit}"
 
 
 def _part(top: int, bottom: int) -> str:
@@ -278,6 +279,8 @@ def _part(top: int, bottom: int) -> str:
 
 
 def _fraction(match: re.Match[str]) -> Reading:
+    if 1900 <= int(match[1]) < 2100 and len(match[2]) == 2:
+        return f"{year(int(match[1]))} {cardinal(int(match[2]))}"
     known = {"24/7": "twenty-four seven", "9/11": "nine eleven"}
     if match[1] == match[2]:
         return f"{amount(match[1])} {amount(match[2])}"
@@ -286,7 +289,10 @@ def _fraction(match: re.Match[str]) -> Reading:
 
 def _vulgar(match: re.Match[str]) -> Reading:
     top, bottom = VULGAR[match[2]]
-    return f"{amount(match[1])} and {_part(top, bottom)}" if match[1] else fraction(top, bottom)
+    one, several = UNITS.get(match[3] or "", ("", ""))
+    if match[1]:
+        return f"{amount(match[1])} and {_part(top, bottom)} {several}".rstrip()
+    return f"{fraction(top, bottom)} {one}".rstrip()
 
 
 def _ordinal(match: re.Match[str]) -> Reading:
@@ -339,7 +345,7 @@ def money(
     if high:
         spoken += f" to {amount(high)}"
     whole, _, decimals = low.partition(".")
-    rest = f" per {per}" if per else ""
+    rest = f" per {UNITS.get(per, (per,))[0]}" if per else ""
     if magnitude:
         return f"{spoken} {MAGNITUDES[magnitude]} {whose}{one if adjective else several}{rest}"
     if len(decimals) == 2 and not high and hundredth:
@@ -422,11 +428,20 @@ def _score(match: re.Match[str]) -> Reading:
 
 
 def _colons(match: re.Match[str]) -> Reading:
-    return f"{amount(match[1])} to {amount(match[2])}"
+    verse = _before(match)[:1].isupper()
+    return f"{amount(match[1])} {'' if verse else 'to '}{amount(match[2])}"
 
 
 def _number_letters(match: re.Match[str]) -> Reading:
     return f"{amount(match[1])} {_code(match[2])}"
+
+
+def _magnitude(match: re.Match[str]) -> Reading:
+    return f"{amount(match[1])} {MAGNITUDES[match[2]]}"
+
+
+def _digits(match: re.Match[str]) -> Reading:
+    return digits(match[0])
 
 
 def _number(match: re.Match[str]) -> Reading:
@@ -441,7 +456,10 @@ def _code(text: str) -> str:
     spoken = []
     for part in re.findall(rf"\d+|[{LETTER}]+", text):
         if part.isdigit():
-            spoken.append(digits(part) if len(part) > 3 or part[0] == "0" else cardinal(int(part)))
+            if len(part) == 4 and 1900 <= int(part) < 2100:
+                spoken.append(year(int(part)))
+            else:
+                spoken.append(digits(part) if len(part) > 3 or part[0] == "0" else cardinal(int(part)))
         elif part.isupper() and part not in ACRONYMS:
             spoken.append(" ".join(part) if len(part) < 5 else capitals(part))
         else:
@@ -510,7 +528,11 @@ def _roman(match: re.Match[str]) -> Reading:
         return None
     if before in NUMBERED:
         return cardinal(number)
-    if before in KINGS and number <= 30 and (len(text) > 1 or text == "V"):
+    first = re.match(
+        r"\s*(?:$|[,;:!?)]|(?:and|of|in|was|is|had|died|ruled|reigned|became)\b)",
+        match.string[match.end() :][:12],
+    )
+    if before in KINGS and number <= 30 and (len(text) > 1 or text == "V" or (text == "I" and first)):
         return f"the {ordinal(number)}"
     return cardinal(number) if len(text) > 1 and set(text) <= set("IVX") and not _shouting(match) else None
 
@@ -540,6 +562,10 @@ def _initials(match: re.Match[str]) -> Reading:
     return _without_stop(match, " ".join(re.findall(r"[A-Za-z]", match[0])).upper())
 
 
+def _initials_own(match: re.Match[str]) -> Reading:
+    return " ".join(match[1].replace(".", "")).upper() + "'s"
+
+
 def _abbreviation(match: re.Match[str]) -> Reading:
     word = match[1]
     if word == "St":
@@ -548,8 +574,12 @@ def _abbreviation(match: re.Match[str]) -> Reading:
     elif word == "Dr":
         road = _before(match)[:1].isupper() and not _after(match)[:1].isupper()
         spoken = "Drive" if road else "Doctor"
+        if not road and _after(match):
+            return spoken
     elif word in TITLES:
         spoken = TITLES[word]
+        if word in {"Mr", "Mrs", "Ms", "Prof", "Mt"} and _after(match):
+            return spoken
     elif word in BEFORE_NAMES and re.compile(r"\s+[A-Z][a-z]").match(match.string, match.end()):
         return BEFORE_NAMES[word]
     else:
@@ -603,6 +633,8 @@ def _slash(match: re.Match[str]) -> Reading:
     before, after = _before(match), _after(match)
     if not before and not after and match[0] != "/":
         return "divided by"
+    if after in {"hour", "minute", "second", "day", "night", "week", "month", "year", "person"}:
+        return "per"
     if (before, after) == ("and", "or") or (before.isupper() and after.isupper()):
         return ""
     return "slash"
@@ -673,9 +705,9 @@ DIGITS = _rules(
     *CLOCK,
     (r"(\d{1,2}):(\d\d)(?::(\d\d))?(?!\d)", _time),
     DAY_MONTH,
-    (r"(\d{1,9})\s+(\d{1,2})/(\d{1,2})(?!\d)", _mixed),
+    (rf"(\d{{1,9}})\s+(\d{{1,2}})/(\d{{1,2}})(?!\d)(?:\s?({UNIT}){NO_LETTER})?", _mixed),
     (r"(\d{1,4})/(\d{1,4})(?![\d/])(?:rds|ths|th)?", _fraction),
-    (rf"(\d{{1,9}})\s?([{''.join(VULGAR)}])", _vulgar),
+    (rf"(\d{{1,9}})\s?([{''.join(VULGAR)}])(?:\s?({UNIT}){NO_LETTER})?", _vulgar),
     (rf"({NUMBER})(?:st|nd|rd|th)((?:-[A-Za-z]+)+)?{NO_LETTER}", _ordinal),
     (r"(10{1,3})s(?= of\b)", _round),
     (rf"([2-9]0|\d\d\d0)['’]?s{NO_LETTER}", _decade),
@@ -700,6 +732,8 @@ DIGITS = _rules(
     (r"\d{4}(?![\d,.]?\d)", _four_digits),
     (r"(\d{1,3}):(\d{1,3})(?![\d:])", _colons),
     (rf"({NUMBER})((?:-[a-zA-Z]{{2,30}})+){NO_LETTER}", _compound),
+    (rf"({AMOUNT})(k|bn|mn|tn|M|(?<=\d\d)K|(?<=\.\d)[KBT]|B(?= [a-z])){NO_LETTER}", _magnitude),
+    (r"(?<=\b[A-Z]{2} )\d{5}(?!\d)", _digits),
     NUMBER_LETTERS,
     (AMOUNT, _number),
 )
@@ -707,9 +741,9 @@ SIGNED = _rules(
     (rf"({SIGNS})\s?({AMOUNT})(?:[{DASH}]({AMOUNT}))?{MAGNITUDE}(?:/([a-z]{{1,20}}))?", _money),
     (r"['’](\d0)s(?![A-Za-z])", _short_decade),
     (r"['’](\d\d)(?![\d\w])", _short_year),
-    (rf"()([{''.join(VULGAR)}])", _vulgar),
-    (r"\+\d{1,15}(?:[ -]\d{2,8}){1,5}(?!\d)|\+\d{10,15}(?!\d)", _phone),
-    (r"\(\d{3}\) ?\d{3}-\d{4}(?!\d)", _phone),
+    (rf"()([{''.join(VULGAR)}])(?:\s?({UNIT}){NO_LETTER})?", _vulgar),
+    (r"\+\d{1,15}(?:[ -]\d{1,8}){1,5}(?!\d)|\+\d{10,15}(?!\d)", _phone),
+    (r"\(\d{3,5}\) ?\d{3,4}[ -]\d{3,4}(?!\d)", _phone),
     (r"\.\d+", _number),
     (rf"(?<=[\d%°ap.])[{DASH}](?=\d|[$€£¥₹৳]\s?\d)|(?<=[mM])[{DASH}](?=\d)", _to),
     (rf"(?<=\d )[{DASH}](?= \d)", _to),
@@ -757,16 +791,17 @@ NAMES = _rules(
 CODES_AND_MONEY = _rules(
     (r"v(\d{1,9}(?:\.\d{1,9}){0,6})(?!\w)", _release),
     (
-        rf"(US\$|[AC]\$|Rs\.?|Tk\.?|{CODE})\s?({AMOUNT})(?:[{DASH}]({AMOUNT}))?{MAGNITUDE}(?:/([a-z]{{1,20}}))?",
+        rf"(US\$|[AC]\$|Rs\.?|Tk\.?|{CODE})\s?({AMOUNT})(?:[{DASH}]({AMOUNT}))?{MAGNITUDE}(?:/-)?(?:/([a-z]{{1,20}}))?",
         _money,
     ),
     (r"[A-Za-z]+\d[A-Za-z0-9]*(?:-[A-Za-z]+\d[A-Za-z0-9]*)?", _mixed_code),
 )
 LETTERS = _rules(
     (r"et al\.|w/o\b|w/(?=\s)|Ph\.D\.|Co\.", _dotted),
+    (r"((?:[A-Za-z]\.){2,8})['’]s(?!\w)", _initials_own),
     (r"(?:[A-Za-z]\.){2,8}(?!\w)|(?:a\.k\.a|e\.g|i\.e)(?![\w.])", _dotted),
     (r"(?:[A-Z]\. ?){1,8}[A-Z]\.(?!\w)|(?:[A-Za-z]\.){1,8}[A-Za-z](?![\w.])", _initials),
-    (r"([A-Za-z]{1,4})\.\s?(?=\d|[IVXLC]{1,8}(?!\w))|(Nos?)\s(?=\d)", _before_number),
+    (r"([A-Za-z]{1,4})\.\s?(?=\d|[IVXLC]{1,8}(?!\w))|(Nos?|pp)\s(?=\d)", _before_number),
     (r"([A-Z][a-z]{1,4}|[a-z]{2,6}|PhD|OK)(?![\w'’]|-[A-Za-z])\.?", _abbreviation),
     (r"(mid|pre|post|non|Mid|Pre|Post)-(\d{1,9})(s?)(?!\w)", _prefixed),
     (rf"[{LETTER}]{{1,40}}-\d+[A-Za-z]?{NO_LETTER}", _mixed_code),
