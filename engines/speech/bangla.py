@@ -175,13 +175,15 @@ def _time(match: re.Match[str]) -> Reading:
         return f"{cardinal(hours)} ঘণ্টা {cardinal(minutes)} মিনিট {cardinal(int(seconds))} সেকেন্ড"
     hour = f"{cardinal(hours or 12)}টা"
     if minutes:
-        case = {"টায়": "ে", "মিনিটে": "ে", "টার": "ের", "মিনিটের": "ের"}.get(tail, "")
+        case = {"টায়": "ে", "মিনিটে": "ে", "-এ": "ে", "টার": "ের", "মিনিটের": "ের", "-এর": "ের"}.get(tail, "")
         return f"{hour} {cardinal(minutes)} মিনিট{case}"
-    return hour + {"টায়": "য়", "মিনিটে": "য়", "টার": "র", "মিনিটের": "র"}.get(tail, "")
+    return hour + {"টায়": "য়", "মিনিটে": "য়", "-এ": "য়", "টার": "র", "মিনিটের": "র", "-এর": "র"}.get(tail, "")
 
 
 def _fraction(match: re.Match[str]) -> Reading:
     top, bottom = int(match[1]), int(match[2])
+    if _after(match) in {"জন", "টি", "টা", "দিন", "মাস", "বছর", "বার"}:
+        return f"{cardinal(top)} {cardinal(bottom)}"
     return _parts(top, bottom) if 0 < top < bottom else f"{cardinal(top)} বাই {cardinal(bottom)}"
 
 
@@ -262,7 +264,9 @@ def _year(match: re.Match[str]) -> Reading:
     bracketed = text[match.start() - 1 : match.start()] == "(" and text[end : end + 1] == ")"
     suffix = re.compile(rf"([{DASH}'’ ]?)(এর|এ|র){END}").match(text, end)
     cued = (
-        after.startswith(YEAR_CUES) or before.startswith(("খ্রি", "সাল", "সন")) or re.fullmatch(MONTH, before)
+        after.startswith(YEAR_CUES)
+        or before.startswith(("খ্রি", "সাল", "সন", "হিজরি"))
+        or re.fullmatch(MONTH, before)
     )
     cued = cued or re.compile(rf"\s+থেকে\s+\d{{4}}\s+(?:{_any(YEAR_CUES)})").match(text, end)
     if not (cued or (suffix and 1700 < number < 2100) or (bracketed and number < 2100)):
@@ -276,6 +280,10 @@ def _with_suffix(spoken: str, joint: str, suffix: str) -> str:
     if suffix == "র":
         return genitive(spoken)
     return f"{spoken}-{spelling(suffix)}" if joint in DASH else spoken + spelling(suffix)
+
+
+def _ratio(match: re.Match[str]) -> Reading:
+    return f"{amount(match[1])} ইজ টু {amount(match[2])}"
 
 
 def _score(match: re.Match[str]) -> Reading:
@@ -408,7 +416,7 @@ NUMERIC = _rules(
     (r"\d{1,3}(?:\.\d{1,3}){3}(?![\d.]?\d)", _machine),
     (r"\d{1,9}(?:\.\d{1,9}){2,6}(?!\d)", _version),
     (r"\d{3}-\d{4}(?!\d)|0\d{1,5}(?:[ -]\d{3,8}){1,3}(?!\d)", _phone),
-    (r"(\d{1,2}):(\d\d)(?::(\d\d))?(?!\d)(?:\s?(টায়|টার|টা|মিনিটের|মিনিটে|মিনিট)" + END + ")?", _time),
+    (r"(\d{1,2}):(\d\d)(?::(\d\d))?(?!\d)(?:\s?(টায়|টার|টা|মিনিটের|মিনিটে|মিনিট|-এর|-এ)" + END + ")?", _time),
     (rf"(?:(\d{{1,2}})(?:শে|ই|লা|রা|ঠা)?[{DASH}])?(\d{{1,2}})(?:শে|ই|লা|রা|ঠা)?(?=\s+{MONTH})", _day),
     (rf"(\d{{1,2}})(?:শে|ই|লা|রা|ঠা){END}", _day_sign),
     (rf"(\d{{1,9}})(তম|ম|য়|র্থ|ষ্ঠ|শ)(বার|টি|টা)?{END}([{DASH}](?=\d{{1,2}}(?:ম|য়|র্থ|ষ্ঠ){END}))?", _ordinal),
@@ -422,6 +430,7 @@ NUMERIC = _rules(
     (rf"({AMOUNT})\s?({_any(UNITS)})(র|ের|ে|তে)?(?![A-Za-z]){END}", _unit),
     (rf"({AMOUNT}) ?[x×] ?({AMOUNT})(?![\dA-Za-z])(?!\s*=)", _by),
     (rf"({AMOUNT})([²³])", _square),
+    (r"(\d{1,3}):(\d{1,3})(?![\d:])", _ratio),
     (r"\d{4}(?![\d,.]?\d)", _year),
     (rf"({AMOUNT})([{DASH}'’]?)({WORD})", _counted),
     (rf"({AMOUNT})\^({AMOUNT})", _power),
@@ -433,7 +442,11 @@ SIGNED = _rules(
     (r"\+\d{1,15}(?:[ -]\d{2,8}){1,5}(?!\d)|\+\d{10,15}(?!\d)", _phone),
     (r"\.\d+", _number),
     (r"(?<=[A-Za-z])\+", lambda match: Word(match.start(), match.end(), "plus", "en")),
-    (rf"(?<=[\d%°])[{DASH}](?=\d|{SIGN})|(?<=টা)[{DASH}](?=\d)|(?<=\d )[{DASH}](?= \d)", _to),
+    (rf"(?<=[\d%°])[{DASH}](?=\d|{SIGN})|(?<=টা)[{DASH}](?=\d)", _to),
+    (
+        rf"(?<=[{LETTER}])[{DASH}](?=\d{{1,2}}\s+{MONTH})|(?<=\d )[{DASH}](?= \d)",
+        _to,
+    ),
     (rf"(?<![\w){LETTER}])[{DASH}](?=\d|\.\d|{SIGN})", _say("মাইনাস")),
     (r"[⁰¹²³⁴⁵⁶⁷⁸⁹]{1,9}", lambda match: digits(match[0].translate(SUPERSCRIPTS))),
     (r"~\s?(?=\d)", _say("প্রায়")),
@@ -446,10 +459,16 @@ SIGNED = _rules(
 LETTERS = _rules(
     (rf"(?<=\()({_any(BLESSINGS)})[ঃ:.](?=\))", _blessing),
     (r"(?<=[ঃ.] )আ[ঃ.](?=\s)", _say("আব্দুল")),
+    (r"আ\.\s?(?=লীগ)", _say("আওয়ামী")),
+    (r"(খ্রি\.\s?পূ)\.", _abbreviation),
     (r"(বি[ঃ:.]\s?দ্র)[ঃ:.]", _abbreviation),
     (rf"({_any(ABBREVIATIONS)})(?:ঃ{END}|[^{LETTER}A-Za-z0-9।!?]{{0,4}}[.:])", _abbreviation),
     (
-        "|".join(re.escape(unit) for unit in sorted(UNITS, key=len, reverse=True) if unit.count(".") == 2),
+        "|".join(
+            re.escape(unit)
+            for unit in sorted(UNITS, key=len, reverse=True)
+            if "." in unit[:-1] and "°" not in unit
+        ),
         _dotted_unit,
     ),
     (
@@ -457,6 +476,7 @@ LETTERS = _rules(
         rf"|(?:(?:{_any(LETTER_NAMES)})\.){{1,7}}(?:{_any(LETTER_NAMES)}){END}",
         _initials,
     ),
+    (rf"(?:[{LETTER}]{{1,4}}\.){{2,6}}", _initials),
     (rf"({_any(ALL_MONTHS)})\s+(\d{{1,2}}),?\s+(\d{{4}})(?!\d)", _month_day),
     (rf"{WORD}(?:[-‐‑]{WORD})*", _word),
 )

@@ -516,11 +516,14 @@ def _day(match: re.Match[str]) -> Reading:
 
 
 def _roman(match: re.Match[str]) -> Reading:
-    text = match[0]
+    text = match[1]
     number = _roman_value(text)
     before = _before(match)
-    if number is None:
+    dotted = match.string[match.end() : match.end() + 1] == "."
+    if number is None or (len(text) == 1 and dotted and before not in KINGS | NUMBERED):
         return None
+    if match[2]:
+        return f"the {ordinal(number)}'s" if before in KINGS else None
     if _after(match).lower() in {"century", "centuries", "congress", "olympiad"}:
         return ordinal(number)
     broken = re.search(r"[^\w\s]\s*$", match.string[max(0, match.start() - 3) : match.start()])
@@ -529,7 +532,7 @@ def _roman(match: re.Match[str]) -> Reading:
     if before in NUMBERED:
         return cardinal(number)
     first = re.match(
-        r"\s*(?:$|[,;:!?)]|(?:and|of|in|was|is|had|died|ruled|reigned|became)\b)",
+        r"\s*(?:$|[.,;:!?)]|(?:and|of|in|was|is|had|died|ruled|reigned|became)\b)",
         match.string[match.end() :][:12],
     )
     if before in KINGS and number <= 30 and (len(text) > 1 or text == "V" or (text == "I" and first)):
@@ -786,7 +789,7 @@ NAMES = _rules(
         _month_day,
     ),
     (rf"{MONTH}(?=\s+\d{{4}}(?!\d))", _month_year),
-    (r"[IVXLCDM]{1,8}(?![\w.'’-])", _roman),
+    (r"([IVXLCDM]{1,8})(['’]s)?(?![\w'’]|-\w)", _roman),
 )
 CODES_AND_MONEY = _rules(
     (r"v(\d{1,9}(?:\.\d{1,9}){0,6})(?!\w)", _release),
