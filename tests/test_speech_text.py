@@ -115,6 +115,12 @@ def test_positions_are_of_the_source_however_it_is_encoded(form):
     assert sentence.spoken == "\u0995\u09cb \u09a8\u09af\u09bc পাঁচ"
 
 
+def test_a_heap_of_accents_is_no_word():
+    (sentence,) = sentences("e" + "\u0301" * 1000, "en")
+    assert sentence.spoken == "é"
+    assert sentence.words[0].end < 100
+
+
 def test_pauses():
     assert [s.pause for s in sentences("One. Two, three.\n\nFour", "en")] == [PAUSE, PARAGRAPH, PAUSE]
 
@@ -290,3 +296,10 @@ def test_entities_are_never_declared():
 def test_much_markup_is_read_to_the_end(part):
     found = sentences("<speak>" + part * 5_000 + " end", "en")
     assert found[-1].spoken.endswith("end")
+
+
+@pytest.mark.parametrize("entity", ["&#xD800;", "&#9999999;", "&#x110000;"])
+def test_what_is_no_character_is_not_read(entity):
+    (sentence,) = sentences(f"<speak>a {entity}</speak>", "en")
+    assert sentence.spoken.startswith("a and")
+    assert sentence.notes[0].startswith("broken SSML")
