@@ -628,10 +628,6 @@ def _to(match: re.Match[str]) -> Reading:
     return "minus" if re.match(r"\s?[\d.]+\s?=", following) else "to"
 
 
-def _minus(match: re.Match[str]) -> Reading:
-    return "minus"
-
-
 def _slash(match: re.Match[str]) -> Reading:
     before, after = _before(match), _after(match)
     if not before and not after and match[0] != "/":
@@ -663,10 +659,6 @@ def _symbol(match: re.Match[str]) -> Reading:
 
 def _greek(match: re.Match[str]) -> Reading:
     return GREEK.get(match[0])
-
-
-def _silent(match: re.Match[str]) -> Reading:
-    return ""
 
 
 def _rule(pattern: str, read: Callable[[re.Match[str]], Reading]) -> Rule:
@@ -750,7 +742,7 @@ SIGNED = _rules(
     (r"\.\d+", _number),
     (rf"(?<=[\d%°ap.])[{DASH}](?=\d|[$€£¥₹৳]\s?\d)|(?<=[mM])[{DASH}](?=\d)", _to),
     (rf"(?<=\d )[{DASH}](?= \d)", _to),
-    (rf"(?<![\w)])[{DASH}](?=[\d.]*\d|{SIGNS})", _minus),
+    (rf"(?<![\w)])[{DASH}](?=[\d.]*\d|{SIGNS})", _say("minus")),
     (r"(?<=\d)( ?)/ ?(?=\d)", _slash),
     (r" ?/ ?", _slash),
     (r"[⁰¹²³⁴⁵⁶⁷⁸⁹]{1,9}", _superscript),
@@ -767,7 +759,7 @@ SIGNED = _rules(
     (r"==", _say(SYMBOLS["="])),
     (r"\.{2,}|[,;:.!?…()\[\]{}|—–।॥¿¡•·]", _mark),
     (r"[-‐‑](?!\w)|(?<!\w)[-‐‑]", _mark),
-    (r"[-‐‑\"'“”‘’„«»‹›*_`^~′″™®\u200b-\u200f\u2060\ufeff\ufe0e\ufe0f\u00ad]", _silent),
+    (r"[-‐‑\"'“”‘’„«»‹›*_`^~′″™®\u200b-\u200f\u2060\ufeff\ufe0e\ufe0f\u00ad]", _say("")),
     (r"(?s).", _symbol),
     (r"(?s).", _greek),
 )

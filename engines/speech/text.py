@@ -102,12 +102,11 @@ def sentences(text: str, language: str) -> list[Sentence]:
             if not cut:
                 cut.append(Sentence("", end, end, "", 0.0))
             cut[0].notes[:0] = piece.notes
-        if piece.pause and (cut or found):
-            last = (cut or found).pop()
-            (cut or found).append(replace(last, pause=last.pause + piece.pause))
-        elif piece.pause:
-            cut.append(Sentence("", end, end, "", piece.pause))
         found += cut
+        if piece.pause and found:
+            found[-1] = replace(found[-1], pause=found[-1].pause + piece.pause)
+        elif piece.pause:
+            found.append(Sentence("", end, end, "", piece.pause))
     return found
 
 
