@@ -1,0 +1,1 @@
+"""Speech: text made ready to be spoken, and voices that speak it."""

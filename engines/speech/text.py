@@ -1,0 +1,279 @@
+"""Text cut into sentences that a voice can speak, with where each of their words stands in the source."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from types import ModuleType
+
+from engines.speech import bangla, english
+from engines.speech.markup import Fixed, Piece, pieces
+from engines.speech.words import ENDS, SPACE, Drop, Mark, Token, Word, canonical, join
+from rtaudio.errors import UserError
+
+__all__ = ["LANGUAGES", "Sentence", "Word", "sentences"]
+
+LANGUAGES: dict[str, ModuleType] = {"en": english, "bn": bangla}
+PAUSE = 0.35
+"""Seconds after a sentence or a line."""
+PARAGRAPH = 0.7
+"""Seconds after a paragraph."""
+LONG, LONGEST = 300, 600
+"""Characters that are spoken: beyond `LONG` a sentence is cut at the next mark, at `LONGEST` at any word."""
+NOTED = 8
+"""Characters named in the notes of a sentence at most."""
+CLOSING = re.compile(r"[\"'”’»)\]}]*")
+BULLET = re.compile(r"(?:[-*•·–—]|\(?\d{1,3}[.)]|\(?[a-z]\)|#{1,6})\s")
+PARAGRAPHS = re.compile(r"\n[^\S\n]*\n\s*")
+NEWLINE = re.compile(r"\n\s*")
+LONGEST_CLUSTER = 64
+"""Codepoints that are composed together at most."""
+SHORT_LINE = 60
+"""Characters: a shorter line of English is a line of its own, unless the next one goes on in lower case."""
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """What a voice speaks in one go.
+
+    Attributes
+    ----------
+    text : str
+        As written, tags inside included.
+    begin, end : int
+        Codepoints of the source.
+    spoken : str
+        Plain words and punctuation; empty where there is only a pause, or only what nobody can read.
+    pause : float
+        Seconds of silence after it.
+    rate, pitch : float
+        Factors.
+    gain_db : float
+        dB.
+    words : list of Word
+        In order, apart from each other.
+    notes : list of str
+        What was left out or read through.
+    """
+
+    text: str
+    begin: int
+    end: int
+    spoken: str
+    pause: float
+    rate: float = 1.0
+    pitch: float = 1.0
+    gain_db: float = 0.0
+    words: list[Word] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def sentences(text: str, language: str) -> list[Sentence]:
+    """Cut a text, plain or SSML, into sentences and normalise them.
+
+    Parameters
+    ----------
+    text : str
+        Any text.
+    language : {"en", "bn"}
+        Of the text; English words inside of Bangla are marked.
+
+    Returns
+    -------
+    list of Sentence
+        In order, apart from each other; empty when there is nothing to say.
+
+    Raises
+    ------
+    UserError
+        There is no such language. No text raises.
+    """
+    if language not in LANGUAGES:
+        raise UserError(f"no language {language!r}: give one of {', '.join(LANGUAGES)}")
+    found: list[Sentence] = []
+    end = 0
+    for piece in pieces(text):
+        cut = list(_sentences(text, piece, language))
+        end = piece.ends[-1] if len(piece.ends) else end
+        if piece.notes:
+            if not cut:
+                cut.append(Sentence("", end, end, "", 0.0))
+            cut[0].notes[:0] = piece.notes
+        found += cut
+        if piece.pause and found:
+            found[-1] = replace(found[-1], pause=found[-1].pause + piece.pause)
+        elif piece.pause:
+            found.append(Sentence("", end, end, "", piece.pause))
+    return found
+
+
+def _sentences(source: str, piece: Piece, language: str) -> Iterator[Sentence]:
+    text, begins, ends = _fold(piece.text)
+    fixed = _within(piece.fixed, begins)
+
+    def place(begin: int, end: int) -> tuple[int, int]:
+        return piece.begins[begins[begin]], piece.ends[ends[end - 1] - 1]
+
+    for begin, end, pause in _blocks(text, language):
+        tokens, dropped = _read(text, begin, end, fixed, language)
+        last = pause if piece.closed or end < len(text) else 0.0
+        for part, left, right, silence in _cut(text, tokens, begin, end, last):
+            notes = _notes(drop for drop in dropped if left <= drop.begin < right)
+            words = [token for token in part if isinstance(token, Word)]
+            if not words and not notes:
+                continue
+            start, stop = place(left, right)
+            yield Sentence(
+                source[start:stop],
+                start,
+                stop,
+                join(part) if words else "",
+                silence if words else 0.0,
+                piece.style.rate,
+                piece.style.pitch,
+                piece.style.gain_db,
+                [Word(*place(word.begin, word.end), word.spoken, word.language) for word in words],
+                notes,
+            )
+
+
+def _fold(text: str) -> tuple[str, Sequence[int], Sequence[int]]:
+    """`canonical` text, and the codepoints of `text` that each of its characters stands for."""
+    if unicodedata.is_normalized("NFC", text):
+        return canonical(text), range(len(text)), range(1, len(text) + 1)
+    begins: list[int] = []
+    ends: list[int] = []
+    folded: list[str] = []
+    start = 0
+    for at in range(1, len(text) + 1):
+        composed = _apart(text[start:at], text[at : at + 1])
+        if composed is not None:
+            folded.append(composed)
+            begins += [start] * len(composed)
+            ends += [at] * len(composed)
+            start = at
+    return canonical("".join(folded)), begins, ends
+
+
+def _apart(cluster: str, following: str) -> str | None:
+    """`cluster` in NFC when what follows does not compose with it; a very long one is closed in any case."""
+    if following and unicodedata.combining(following) and len(cluster) < LONGEST_CLUSTER:
+        return None
+    composed = unicodedata.normalize("NFC", cluster)
+    whole = unicodedata.normalize("NFC", cluster + following)
+    if whole == composed + unicodedata.normalize("NFC", following) or len(cluster) >= LONGEST_CLUSTER:
+        return composed
+    return None
+
+
+def _within(fixed: list[Fixed], begins: Sequence[int]) -> list[Fixed]:
+    """The same stretches in folded text."""
+    return [replace(f, begin=bisect_left(begins, f.begin), end=bisect_left(begins, f.end)) for f in fixed]
+
+
+def _blocks(text: str, language: str) -> Iterator[tuple[int, int, float]]:
+    """Begin, end and the pause behind each stretch that no sentence goes beyond: a paragraph, a line."""
+    at = 0
+    for separator in [*PARAGRAPHS.finditer(text), None]:
+        end = separator.start() if separator else len(text)
+        yield from _lines(text, at, end, language)
+        at = separator.end() if separator else end
+
+
+def _lines(text: str, begin: int, end: int, language: str) -> Iterator[tuple[int, int, float]]:
+    line = begin
+    for match in NEWLINE.finditer(text, begin, end):
+        following = text[match.end() : match.end() + 1]
+        goes_on = match.start() - line > SHORT_LINE or following.islower()
+        if language == "en" and goes_on and not BULLET.match(text, match.end()):
+            continue
+        yield begin, match.start(), PAUSE
+        begin = line = match.end()
+    yield begin, end, PAUSE if end == len(text) else PARAGRAPH
+
+
+def _read(
+    text: str, begin: int, end: int, fixed: list[Fixed], language: str
+) -> tuple[list[Token], list[Drop]]:
+    """Words and marks of a stretch; what the author has fixed is spoken as he says."""
+    front = LANGUAGES[language]
+    tokens: list[Token] = []
+    dropped: list[Drop] = []
+    for part in [*(f for f in fixed if begin <= f.begin and f.end <= end), None]:
+        stop = part.begin if part else end
+        found, lost = front.read(text, begin, stop)
+        tokens += found
+        dropped += lost
+        if part is None:
+            break
+        spoken = _fixed(part, text[part.begin : part.end], front)
+        if spoken:
+            tokens.append(Word(part.begin, part.end, spoken, language))
+        begin = part.end
+    return tokens, dropped
+
+
+def _fixed(part: Fixed, written: str, front: ModuleType) -> str:
+    number = re.fullmatch(r"\s*(\d{1,9})\D*", written)
+    if part.how == "alias":
+        return str(front.normalise(part.alias))
+    if part.how in {"digits", "telephone"}:
+        return str(front.digits(written))
+    if part.how == "ordinal" and number:
+        return str(front.ordinal(int(number[1])))
+    if part.how in {"cardinal", "number"} and number:
+        return str(front.cardinal(int(number[1])))
+    spelled = part.how in {"characters", "spell-out", "verbatim"}
+    return str(front.spell(written) if spelled else front.normalise(written))
+
+
+def _cut(
+    text: str, tokens: list[Token], begin: int, end: int, pause: float
+) -> Iterator[tuple[list[Token], int, int, float]]:
+    """Tokens, begin, end and pause of each sentence of a block."""
+    part: list[Token] = []
+    spoken = 0
+    begin = _skip(text, begin, end)
+    for i, token in enumerate(tokens):
+        part.append(token)
+        spoken += len(token.spoken) + 1
+        following = tokens[i + 1] if i + 1 < len(tokens) else None
+        if following is None:
+            break
+        mark = isinstance(token, Mark)
+        ended = mark and token.spoken in ENDS and not _goes_on(text, part, following)
+        if ended or (mark and spoken > LONG) or (spoken > LONGEST and not isinstance(following, Mark)):
+            right = max(token.end, CLOSING.match(text, token.end, following.begin).end())  # type: ignore[union-attr]
+            yield part, begin, right, PAUSE if ended else 0.0
+            begin = _skip(text, right, following.begin)
+            part, spoken = [], 0
+    right = begin + len(text[begin:end].rstrip())
+    if begin < right:
+        ended = bool(part) and part[-1].spoken in ENDS
+        yield part, begin, right, max(pause, PAUSE) if ended else pause
+
+
+def _skip(text: str, begin: int, end: int) -> int:
+    """Where the space that begins at `begin` ends."""
+    space = SPACE.match(text, begin, end)
+    return space.end() if space else begin
+
+
+def _goes_on(text: str, part: list[Token], following: Token) -> bool:
+    """Whether a sentence goes on behind its last mark: "Stop!" he said; well... fine; 1. in a list."""
+    mark = part[-1]
+    if len(part) == 2 and mark.spoken == "." and text[part[0].begin : part[0].end].isdecimal():
+        return True
+    quoted = any(quote in text[mark.end - 1 : following.begin] for quote in "\"'”’»")
+    return (mark.spoken == "..." or (quoted and mark.spoken in "!?")) and not text[following.begin].isupper()
+
+
+def _notes(dropped: Iterable[Drop]) -> list[str]:
+    characters = list(dict.fromkeys(drop.character for drop in dropped))
+    notes = [f"left out {c!r} (U+{ord(c):04X})" for c in characters[:NOTED]]
+    if len(characters) > NOTED:
+        notes.append(f"left out {len(characters) - NOTED} more characters")
+    return notes

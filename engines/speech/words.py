@@ -1,0 +1,150 @@
+"""What a text front end makes of a text: words and marks, found by a table of rules tried in order."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+STRENGTH = ("", ",", ";", ":", "...", ".", "।", "!", "?")
+"""Marks, the weakest first: of neighbours the strongest is kept."""
+ENDS = frozenset({"...", ".", "।", "!", "?"})
+"""Marks that can end a sentence."""
+SPACE = re.compile(r"\s+")
+
+
+class Word(NamedTuple):
+    """A stretch of the source, and what is spoken for it.
+
+    Attributes
+    ----------
+    begin, end : int
+        Codepoints of the source.
+    spoken : str
+        Plain words, never empty; a number read in groups has commas inside.
+    language : str
+        ``"en"`` or ``"bn"``: the voice that can speak it.
+    """
+
+    begin: int
+    end: int
+    spoken: str
+    language: str
+
+
+class Mark(NamedTuple):
+    """Punctuation between words; ``spoken`` is one of `STRENGTH`."""
+
+    begin: int
+    end: int
+    spoken: str
+
+
+class Drop(NamedTuple):
+    """A character that nobody reads, and where it stands."""
+
+    begin: int
+    character: str
+
+
+Token = Word | Mark
+Reading = str | Word | Mark | None
+"""What a rule says: the words of its whole match, a token, ``""`` for silence, or None: it does not apply."""
+
+
+class Rule(NamedTuple):
+    """A pattern, and what to say where it matches."""
+
+    pattern: re.Pattern[str]
+    read: Callable[[re.Match[str]], Reading]
+
+
+class Scanner(NamedTuple):
+    """The rules of a language.
+
+    Attributes
+    ----------
+    language : str
+        Of the words that rules read as plain strings.
+    plain : re.Pattern
+        A word that no rule is needed for, as group 1; space may precede it.
+    kind : callable
+        Sorts a character into a key of `rules`.
+    rules : mapping
+        Kind of the first character -> rules, tried in order.
+    """
+
+    language: str
+    plain: re.Pattern[str]
+    kind: Callable[[str], str]
+    rules: Mapping[str, Sequence[Rule]]
+
+    def scan(self, text: str, begin: int = 0, end: int | None = None) -> tuple[list[Token], list[Drop]]:
+        """Read ``text[begin:end]``; patterns may look behind `begin`, never beyond `end`.
+
+        Returns
+        -------
+        tokens : list of Word or Mark
+            In order, never two marks in a row.
+        dropped : list of Drop
+            What no rule reads.
+        """
+        end = len(text) if end is None else end
+        tokens: list[Token] = []
+        dropped: list[Drop] = []
+        at = begin
+        while at < end:
+            match = self.plain.match(text, at, end)
+            if match:
+                tokens.append(Word(match.start(1), match.end(1), match[1], self.language))
+                at = match.end()
+                continue
+            match = SPACE.match(text, at, end)
+            if match:
+                at = match.end()
+                continue
+            for pattern, read in self.rules[self.kind(text[at])]:
+                match = pattern.match(text, at, end)
+                reading = None if match is None else read(match)
+                if match is None or reading is None:
+                    continue
+                if isinstance(reading, str):
+                    if reading:
+                        tokens.append(Word(at, match.end(), reading, self.language))
+                    at = match.end()
+                    break
+                at = reading.end
+                if isinstance(reading, Mark) and tokens and isinstance(tokens[-1], Mark):
+                    first = tokens.pop()
+                    strongest = max(first.spoken, reading.spoken, key=STRENGTH.index)
+                    reading = Mark(first.begin, reading.end, strongest)
+                tokens.append(reading)
+                break
+            else:
+                dropped.append(Drop(at, text[at]))
+                at += 1
+        return tokens, dropped
+
+
+def join(tokens: Iterable[Token]) -> str:
+    """What is spoken for tokens: words with single spaces, a mark only after a word, no comma at the end."""
+    pieces: list[str] = []
+    for token in tokens:
+        if isinstance(token, Mark):
+            if pieces:
+                pieces.append(token.spoken)
+        else:
+            if pieces:
+                pieces.append(" ")
+            pieces.append(token.spoken)
+    return "".join(pieces).rstrip(",")
+
+
+def canonical(text: str) -> str:
+    """NFC, with every decimal digit of any script as one of 0 to 9."""
+    text = unicodedata.normalize("NFC", text)
+    if text.isascii():
+        return text
+    digits = {ord(c): str(unicodedata.digit(c)) for c in set(text) if c.isdecimal() and c > "9"}
+    return text.translate(digits)

@@ -1,0 +1,305 @@
+"""Sentences, pauses and SSML: what is cut where, and that every position is one of the source."""
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engines.speech import bangla, english
+from engines.speech.text import LONGEST, PARAGRAPH, PAUSE, Word, sentences
+from rtaudio.errors import UserError
+
+CASES = [
+    line.split("\t")[0]
+    for language in ("english", "bangla")
+    for line in (Path(__file__).parent / "speech" / f"{language}.tsv")
+    .read_text(encoding="utf-8")
+    .splitlines()
+    if not line.startswith("# ")
+]
+TAGS = [
+    "<speak>",
+    "</speak>",
+    "<break/>",
+    '<break time="5ms"/>',
+    '<prosody rate="fast">',
+    "</prosody>",
+    "<p>",
+    "</p>",
+    "<s>",
+    '<sub alias="1st">',
+    "</sub>",
+    '<say-as interpret-as="characters">',
+    "</say-as>",
+    "&lt;",
+    "&#9999;",
+    "&#xD800;",
+    "<!--",
+    "-->",
+    "\n",
+    "\n\n",
+    ". ",
+]
+ANY = st.text(max_size=60) | st.lists(
+    st.sampled_from(CASES + TAGS * 20) | st.text(max_size=10), max_size=12
+).map("".join)
+
+
+def spoken(text, language="en"):
+    return [sentence.spoken for sentence in sentences(text, language)]
+
+
+# Sentences
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("One. Two.", ["One.", "Two."]),
+        ("Dr. Smith came. He sat.", ["Dr. Smith came.", "He sat."]),
+        ("It is 3.5 km. Go!", ["It is 3.5 km.", "Go!"]),
+        ("J. R. R. Tolkien wrote. We read.", ["J. R. R. Tolkien wrote.", "We read."]),
+        ("Apples, pears, etc. He ate them.", ["Apples, pears, etc.", "He ate them."]),
+        ("We met at 5 p.m. It rained.", ["We met at 5 p.m.", "It rained."]),
+        ("We met at 5 p.m. on Monday.", ["We met at 5 p.m. on Monday."]),
+        ("the U.S. Army. And more", ["the U.S. Army.", "And more"]),
+        ("He lives in the U.S. He works.", ["He lives in the U.S.", "He works."]),
+        ('"Stop!" he said. "Go." She went.', ['"Stop!" he said.', '"Go."', "She went."]),
+        ("Well... maybe. Wait… What?", ["Well... maybe.", "Wait…", "What?"]),
+        ("(He left.) She stayed.", ["(He left.)", "She stayed."]),
+        ("See example.com. Then go.", ["See example.com.", "Then go."]),
+        ("lower case. goes on too. yes", ["lower case.", "goes on too.", "yes"]),
+        ("Really?! Yes!!! No.", ["Really?!", "Yes!!!", "No."]),
+        ("Title\n\nText here", ["Title", "Text here"]),
+        ("1. first\n2. second", ["1. first", "2. second"]),
+        ("- first\n- second\n* third", ["- first", "- second", "* third"]),
+        ("Dear John,\nThank you.", ["Dear John,", "Thank you."]),
+        ("wrapped in the\nmiddle of it", ["wrapped in the\nmiddle of it"]),
+    ],
+)
+def test_english_is_cut_where_sentences_end(text, parts):
+    assert [sentence.text for sentence in sentences(text, "en")] == parts
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("আমি যাই। তুমি থাকো।", ["আমি যাই।", "তুমি থাকো।"]),
+        ("কেমন আছ? ভালো!", ["কেমন আছ?", "ভালো!"]),
+        ("প্রথম লাইন\nদ্বিতীয় লাইন", ["প্রথম লাইন", "দ্বিতীয় লাইন"]),
+        ("ড. রহমান এলেন। মোঃ করিম গেলেন।", ["ড. রহমান এলেন।", "মোঃ করিম গেলেন।"]),
+        ("দাম ৩.৫ টাকা। নাও।", ["দাম ৩.৫ টাকা।", "নাও।"]),
+        ("“যাও!” সে বলল। আমি গেলাম।", ["“যাও!” সে বলল।", "আমি গেলাম।"]),
+    ],
+)
+def test_bangla_is_cut_where_sentences_end(text, parts):
+    assert [sentence.text for sentence in sentences(text, "bn")] == parts
+
+
+def test_words_say_where_they_stand():
+    first, second = sentences("Pay $5. Now", "en")
+    assert first.words == [Word(0, 3, "Pay", "en"), Word(4, 6, "five dollars", "en")]
+    assert (second.begin, second.end, second.words) == (8, 11, [Word(8, 11, "Now", "en")])
+
+
+@pytest.mark.parametrize("form", ["\u09a8\u09df", "\u09a8\u09af\u09bc"])
+def test_positions_are_of_the_source_however_it_is_encoded(form):
+    (sentence,) = sentences(f"\u0995\u09c7\u09be {form} ৫", "bn")
+    assert [sentence.text[word.begin : word.end] for word in sentence.words] == [
+        "\u0995\u09c7\u09be",
+        form,
+        "৫",
+    ]
+    assert sentence.spoken == "\u0995\u09cb \u09a8\u09af\u09bc পাঁচ"
+
+
+def test_a_heap_of_accents_is_no_word():
+    (sentence,) = sentences("e" + "\u0301" * 1000, "en")
+    assert sentence.spoken == "é"
+    assert sentence.words[0].end < 100
+
+
+def test_pauses():
+    assert [s.pause for s in sentences("One. Two, three.\n\nFour", "en")] == [PAUSE, PARAGRAPH, PAUSE]
+
+
+def test_an_endless_sentence_is_cut():
+    text = "word " * 20_000
+    found = sentences(text, "en")
+    assert max(len(sentence.spoken) for sentence in found) <= LONGEST + 10
+    assert " ".join(sentence.spoken for sentence in found) == text.strip()
+
+
+def test_what_nobody_reads_is_noted():
+    (sentence,) = sentences("I like 日本 a lot", "en")
+    assert sentence.spoken == "I like a lot"
+    assert sentence.notes == ["left out '日' (U+65E5)", "left out '本' (U+672C)"]
+    (sentence,) = sentences("日本", "en")
+    assert (sentence.spoken, sentence.pause, len(sentence.notes)) == ("", 0, 2)
+
+
+@pytest.mark.parametrize("text", ["", "   \n ", "...", "?!", '"'])
+def test_nothing_to_say(text):
+    assert [sentence for sentence in sentences(text, "en") if sentence.spoken] == []
+
+
+def test_an_unknown_language_is_refused():
+    with pytest.raises(UserError, match="no language 'fr': give one of en, bn"):
+        sentences("un", "fr")
+
+
+@settings(max_examples=400, deadline=None, derandomize=True)
+@given(ANY, st.sampled_from(["en", "bn"]))
+def test_positions_are_of_the_source(text, language):
+    at = 0
+    for sentence in sentences(text, language):
+        assert at <= sentence.begin <= sentence.end <= len(text)
+        assert sentence.text == text[sentence.begin : sentence.end]
+        assert sentence.pause >= 0
+        at = sentence.end
+        inside = sentence.begin
+        for word in sentence.words:
+            assert inside <= word.begin < word.end <= sentence.end
+            assert word.spoken
+            inside = word.end
+        assert bool(sentence.words) == bool(sentence.spoken)
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(
+    st.lists(st.sampled_from(CASES), min_size=1, max_size=6).map("\n\n".join), st.sampled_from(["en", "bn"])
+)
+def test_cutting_says_what_the_whole_says(text, language):
+    front = english if language == "en" else bangla
+    marks = str.maketrans("", "", ",;:.।!?")
+    whole = [front.normalise(part) for part in text.split("\n\n")]
+    parts = spoken(text, language)
+    assert " ".join(parts).translate(marks).split() == " ".join(whole).translate(marks).split()
+
+
+# SSML
+
+
+def test_breaks():
+    first, second = sentences('<speak>One.<break time="500ms"/> Two<break time="1.5s"/></speak>', "en")
+    assert (first.spoken, first.pause) == ("One.", pytest.approx(PAUSE + 0.5))
+    assert (second.spoken, second.pause) == ("Two", pytest.approx(1.5))
+    (alone,) = sentences('<speak><break strength="strong"/></speak>', "en")
+    assert (alone.spoken, alone.pause, alone.words) == ("", 0.7, [])
+    assert sentences('Go <break time="900s"/> on', "en")[0].pause == 10
+
+
+def test_prosody_is_nested():
+    text = 'a <prosody rate="50%" volume="-6dB">b <prosody rate="fast" pitch="+12st">c</prosody></prosody> d'
+    found = sentences(text, "en")
+    assert [(s.spoken, s.rate, s.pitch, s.gain_db) for s in found] == [
+        ("a", 1, 1, 0),
+        ("b", 0.5, 1, -6),
+        ("c", 0.625, 2, -6),
+        ("d", 1, 1, 0),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("attributes", "rate", "pitch", "gain_db"),
+    [
+        ('rate="x-slow"', 0.5, 1, 0),
+        ('rate="+20%"', 1.2, 1, 0),
+        ('rate="1.5"', 1.5, 1, 0),
+        ('rate="0"', 0.25, 1, 0),
+        ("pitch='-12st'", 1, 0.5, 0),
+        ('volume="silent"', 1, 1, -100),
+        ('volume="+99dB"', 1, 1, 12),
+    ],
+)
+def test_prosody(attributes, rate, pitch, gain_db):
+    (sentence,) = sentences(f"<prosody {attributes}>x</prosody>", "en")
+    assert (sentence.rate, sentence.pitch, sentence.gain_db) == pytest.approx((rate, pitch, gain_db))
+    assert sentence.notes == []
+
+
+def test_prosody_that_is_not_understood_is_noted():
+    (sentence,) = sentences('<prosody rate="soon" pitch="120Hz" volume="9">x</prosody>', "en")
+    assert (sentence.rate, sentence.pitch, sentence.gain_db, len(sentence.notes)) == (1, 1, 0, 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ('<sub alias="World Wide Web">WWW</sub>!', ["World Wide Web!"]),
+        ('the <sub alias="5 km">x</sub> run', ["the five kilometres run"]),
+        ('<say-as interpret-as="characters">ab1</say-as>', ["A B one"]),
+        ('<say-as interpret-as="digits">123</say-as>', ["one two three"]),
+        ('<say-as interpret-as="ordinal">3</say-as>', ["third"]),
+        ('<say-as interpret-as="cardinal">1999</say-as>', ["one thousand nine hundred and ninety-nine"]),
+        ('<say-as interpret-as="date">3 May</say-as>', ["the third of May"]),
+        ("<p>One</p><p>Two</p>", ["One", "Two"]),
+        ("<s>One</s><s>Two</s>", ["One", "Two"]),
+        ("<speak>a &lt; b &amp; c &#65;</speak>", ["a is less than b and c A"]),
+        ("<speak><!-- 5 > 3 -->hello</speak>", ["hello"]),
+        (
+            '<?xml version="1.0"?><speak xmlns="http://example.org/synthesis" xml:lang="en">hello</speak>',
+            ["hello"],
+        ),
+    ],
+)
+def test_tags_change_what_is_said(text, parts):
+    assert spoken(text) == parts
+
+
+def test_bangla_in_ssml():
+    text = (
+        '<speak><say-as interpret-as="ordinal">৩</say-as> <say-as interpret-as="digits">১২</say-as></speak>'
+    )
+    assert spoken(text, "bn") == ["তৃতীয় এক দুই"]
+
+
+def test_other_tags_are_read_through_with_a_note():
+    (sentence,) = sentences('<voice name="x">Hello <emphasis>you</emphasis></voice>', "en")
+    assert sentence.spoken == "Hello you"
+    assert sentence.notes == ["<voice> is read through", "<emphasis> is read through"]
+
+
+@pytest.mark.parametrize(
+    ("text", "heard"),
+    [
+        ("<speak>Hello <break/> world", "Hello world"),
+        ("<speak>Hello</p> world</speak>", "Hello world"),
+        ("<speak>Hello <s>world</speak></s>", "Hello world"),
+        ("<speak>Hello <!-- world</speak>", "Hello is less than! world"),
+        ("<speak>a < b</speak>", "a is less than b"),
+        ("<speak>you & me</speak>", "you and me"),
+    ],
+)
+def test_broken_markup_is_read_as_text(text, heard):
+    with pytest.raises(ElementTree.ParseError):
+        ElementTree.fromstring(text)  # noqa: S314
+    found = sentences(text, "en")
+    assert " ".join(sentence.spoken for sentence in found) == heard
+    assert found[0].notes[0].startswith("broken SSML, read as plain text: ")
+
+
+def test_entities_are_never_declared():
+    laughs = "".join(f'<!ENTITY l{i} "{f"&l{i - 1};" * 10}">' for i in range(1, 10))
+    text = f'<!DOCTYPE s [<!ENTITY l0 "ha">{laughs}<!ENTITY x SYSTEM "file:///etc/passwd">]><speak>&l9;&x;</speak>'
+    found = sentences(text, "en")
+    assert sum(len(sentence.spoken) for sentence in found) < 20 * len(text)
+    assert "root" not in " ".join(sentence.spoken for sentence in found)
+    assert found[0].notes[0].startswith("broken SSML")
+
+
+@pytest.mark.parametrize(
+    "part", ["<", "<s>", "<!--", "<p a='", "&", "&amp;", "<s/>", "<s a='1' b='2", "</s>"]
+)
+def test_much_markup_is_read_to_the_end(part):
+    found = sentences("<speak>" + part * 5_000 + " end", "en")
+    assert found[-1].spoken.endswith("end")
+
+
+@pytest.mark.parametrize("entity", ["&#xD800;", "&#9999999;", "&#x110000;"])
+def test_what_is_no_character_is_not_read(entity):
+    (sentence,) = sentences(f"<speak>a {entity}</speak>", "en")
+    assert sentence.spoken.startswith("a and")
+    assert sentence.notes[0].startswith("broken SSML")
