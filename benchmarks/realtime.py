@@ -102,7 +102,7 @@ EDITS = (
     "undo",
     "undo",
     "undo",
-    "chain ''",
+    "chain gain",
     "undo",
     "undo",
 )
