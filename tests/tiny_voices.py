@@ -11,7 +11,12 @@ HOP, PER_ID = 16, 3
 """Samples per frame, and frames per id."""
 RATE = 22_050
 node = helper.make_node
-IDS = {symbol: [number] for number, symbol in enumerate("_^$ !,.:;?abdefhijklmnoprstuvwxyzæðŋɑɔəɛɡɪɹʃʊʌʒˈˌːθɾ\u09be\u09ac\u0982\u09b2\u0995\u0996\u0997")}
+IDS = {
+    symbol: [number]
+    for number, symbol in enumerate(
+        "_^$ !,.:;?abdefhijklmnoprstuvwxyzæðŋɑɔəɛɡɪɹʃʊʌʒˈˌːθɾ\u09be\u09ac\u0982\u09b2\u0995\u0996\u0997"
+    )
+}
 SYMBOLS = len(IDS)
 
 heads = partial(tensor, kind=INT64)
@@ -35,7 +40,7 @@ def card(path, **said):
 
 
 def frames_of(more=()):
-    """Nodes that give each id ``PER_ID`` frames, times the length scale: (P,) ids to frames of (T,) floats."""
+    """Nodes that give each id ``PER_ID`` frames, times the length scale: (P,) ids to (T,) ids of frames."""
     nodes = [
         node("Squeeze", ["input", "zero"], ["flat"]),
         node("Gather", ["scales", "one"], ["length"]),
@@ -129,9 +134,7 @@ def pair(folder, names=("text.onnx", "dec.onnx"), channels=6, reach=9, everythin
         weights("out", 1, 4, 7, scale=0.1),
     ]
     (folder / names[1]).write_bytes(
-        content_of(
-            nodes, [tensor("frames", 1, channels, "T")], [tensor("output", 1, 1, "N")], constants
-        )
+        content_of(nodes, [tensor("frames", 1, channels, "T")], [tensor("output", 1, 1, "N")], constants)
     )
     card(folder / "voice.onnx.json", **said)
     return folder

@@ -1,1 +1,1 @@
-"""Speech: text into sound."""
+"""Speech: text made ready to be spoken, and voices that speak it."""

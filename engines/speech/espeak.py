@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe
@@ -111,13 +111,19 @@ class Espeak:
         }
         with self._lock:
             connection = self._asked(request)
-            whole = False
+            whole, place = False, -1
             try:
                 while "end" not in (message := self._heard(connection)):
                     whole = False
                     samples = np.frombuffer(self._frame(connection), np.int16)
                     whole = True
-                    yield samples.astype(np.float32) / np.float32(32768), _events(message["events"])
+                    events = []
+                    for event in _events(message["events"]):
+                        # Between clauses it may tell of a word of the clause, or text, before once more.
+                        if event.kind == "phoneme" or event.begin > place:
+                            events.append(event)
+                            place = max(place, event.begin) if event.kind == "word" else place
+                    yield samples.astype(np.float32) / np.float32(32768), events
                 whole, connection = True, None  # type: ignore[assignment]
             except SpeechError:
                 connection = None  # type: ignore[assignment]
@@ -239,7 +245,7 @@ class EspeakVoice:
 
     def __init__(self, name: str, variety: str) -> None:
         self.name, self.language, self.variety = name, variety.partition("-")[0], variety
-        self.speakers: tuple[str, ...] = ()
+        self.speakers: Sequence[str] = ()
         self._espeak = Espeak()
         self._espeak.start()
         try:
@@ -254,9 +260,7 @@ class EspeakVoice:
         """CPU seconds that its process has taken."""
         return self._espeak.cpu
 
-    def speak(
-        self, sentence: Sentence, speaker: int = 0, length_scale: float = 1.0
-    ) -> Iterator[Chunk]:
+    def speak(self, sentence: Sentence, speaker: int = 0, length_scale: float = 1.0) -> Iterator[Chunk]:
         """See `Voice.speak`."""
         places, word = word_places(sentence), 0
         rate = round(WORDS_A_MINUTE * sentence.rate / length_scale)

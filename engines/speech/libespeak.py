@@ -71,8 +71,8 @@ class Library:
     Parameters
     ----------
     heard
-        Gets the events, ``[kind, position in the text, length, sample, name]`` each, and the samples (16 bits)
-        as they are made.
+        Gets the events, ``[kind, position in the text, length, sample, name]`` each, and the samples (16
+        bits), as they are made.
 
     Raises
     ------
@@ -123,7 +123,8 @@ class Library:
 
     def phonemes(self, text: str) -> list[list[str]]:
         """Phonemes of every sentence, as codepoints of IPA (NFD), with the punctuation that Piper's voices
-        have learnt, and without espeak-ng's marks of other languages, ``(en)``."""
+        have learnt, and without espeak-ng's marks of other languages, ``(en)``.
+        """
         content = text.replace("\0", " ").encode("utf-8", "replace")
         buffer = ctypes.create_string_buffer(content)
         start = ctypes.addressof(buffer)

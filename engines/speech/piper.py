@@ -4,9 +4,9 @@ NAME.onnx takes ``input`` (ids, int64 [1, P]), ``input_lengths`` (int64 [1]), ``
 length, noise of the durations) and, with several speakers, ``sid`` (int64 [1]); it gives the sound (float32
 [1, 1, N]) and may give frames per id as its second output. NAME.onnx.json has the rate, the phonemes' ids and
 the rest. In place of one network there may be two, ``text.onnx`` and ``dec.onnx``, or ``acoustic.onnx`` and
-``vocoder.onnx``: the first gives frames, float32 [1, C, T], the second makes sound of them. It is run piece by
-piece, with as many frames around as it hears, so that the first sound is there early and the samples are the
-same.
+``vocoder.onnx``: the first gives frames, float32 [1, C, T], the second makes sound of them. It is run piece
+by piece, with as many frames around as it hears, so that the first sound is there early and the samples are
+the same.
 """
 
 from __future__ import annotations
@@ -151,7 +151,9 @@ def read_config(path: Path) -> Config:
         for key, usual in (("noise_scale", 0.667), ("length_scale", 1.0), ("noise_w", 0.8))
     )
     if not all(type(scale) in (int, float) and 0 <= scale < 100 for scale in scales) or scales[1] == 0:
-        raise wrong("inference", scales, "numbers from 0 for noise_scale and noise_w, above 0 for length_scale")
+        raise wrong(
+            "inference", scales, "numbers from 0 for noise_scale and noise_w, above 0 for length_scale"
+        )
     language = get("language", "code", otherwise="") or espeak
     return Config(
         path,
@@ -160,7 +162,7 @@ def read_config(path: Path) -> Config:
         espeak if kind == "espeak" else "",
         {symbol: tuple(numbers) for symbol, numbers in ids.items()},
         tuple(by_number.get(n, str(n)) for n in range(count)) if count > 1 else (),
-        scales,  # type: ignore[arg-type]
+        scales,
         str(get("license", otherwise=get("licence", otherwise="not said"))),
     )
 
@@ -242,9 +244,7 @@ class PiperVoice:
         """CPU seconds that phonemising has taken, in its process."""
         return self._espeak.cpu
 
-    def speak(
-        self, sentence: Sentence, speaker: int = 0, length_scale: float = 1.0
-    ) -> Iterator[Chunk]:
+    def speak(self, sentence: Sentence, speaker: int = 0, length_scale: float = 1.0) -> Iterator[Chunk]:
         """See `Voice.speak`."""
         config, done, begun = self.config, 0, 0
         if config.espeak:
@@ -254,7 +254,7 @@ class PiperVoice:
         spaces = [sum(each == " " for each in part) + 1 for part in parts]
         for part, words in zip(parts, spaces, strict=True):
             ids, owners = ids_of(part, config)
-            if not any(phoneme in config.ids for phoneme in part):
+            if not any(phoneme in config.ids and phoneme.isalnum() for phoneme in part):
                 raise SpeechError(f"voice {self.name} knows none of the phonemes {''.join(part)[:40]!r}")
             shares = _word_starts(part, owners)
             for chunk, frames in self._run(ids, speaker, length_scale / sentence.rate):
@@ -293,16 +293,16 @@ class PiperVoice:
         """The sound of some ids, piece by piece; with the first, the sample at which each id begins."""
         noise, length, noise_w = self.config.scales
         scales = {"noise": noise, "length": length * length_scale, "noise_w": noise_w}
-        feeds = {
-            name: _value(role, ids, speaker, scales, size) for name, (role, size) in self._roles.items()
-        }
+        feeds = {name: _value(role, ids, speaker, scales, size) for name, (role, size) in self._roles.items()}
         try:
             outputs = self._first.run(None, feeds)
         except Exception as error:  # onnxruntime's have no other base
             raise SpeechError(f"voice {self.name} cannot speak this ({reason(error)})") from None
         first = np.asarray(outputs[0], np.float32)
         frames = np.ravel(outputs[1]).astype(np.float64) if len(outputs) > 1 else np.ones(0)
-        frames = frames if len(frames) == len(ids) and np.all(frames >= 0) and frames.any() else np.ones(len(ids))
+        frames = (
+            frames if len(frames) == len(ids) and np.all(frames >= 0) and frames.any() else np.ones(len(ids))
+        )
         starts = (np.cumsum(frames) - frames) / frames.sum()
         if self._decoder is None:
             sound = np.ravel(first)
@@ -455,4 +455,6 @@ def _hop_of(decode: Any, channels: int, path: Path) -> int:
 def _word_starts(phonemes: Sequence[str], owners: Sequence[int]) -> list[int]:
     """For each word of the phonemes, the index of the id that it begins with."""
     starts = [0, *(number + 1 for number, phoneme in enumerate(phonemes) if phoneme == " ")]
-    return [next((at for at, owner in enumerate(owners) if owner >= start), len(owners) - 1) for start in starts]
+    return [
+        next((at for at, owner in enumerate(owners) if owner >= start), len(owners) - 1) for start in starts
+    ]

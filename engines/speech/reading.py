@@ -47,6 +47,8 @@ class Reading:
         ``en`` or ``bn``.
     speaker, length_scale
         See `Voice.speak`.
+    began
+        When the work began, by `time.perf_counter`; None: now.
 
     Attributes
     ----------
@@ -74,11 +76,17 @@ class Reading:
     """
 
     def __init__(
-        self, text: str, voice: Voice, language: str, speaker: int = 0, length_scale: float = 1.0
+        self,
+        text: str,
+        voice: Voice,
+        language: str,
+        speaker: int = 0,
+        length_scale: float = 1.0,
+        began: float | None = None,
     ) -> None:
         from engines.speech.text import sentences
 
-        self._began, started = time.perf_counter(), time.thread_time()
+        self._began, started = time.perf_counter() if began is None else began, time.thread_time()
         self.text, self.voice = text, voice
         self.sentences: list[Sentence] = sentences(text, language)
         if not any(map(_speakable, self.sentences)):

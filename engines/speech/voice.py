@@ -48,15 +48,13 @@ class Voice(Protocol):
         """CPU seconds that it has taken in processes of its own."""
         ...
 
-    def speak(
-        self, sentence: Sentence, speaker: int = 0, length_scale: float = 1.0
-    ) -> Iterator[Chunk]:
+    def speak(self, sentence: Sentence, speaker: int = 0, length_scale: float = 1.0) -> Iterator[Chunk]:
         """Speak a sentence.
 
         Parameters
         ----------
         sentence
-            Its ``spoken`` text, faster by ``rate``; the pause after it and ``gain_db`` are left to the caller.
+            Its ``spoken`` text, faster by ``rate``; the pause after it and ``gain_db`` are the caller's.
         speaker
             Index among `speakers`.
         length_scale

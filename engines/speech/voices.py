@@ -176,7 +176,9 @@ def _folder_beside(target: Path) -> Iterator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         made = Path(tempfile.mkdtemp(prefix=".", suffix=".part", dir=target.parent))
     except OSError as error:
-        raise FileError(f"cannot make {target}: {error.strerror}; set XDG_DATA_HOME to a folder of yours") from None
+        raise FileError(
+            f"cannot make {target}: {error.strerror}; set XDG_DATA_HOME to a folder of yours"
+        ) from None
     try:
         made.chmod(0o755)
         yield made
@@ -187,7 +189,9 @@ def _folder_beside(target: Path) -> Iterator[Path]:
 
 
 def _added_names() -> list[str]:
-    return sorted(each.parent.name for each in user_voices().glob(f"*/{RECORD}") if NAME.fullmatch(each.parent.name))
+    return sorted(
+        each.parent.name for each in user_voices().glob(f"*/{RECORD}") if NAME.fullmatch(each.parent.name)
+    )
 
 
 def _record(folder: Path) -> dict[str, Any]:
@@ -294,5 +298,5 @@ def run_add(options: argparse.Namespace) -> int:
 
     voice = add_voice(options.path, options.name)
     several = f", {voice.speakers} speakers" * (voice.speakers > 1)
-    say(f"added {voice.name}: {voice.language}, {voice.rate} Hz{several}, {voice.speed:.3f} CPU s per s of sound")
+    say(f"added {voice.name}: {voice.language}, {voice.rate} Hz{several}, {voice.speed:.3f} CPU s per s")
     return 0
