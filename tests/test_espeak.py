@@ -210,7 +210,7 @@ def test_without_the_library(monkeypatch):
 def test_the_voice_tells_the_words_of_a_sentence(fresh):
     voice = EspeakVoice("espeak-en", "en-us")
     spoken = "hello there, my friend."
-    words = [Word(0, 2, "hello"), Word(3, 8, "there"), Word(10, 12, "my"), Word(13, 19, "friend")]
+    words = [Word(3 * n, 3 * n + 2, word, "en") for n, word in enumerate(("hello", "there", "my", "friend"))]
     sentence = Sentence(spoken, 0, len(spoken), spoken, 0.0, 1.0, 1.0, 0.0, words, [])
     chunks = list(voice.speak(sentence))
     marks = [mark for chunk in chunks for mark in chunk.words]

@@ -25,7 +25,7 @@ def sentence(spoken, rate=1.0):
     """A sentence whose words are those between its spaces."""
     words, at = [], 0
     for word in spoken.split(" "):
-        words.append(Word(at, at + len(word), word))
+        words.append(Word(at, at + len(word), word, "en"))
         at += len(word) + 1
     return Sentence(spoken, 0, len(spoken), spoken, 0.0, rate, 1.0, 0.0, words, [])
 
@@ -97,6 +97,14 @@ def test_words_stand_where_their_first_id_does(telling):
     marks = [mark for chunk in telling.speak(sentence("ab a bad")) for mark in chunk.words]
     # Ids: ^ _ a _ b _ space _ a _ space _ b ...: words begin with ids 0, 8 and 12.
     assert marks == [(0, 0), (1, 8 * PER_ID * HOP), (2, 12 * PER_ID * HOP)]
+
+
+def test_a_word_that_is_spoken_in_several_begins_with_the_first(telling):
+    spoken = "ab bad ada ab"
+    words = [Word(0, 1, "ab", "en"), Word(2, 3, "bad ada", "en"), Word(4, 5, "ab", "en")]
+    written = Sentence("a 2 b", 0, 5, spoken, 0.0, 1.0, 1.0, 0.0, words, [])
+    marks = [mark for chunk in telling.speak(written) for mark in chunk.words]
+    assert marks == [(0, 0), (1, 8 * PER_ID * HOP), (2, 24 * PER_ID * HOP)]
 
 
 def test_words_follow_the_frames_that_a_network_tells(tmp_path):

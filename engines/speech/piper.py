@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import time
 import unicodedata
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +27,7 @@ from numpy.typing import NDArray
 
 from engines.sessions import open_session, reason
 from engines.speech.espeak import Espeak
-from engines.speech.voice import Chunk, Samples, SpeechError
+from engines.speech.voice import Chunk, Samples, SpeechError, word_places
 from rtaudio.errors import FileError
 from rtaudio.processor import RATES
 
@@ -252,6 +254,7 @@ class PiperVoice:
         else:
             parts = [list(unicodedata.normalize("NFD", sentence.spoken))]
         spaces = [sum(each == " " for each in part) + 1 for part in parts]
+        words_of, told = _owners(sentence), -1
         for part, words in zip(parts, spaces, strict=True):
             ids, owners = ids_of(part, config)
             if not any(phoneme in config.ids and phoneme.isalnum() for phoneme in part):
@@ -261,8 +264,10 @@ class PiperVoice:
                 found = []
                 if frames is not None:
                     for word, share in enumerate(shares):
-                        index = (begun + word) * len(sentence.words) // max(1, sum(spaces))
-                        found.append((index, done + int(frames[share])))
+                        owner = words_of[(begun + word) * len(words_of) // sum(spaces)]
+                        if owner > told:
+                            found.append((owner, done + int(frames[share])))
+                            told = owner
                 yield Chunk(chunk, tuple(found))
                 done += len(chunk)
             begun += words
@@ -450,6 +455,13 @@ def _hop_of(decode: Any, channels: int, path: Path) -> int:
     if rest or not hop or lengths[1] != 2 * lengths[0]:
         raise FileError(f"{path} makes {lengths[0]} samples of {FIRST} frames: want a whole number for each")
     return hop
+
+
+def _owners(sentence: Sentence) -> list[int]:
+    """For each word of ``sentence.spoken``, the index of the word of the text that it is spoken for."""
+    places = word_places(sentence)
+    spoken = re.finditer(r"\S+", sentence.spoken)
+    return [bisect_right(places, word.start()) - 1 for word in spoken] or [-1]
 
 
 def _word_starts(phonemes: Sequence[str], owners: Sequence[int]) -> list[int]:

@@ -113,7 +113,7 @@ def _text(options: argparse.Namespace) -> str:
     name = options.file or "standard input"
     try:
         if options.file is not None:
-            content = options.file.read_bytes()
+            content: bytes = options.file.read_bytes()
         elif sys.stdin is None or sys.stdin.isatty():
             raise UserError("there is no text: give TEXT or --file, or pipe it to standard input")
         else:
