@@ -22,6 +22,7 @@ pytest.importorskip("engines.speech.text")
 from engines.speech import libespeak, say, source
 from engines.speech.piper import PiperVoice
 from engines.speech.reading import Reading
+from engines.speech.resident import connect
 from engines.speech.source import Queue, Say, source_of
 from engines.speech.text import sentences
 from engines.speech.voice import Chunk, SpeechError
@@ -52,6 +53,7 @@ except (cli.UserError, KeyboardInterrupt, OSError) as error:
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "none"))
 
 
 @pytest.fixture
@@ -446,35 +448,115 @@ def _engines():
 # ------------------------------------------------------------------------------------ live
 
 
-def started(folder, *arguments):
+def started(*arguments, runtime=""):
     root = Path(__file__).parents[1]
     return subprocess.Popen(
-        [sys.executable, "-c", COMMAND, "say", *arguments, "--voice", str(folder), "--api", "null"],
+        [sys.executable, "-c", COMMAND, "say", *map(str, arguments)],
+        stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(root)},
+        env={**os.environ, "PYTHONPATH": str(root), "XDG_RUNTIME_DIR": str(runtime)},
     )
+
+
+def await_ready(process):
+    for line in process.stderr:
+        if line.startswith("READY"):
+            return
+    raise AssertionError("it has ended")
 
 
 @pytest.mark.alone
 def test_it_is_played(folder):
-    process = started(folder, "a bad hat.", "--json", "-")
+    process = started("a bad hat.", "--voice", folder, "--api", "null", "--json", "-")
     out, said = process.communicate(timeout=120)
     assert process.returncode == 0, said
     report = json.loads(out)
     assert report["underflows"] == 0
-    assert report["played_seconds"] == pytest.approx(len(expected("a bad hat.")) / RATE, abs=0.002)
+    assert report["seconds"] == pytest.approx(len(expected("a bad hat.")) / RATE, abs=0.001)
     assert "READY null" in said
 
 
 @pytest.mark.alone
 def test_ctrl_c_ends_it_cleanly(folder):
-    process = started(folder, TEXT * 50)
-    for line in process.stderr:
-        if line.startswith("READY"):
-            break
+    process = started(TEXT * 50, "--voice", folder, "--api", "null")
+    await_ready(process)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert said.strip() == "interrupted"
+
+
+@pytest.fixture
+def resident(folder, tmp_path, monkeypatch):
+    """A resident player with the telling voice."""
+    (tmp_path / "run").mkdir(mode=0o700)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
+    process = started("--serve", "--voice", folder, "--api", "null", runtime=tmp_path / "run")
+    await_ready(process)
+    yield process
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert (process.returncode, said.strip()) == (130, "interrupted")
+    assert not list((tmp_path / "run" / "rtaudio").iterdir())
+
+
+@pytest.mark.alone
+def test_a_resident_player_speaks_for_later_calls(resident, folder, tmp_path, monkeypatch, capsys):
+    socket = tmp_path / "run" / "rtaudio" / "say.sock"
+    assert socket.stat().st_mode & 0o777 == 0o600
+    monkeypatch.chdir(tmp_path)
+    assert run("a bad hat.", "--voice", folder.name, "--json", "-") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["seconds"] == pytest.approx(len(expected("a bad hat.")) / RATE, abs=0.001)
+    assert (report["voice"], report["underflows"]) == ("ada", 0)
+    # Mistakes are told to who made them, and the player goes on.
+    assert run("...", "--voice", folder) == 2
+    assert run("a", "--voice", "nobody") == 2
+    assert run("a", "--voice", folder, "--speaker", "ann") == 2
+    assert run("qqqq", "--voice", folder) == 2
+    assert run("a.\nqqqq.", "--voice", folder) == 1
+    said = capsys.readouterr().err
+    for why in (
+        "has no words",
+        "no voice 'nobody'",
+        "no speaker 'ann'",
+        "nothing could be",
+        "left out 'qqqq.'",
+    ):
+        assert why in said
+
+
+@pytest.mark.alone
+def test_who_leaves_is_not_spoken_for(resident, folder, monkeypatch):
+    request = {"text": TEXT * 50, "voice": str(folder), "lang": "", "speaker": "", "factor": 1.0}
+    gone = connect()
+    gone.sendall(json.dumps(request).encode() + b"\n")
+    waiting = connect()
+    waiting.sendall(json.dumps(request | {"text": "ada"}).encode() + b"\n")
+    gone.close()
+    with waiting, waiting.makefile("rb") as answers:
+        assert json.loads(answers.readline())["report"]["sentences"] == 1
+
+
+@pytest.mark.alone
+def test_the_resident_player_survives_what_is_no_request(resident):
+    for request in (b"\n", b"{}\n", b"[" * 100_000 + b"\n", b'{"text": "a"}\n', b"\xff\n"):
+        connection = connect()
+        connection.sendall(request)
+        with connection, connection.makefile("rb") as answers:
+            assert json.loads(answers.readline()) == {"error": "not a request"}
+
+
+@pytest.mark.alone
+def test_there_is_one_resident_player(resident, folder, tmp_path):
+    second = started("--serve", "--voice", folder, "--api", "null", runtime=tmp_path / "run")
+    _, said = second.communicate(timeout=60)
+    assert second.returncode == 2
+    assert "runs already" in said
+
+
+def test_serving_takes_no_text(capsys):
+    assert run("a", "--serve") == 2
+    assert "leave TEXT" in capsys.readouterr().err

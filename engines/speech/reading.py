@@ -87,7 +87,7 @@ class Reading:
         from engines.speech.text import sentences
 
         self._began, started = time.perf_counter() if began is None else began, time.thread_time()
-        self.text, self.voice = text, voice
+        self.text, self.voice, self.language = text, voice, language
         self.sentences: list[Sentence] = sentences(text, language)
         if not any(map(_speakable, self.sentences)):
             what = f"{text.strip()[:SHOWN]!r} has no words" if text.strip() else "the text is empty"
@@ -140,6 +140,7 @@ class Reading:
         rate = self.voice.rate
         return {
             "voice": self.voice.name,
+            "language": self.language,
             "rate": rate,
             "sentences": self.spoken,
             "seconds": round(self.samples / rate, 3),

@@ -12,12 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from engines.speech.reading import Reading
-    from rtaudio.host import Host
 
 FACTORS = 0.25, 4.0
 """Lowest and highest ``--rate-factor``."""
-LOOK = 0.02
-"""Seconds between two looks at the sound."""
 LONG = 1000
 """Codepoints from which on the progress is shown."""
 
@@ -58,6 +55,11 @@ def command(commands: Any) -> None:
     parser.add_argument("--api", choices=["auto", "jack", "alsa", "null"], default="auto", help="see 'live'")
     parser.add_argument("--device", metavar="D", help="output device, see 'rtaudio devices'")
     parser.add_argument("--block", type=whole, metavar="N", help="samples per block (default: as 'live')")
+    parser.add_argument(
+        "--serve",
+        action="store_true",
+        help="speak nothing, but stay with the voice loaded: later calls that play speak through this one",
+    )
     parser.add_argument("--json", metavar="F", help="write a report as JSON ('-' for stdout): times of words")
     parser.set_defaults(run=run)
 
@@ -75,8 +77,9 @@ def _factor(text: str) -> float:
 def run(options: argparse.Namespace) -> int:
     """``rtaudio say``."""
     from engines.speech.reading import LANGUAGES, Reading
+    from engines.speech.resident import ask, connect
     from engines.speech.voice import find_speaker
-    from engines.speech.voices import open_voice
+    from engines.speech.voices import anywhere, open_voice
     from rtaudio import cli
     from rtaudio.errors import UserError
 
@@ -84,22 +87,38 @@ def run(options: argparse.Namespace) -> int:
         raise UserError("--subtype is for files: give -o FILE too")
     if options.output is not None and (options.device is not None or options.block is not None):
         raise UserError("-o writes a file and does not play: leave --device and --block out")
+    if options.serve:
+        if options.text is not None or options.file is not None or options.output is not None:
+            raise UserError("--serve speaks what later calls say: leave TEXT, --file and -o out")
+        return serve(options)
     written = [path for path in (options.file, options.output) if path is not None]
     cli.check_report(options.json, written)
     began = time.perf_counter()
     text = _text(options)
-    with ExitStack() as stack:
-        voice = open_voice(options.voice, options.lang or "en")
-        stack.callback(voice.close)
-        language = options.lang or (voice.language if voice.language in LANGUAGES else "en")
-        speaker = find_speaker(voice, options.speaker)
-        reading = Reading(text, voice, language, speaker, 1.0 / options.rate_factor, began)
-        report = (play if options.output is None else write)(reading, options)
-    for problem in reading.problems:
+    resident = connect() if options.output is None and _plays_anywhere(options) else None
+    if resident is not None:
+        said = {"text": text, "voice": anywhere(options.voice), "lang": options.lang or ""}
+        report = ask(resident, {**said, "speaker": options.speaker, "factor": options.rate_factor})
+    else:
+        with ExitStack() as stack:
+            voice = open_voice(options.voice, options.lang or "en")
+            stack.callback(voice.close)
+            language = options.lang or (voice.language if voice.language in LANGUAGES else "en")
+            speaker = find_speaker(voice, options.speaker)
+            reading = Reading(text, voice, language, speaker, 1.0 / options.rate_factor, began)
+            report = (play if options.output is None else write)(reading, options)
+    cli.say(cli.one_line(_said(report)))
+    for problem in report["left_out"]:
         cli.say(f"warning: {cli.one_line(problem)}")
-    report = {"language": language, **report}
+    if report.get("underflows"):
+        cli.say(f"warning: {report['underflows']} gaps, since the voice was too slow: see 'rtaudio voices'")
     cli.write_report(options.json, report)
-    return int(bool(reading.problems or report.get("underflows")))
+    return int(bool(report["left_out"] or report.get("underflows")))
+
+
+def _plays_anywhere(options: argparse.Namespace) -> bool:
+    """Whether nothing says through what to play: then it may be the resident player."""
+    return options.api == "auto" and options.device is None and options.block is None
 
 
 def _text(options: argparse.Namespace) -> str:
@@ -143,15 +162,15 @@ def _progress(reading: Reading) -> Iterator[Callable[[], None]]:
         yield lambda: bar.update(task, completed=reading.done)
 
 
-def _said(reading: Reading, where: str = "") -> str:
+def _said(report: dict[str, Any]) -> str:
     """The line that tells what was done."""
-    report = reading.report()
-    facts = [f"{report['seconds']:.2f} s", f"{report['sentences']} sentences", reading.voice.name]
+    facts = [f"{report['seconds']:.2f} s", f"{report['sentences']} sentences", report["voice"]]
     if report["first_sound_ms"] is not None:
         facts += [f"first sound after {report['first_sound_ms']:.0f} ms"]
         facts += [f"{report['cpu_per_second']:.3f} CPU s per s of sound"]
+    facts += filter(None, [report.get("note")])
     text = ", ".join(facts)
-    return f"{where}  ({text})" if where else text
+    return f"{report['output']}  ({text})" if "output" in report else text
 
 
 def write(reading: Reading, options: argparse.Namespace) -> dict[str, Any]:
@@ -173,72 +192,58 @@ def write(reading: Reading, options: argparse.Namespace) -> dict[str, Any]:
             show()
         if not reading.spoken:
             raise UserError(f"nothing could be spoken: {reading.problems[0]}")
-    note = f"; {writer.note}" * bool(writer.note)
-    cli.say(cli.one_line(f"{_said(reading, str(options.output))}{note}"))
-    return {**reading.report(), "output": str(options.output)}
-
-
-def _ready(host: Host) -> str:
-    """The line that says that sound runs."""
-    report = host.statistics()
-    where = f"{report['api']} {report.get('output', '')}".strip()
-    return f"READY {where}, {host.plan.rate} Hz, block {host.plan.block}"
+    return {**reading.report(), "output": str(options.output), "note": writer.note}
 
 
 def play(reading: Reading, options: argparse.Namespace) -> dict[str, Any]:
     """Read aloud; returns a report. Ctrl-C fades out."""
-    from engines.speech.source import Queue, source_of
+    from engines.speech.player import Player
     from rtaudio import cli
     from rtaudio.errors import UserError
-    from rtaudio.graph import MAIN, Graph, Node
-    from rtaudio.host import Host, burst_of
-    from rtaudio.live import open_output
-    from rtaudio.null import can_pace
-    from rtaudio.plan import Plan
 
-    if not can_pace():
-        raise UserError("to play needs Linux (clock_nanosleep): write a file with -o")
     stopping: list[int] = []
     with ExitStack() as stack:
-        queue = Queue()
-        stack.callback(queue.close)
-        device, outputs = open_output(options.api, options.device, 1)
-        rate, block = device.rate or 48_000, options.block or device.period or 128
-        queue.open(rate)
-        queue.add(reading)
-        graph = Graph([Node("say", source_of(queue))], [f"say -> out.{MAIN}"])
-        with cli.compiling():
-            plan = Plan(graph, rate, block, 1, lane=0, burst=burst_of(device.period, block))
-        stack.callback(plan.close)
+        player = stack.enter_context(Player(options.api, options.device, options.block, reading))
         stack.enter_context(
             cli.on_signals(lambda number, frame: stopping.append(number), signal.SIGINT, *cli.ENDING)
         )
         show = stack.enter_context(_progress(reading))
-        queue.wait_ready()
-        host = stack.enter_context(Host(plan, device, inputs=[], outputs=outputs))
-        host.start()
-        cli.say(_ready(host))
-        while not (queue.played or stopping) and host.running:
-            host.poll()
+        cli.say(player.described)
+        while not (player.queue.played or stopping) and player.watch():
             show()
-            time.sleep(LOOK)
         if stopping:
-            queue.cancel()
-        # What was heard last is on its way through the device.
-        until = time.monotonic() + LOOK + host.statistics()["latency"]["total"] / rate
-        while time.monotonic() < until and host.running:
-            host.poll()
-            time.sleep(LOOK)
-        played, underflows = queue.taken / rate, queue.underflows
+            player.queue.cancel()
+        player.drain()
+        underflows, problems = player.queue.underflows, player.host.problems
     if stopping:
         cli.leave(stopping[0], None)
     if not reading.spoken:
         raise UserError(f"nothing could be spoken: {reading.problems[0]}")
-    cli.say(_said(reading))
-    if underflows:
-        cli.say(
-            f"warning: the voice was too slow {underflows} times: take a faster one, see 'rtaudio voices'"
-        )
-    for problem in host.problems:
+    for problem in problems:
         cli.say(f"warning: {problem}")
-    return {**reading.report(), "played_seconds": round(played, 3), "underflows": underflows}
+    return {**reading.report(), "underflows": underflows}
+
+
+def serve(options: argparse.Namespace) -> int:
+    """``rtaudio say --serve``: stay, and let later calls speak at once."""
+    from engines.speech.player import Player
+    from engines.speech.resident import Resident
+    from rtaudio import cli
+
+    stopping: list[int] = []
+    with ExitStack() as stack:
+        stack.enter_context(
+            cli.on_signals(lambda number, frame: stopping.append(number), signal.SIGINT, *cli.ENDING)
+        )
+        player = stack.enter_context(Player(options.api, options.device, options.block))
+        resident = Resident(player)
+        stack.callback(resident.close)
+        voice = resident.load(options.voice, options.lang or "en")
+        cli.say(f"{player.described}, {voice.name}: 'rtaudio say' speaks through this; Ctrl-C ends it")
+        while not stopping and player.watch():
+            resident.turn()
+        player.queue.cancel()
+        player.drain()
+    if stopping:
+        cli.leave(stopping[0], None)
+    return 1

@@ -18,12 +18,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engines.speech.espeak import Espeak, EspeakVoice
-from engines.speech.piper import PiperVoice, find_parts, read_config
 from engines.speech.voice import Voice
 from rtaudio.errors import FileError, UserError, nearest
+
+if TYPE_CHECKING:
+    from engines.speech.piper import PiperVoice
 
 RECORD = "rtaudio.json"
 ESPEAK = "espeak-"
@@ -88,10 +90,19 @@ def open_voice(name: str = "", language: str = "en") -> Voice:
         return EspeakVoice(name, VARIETIES.get(variety, variety))
     path = Path(name)
     if path.name != name or path.suffix == ".onnx" or path.is_dir():
+        from engines.speech.piper import PiperVoice
+
         return PiperVoice(path, path.stem if path.suffix == ".onnx" else path.resolve().name)
     known = [*_added_names(), *(f"{ESPEAK}{each}" for each in VARIETIES)]
     listed = f" ({', '.join(known)})"
     raise UserError(f"no voice {name!r}{nearest(name, known)}{listed}: see 'rtaudio voices'")
+
+
+def anywhere(name: str) -> str:
+    """What `open_voice` takes for the same voice in a process with another current folder."""
+    if not name or name.startswith(ESPEAK) or (user_voices() / name / RECORD).is_file():
+        return name
+    return os.path.abspath(name) if Path(name).exists() else name
 
 
 def known_voices() -> list[Known]:
@@ -134,6 +145,8 @@ def add_voice(path: Path, name: str = "") -> Known:
         A file is missing or wrong, the voice makes no sound, or there is one of that name. Nothing is left
         behind.
     """
+    from engines.speech.piper import PiperVoice, find_parts
+
     card, networks = find_parts(path)
     name = name or (card.name.removesuffix(".onnx.json") if len(networks) == 1 else path.resolve().name)
     if not NAME.fullmatch(name) or len(name) > LONGEST_NAME or name.startswith(ESPEAK):
@@ -216,6 +229,8 @@ def _network(folder: Path, record: dict[str, Any]) -> Path:
 
 
 def _known(folder: Path) -> Known:
+    from engines.speech.piper import find_parts, read_config
+
     record = _record(folder)
     card, networks = find_parts(_network(folder, record))
     config = read_config(card)
@@ -227,6 +242,8 @@ def _known(folder: Path) -> Known:
 
 
 def _open_added(folder: Path) -> PiperVoice:
+    from engines.speech.piper import PiperVoice, find_parts
+
     record = _record(folder)
     path = _network(folder, record)
     card, networks = find_parts(path)
