@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import threading
 
 import numpy as np
 import pytest
@@ -185,6 +186,21 @@ def test_a_death_between_sentences_costs_nothing(library):
     process.kill()
     process.wait()
     assert len(library.synthesise(ENGLISH, "en-us")[0])
+
+
+def test_it_can_be_closed_while_it_speaks(fresh):
+    library = fresh()
+    pieces = library.stream(ENGLISH * 50, "en-us")
+    next(pieces)
+    process = library._process.pid
+    closing = threading.Thread(target=library.close, daemon=True)
+    closing.start()
+    closing.join(10.0)
+    assert not closing.is_alive()
+    assert not running(process)
+    with pytest.raises(SpeechError):
+        list(pieces)
+    assert library.phonemes("ok", "en-us")
 
 
 def test_the_process_ends_with_it():

@@ -149,9 +149,19 @@ class Espeak:
             return found
 
     def close(self) -> None:
-        """End the process. Closing again does nothing; a later request starts it anew."""
-        with self._lock:
-            self._end()
+        """End the process. Closing again does nothing; a later request starts it anew.
+
+        A text that is half spoken fails when it goes on.
+        """
+        process = self._process
+        if process is not None:
+            process.kill()
+            process.wait()
+        if self._lock.acquire(blocking=False):  # Else who speaks finds the process gone.
+            try:
+                self._end()
+            finally:
+                self._lock.release()
 
     # ------------------------------------------------------------------------------------ with the lock held
 
