@@ -181,6 +181,25 @@ def device_of(
     return soundcard.open_device(api, options.input, options.output, rate, width, len(outputs)), inputs
 
 
+def open_output(api: str, name: str | None, heard: int) -> tuple[Device, list[int]]:
+    """A device for a graph that hears nothing, open but silent, and what each of its outputs plays.
+
+    Parameters
+    ----------
+    api
+        Of ``--api``.
+    name
+        Of the output; None: the API's own.
+    heard
+        Channels that come out of the graph.
+    """
+    options = argparse.Namespace(
+        api=api, input=None, output=name, map=None, rate=None, freewheel=False, record_input=None
+    )
+    outputs = outputs_of(options, heard)
+    return device_of(options, None, heard, [], outputs)[0], outputs
+
+
 def sound_server(options: argparse.Namespace) -> SoundServer | None:
     """What makes the virtual microphone; None if none is wanted, or JACK's ports have to do."""
     if options.virtual_mic is None:

@@ -1,0 +1,289 @@
+"""espeak-ng: a voice for almost any language, and the phonemes that Piper's voices are fed with.
+
+It runs in a process of its own (`engines.speech.libespeak`): a crash there costs a sentence.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, Pipe
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from engines.speech import libespeak
+from engines.speech.voice import Chunk, Samples, SpeechError, word_places
+from rtaudio.errors import UserError
+
+if TYPE_CHECKING:
+    from engines.speech.text import Sentence
+
+WORDS_A_MINUTE, SLOWEST, FASTEST = 175, 80, 450
+PITCH = 50
+PATIENCE = 20.0
+"""Seconds without an answer after which the process is given up."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """A word or phoneme that begins."""
+
+    kind: str
+    """``word`` or ``phoneme``"""
+    sample: int
+    """From the beginning of the text."""
+    begin: int
+    """Of a word: codepoints from the beginning of the text."""
+    name: str
+    """Of a phoneme: in IPA."""
+
+
+class Espeak:
+    """espeak-ng in a process of its own, which is started when it is first needed, and anew after a crash.
+
+    Any thread may call; one request runs at a time.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._connection: Connection | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self.rate = 0
+        """Hz; known after `start`."""
+        self.cpu = 0.0
+        """CPU seconds that the process has taken."""
+
+    def start(self) -> None:
+        """Start the process, if it does not run. `UserError` if espeak-ng is not installed."""
+        with self._lock:
+            self._started()
+
+    def synthesise(
+        self, text: str, voice: str, rate: int = WORDS_A_MINUTE, pitch: int = PITCH
+    ) -> tuple[Samples, list[Event]]:
+        """Speak a text: all samples, at `rate` Hz, and events, see `stream`."""
+        pieces = list(self.stream(text, voice, rate, pitch))
+        samples = [piece for piece, _ in pieces]
+        return (
+            np.concatenate(samples) if samples else np.zeros(0, np.float32),
+            [event for _, events in pieces for event in events],
+        )
+
+    def stream(
+        self, text: str, voice: str, rate: int = WORDS_A_MINUTE, pitch: int = PITCH
+    ) -> Iterator[tuple[Samples, list[Event]]]:
+        """Speak a text, piece by piece as it is made.
+
+        Parameters
+        ----------
+        text
+            Plain text, of any length.
+        voice
+            espeak-ng's name of it: ``en-us``, ``bn``.
+        rate
+            Words a minute; held between 80 and 450.
+        pitch
+            0 to 100.
+
+        Yields
+        ------
+        Samples (n,) float32, and the events that begin in them or before.
+
+        Raises
+        ------
+        SpeechError
+            There is no such voice, or espeak-ng has crashed.
+        UserError
+            espeak-ng is not installed.
+        """
+        request = {
+            "speak": text,
+            "voice": voice,
+            "rate": int(min(FASTEST, max(SLOWEST, rate))),
+            "pitch": int(min(100, max(0, pitch))),
+        }
+        with self._lock:
+            connection = self._asked(request)
+            whole, place = False, -1
+            try:
+                while "end" not in (message := self._heard(connection)):
+                    whole = False
+                    samples = np.frombuffer(self._frame(connection), np.int16)
+                    whole = True
+                    events = []
+                    for event in _events(message["events"]):
+                        # Between clauses it may tell of a word of the clause, or text, before once more.
+                        if event.kind == "phoneme" or event.begin > place:
+                            events.append(event)
+                            place = max(place, event.begin) if event.kind == "word" else place
+                    yield samples.astype(np.float32) / np.float32(32768), events
+                whole, connection = True, None  # type: ignore[assignment]
+            except SpeechError:
+                connection = None  # type: ignore[assignment]
+                raise
+            finally:
+                if connection is not None:  # Given up: what is left of it is of no use.
+                    self._drain(connection) if whole else self._end()
+
+    def phonemes(self, text: str, voice: str) -> list[list[str]]:
+        """Phonemes of every sentence of a text, as Piper's voices are fed with them.
+
+        Returns
+        -------
+        For each sentence the codepoints of its IPA (NFD), with ``. ? ! , : ;`` where they stand.
+
+        Raises
+        ------
+        SpeechError, UserError
+            As `stream`.
+        """
+        with self._lock:
+            found: list[list[str]] = self._heard(self._asked({"phonemes": text, "voice": voice}))["end"]
+            return found
+
+    def close(self) -> None:
+        """End the process. Closing again does nothing; a later request starts it anew.
+
+        A text that is half spoken fails when it goes on.
+        """
+        process = self._process
+        if process is not None:
+            process.kill()
+            process.wait()
+        if self._lock.acquire(blocking=False):  # Else who speaks finds the process gone.
+            try:
+                self._end()
+            finally:
+                self._lock.release()
+
+    # ------------------------------------------------------------------------------------ with the lock held
+
+    def _started(self) -> Connection:
+        if self._connection is not None:
+            return self._connection
+        ours, theirs = Pipe()
+        with theirs:
+            code = f"from engines.speech.libespeak import work; work({theirs.fileno()})"
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-c", code],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                process_group=0,
+            )
+        self._connection = ours
+        try:
+            self.rate = int(self._heard(ours)["end"])
+        except SpeechError as error:
+            self._end()
+            raise UserError(str(error)) from None
+        return ours
+
+    def _asked(self, request: dict[str, Any]) -> Connection:
+        connection = self._started()
+        try:
+            connection.send_bytes(json.dumps(request).encode())
+        except OSError:  # It has died since the last one.
+            self._end()
+            connection = self._started()
+            connection.send_bytes(json.dumps(request).encode())
+        return connection
+
+    def _frame(self, connection: Connection) -> bytes:
+        with suppress(OSError, EOFError):
+            if connection.poll(PATIENCE):
+                return connection.recv_bytes()
+        self._end()
+        raise SpeechError("espeak-ng crashed, or hangs, on this sentence")
+
+    def _heard(self, connection: Connection) -> dict[str, Any]:
+        message: dict[str, Any] = json.loads(self._frame(connection))
+        if "error" in message:
+            raise SpeechError(message["error"])
+        self.cpu = message.get("cpu", self.cpu)
+        return message
+
+    def _drain(self, connection: Connection) -> None:
+        with suppress(SpeechError):
+            while "end" not in self._heard(connection):
+                self._frame(connection)
+
+    def _end(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        if self._process is not None:
+            try:
+                self._process.wait(0.5)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+            self._process = None
+
+
+def _events(found: list[list[Any]]) -> list[Event]:
+    return [
+        Event("word" if kind == libespeak.WORD else "phoneme", sample, max(0, place - 1), name)
+        for kind, place, _, sample, name in found
+    ]
+
+
+class EspeakVoice:
+    """espeak-ng as a `engines.speech.voice.Voice`.
+
+    Parameters
+    ----------
+    name
+        As `rtaudio voices` lists it.
+    variety
+        espeak-ng's name of the voice: ``en-us``, ``bn``.
+
+    Raises
+    ------
+    UserError
+        espeak-ng is not installed, or has no such voice.
+    """
+
+    def __init__(self, name: str, variety: str) -> None:
+        self.name, self.language, self.variety = name, variety.partition("-")[0], variety
+        self.speakers: Sequence[str] = ()
+        self._espeak = Espeak()
+        self._espeak.start()
+        try:
+            self._espeak.phonemes("", variety)
+        except SpeechError as error:
+            self._espeak.close()
+            raise UserError(str(error)) from None
+        self.rate = self._espeak.rate
+
+    @property
+    def cpu(self) -> float:
+        """CPU seconds that its process has taken."""
+        return self._espeak.cpu
+
+    def speak(self, sentence: Sentence, speaker: int = 0, length_scale: float = 1.0) -> Iterator[Chunk]:
+        """See `Voice.speak`."""
+        places, word = word_places(sentence), 0
+        rate = round(WORDS_A_MINUTE * sentence.rate / length_scale)
+        pieces = self._espeak.stream(sentence.spoken, self.variety, rate, round(PITCH * sentence.pitch))
+        for samples, events in pieces:
+            begun = []
+            for event in events:
+                if event.kind == "word":
+                    while word < len(places) and places[word] <= event.begin:
+                        begun.append((word, event.sample))
+                        word += 1
+            yield Chunk(samples, tuple(begun))
+
+    def close(self) -> None:
+        """End the process."""
+        self._espeak.close()

@@ -1,0 +1,472 @@
+"""Voices of Piper's kind: a folder with a network, or a pair of them, and its JSON.
+
+NAME.onnx takes ``input`` (ids, int64 [1, P]), ``input_lengths`` (int64 [1]), ``scales`` (float32 [3]: noise,
+length, noise of the durations) and, with several speakers, ``sid`` (int64 [1]); it gives the sound (float32
+[1, 1, N]) and may give frames per id as its second output. NAME.onnx.json has the rate, the phonemes' ids and
+the rest. In place of one network there may be two, ``text.onnx`` and ``dec.onnx``, or ``acoustic.onnx`` and
+``vocoder.onnx``: the first gives frames, float32 [1, C, T], the second makes sound of them. It is run piece
+by piece, with as many frames around as it hears, so that the first sound is there early and the samples are
+the same.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import time
+import unicodedata
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.sessions import open_session, reason
+from engines.speech.espeak import Espeak
+from engines.speech.voice import Chunk, Samples, SpeechError, word_places
+from rtaudio.errors import FileError
+from rtaudio.processor import RATES
+
+if TYPE_CHECKING:
+    from engines.speech.text import Sentence
+
+PAIRS = ("text.onnx", "dec.onnx"), ("acoustic.onnx", "vocoder.onnx")
+PAD, BEGIN, END = "_^$"
+FIRST, STEP = 16, 48
+"""Frames of the first piece of a sentence, and of those after it."""
+FARTHEST = 40
+"""Frames that a decoder may hear on either side; one that hears more is run on the whole sentence."""
+SYMBOLS = 64
+"""Of a trial."""
+TOLERANCE = 1e-5
+"""Of pieces against the whole."""
+INTEGERS, FLOATS = "tensor(int64)", "tensor(float)"
+
+
+@dataclass(frozen=True)
+class Config:
+    """What NAME.onnx.json says."""
+
+    path: Path
+    rate: int
+    """Hz"""
+    language: str
+    espeak: str
+    """espeak-ng's voice whose phonemes it reads; empty: it reads letters."""
+    ids: Mapping[str, tuple[int, ...]]
+    """Of the phonemes, codepoints each."""
+    speakers: tuple[str, ...]
+    """Their names, by number; empty if there is only one."""
+    scales: tuple[float, float, float]
+    """Noise, length, noise of the durations."""
+    licence: str
+
+
+def find_parts(path: Path) -> tuple[Path, tuple[Path, ...]]:
+    """The JSON of a voice, and its one or two networks.
+
+    Parameters
+    ----------
+    path
+        A folder with one voice, or NAME.onnx.
+
+    Raises
+    ------
+    FileError
+        There is none, or there are several.
+    """
+    if path.suffix == ".onnx" and path.is_file():
+        card = path.with_name(f"{path.name}.json")
+        if not card.is_file():
+            raise FileError(f"{path} has no {card.name} beside it: get that too")
+        return card, (path,)
+    if not path.is_dir():
+        raise FileError(f"{path} is no folder of a voice, and no NAME.onnx")
+    cards = sorted(path.glob("*.onnx.json"))
+    if len(cards) != 1:
+        found = f"{len(cards)} voices: give the path of one NAME.onnx" if cards else "no NAME.onnx.json"
+        raise FileError(f"{path} has {found}")
+    for pair in PAIRS:
+        networks = tuple(path / name for name in pair)
+        if all(network.is_file() for network in networks):
+            return cards[0], networks
+    network = cards[0].with_suffix("")
+    if not network.is_file():
+        raise FileError(f"{path} has {cards[0].name}, but no {network.name}")
+    return cards[0], (network,)
+
+
+def read_config(path: Path) -> Config:
+    """Read NAME.onnx.json.
+
+    Raises
+    ------
+    FileError
+        It cannot be read, or what it says cannot be.
+    """
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise FileError(f"{path}: {error.strerror}") from None
+    except (ValueError, RecursionError):
+        raise FileError(f"{path} is not JSON") from None
+
+    def get(*keys: str, otherwise: Any = None) -> Any:
+        value = said
+        for key in keys:
+            value = value.get(key) if isinstance(value, dict) else None
+        return otherwise if value is None else value
+
+    def wrong(what: str, value: object, want: str) -> FileError:
+        text = repr(value)
+        return FileError(f"{path} says {what} {text if len(text) < 60 else text[:56] + ' ...'}: want {want}")
+
+    rate, kind = get("audio", "sample_rate"), get("phoneme_type", otherwise="espeak")
+    if type(rate) is not int or not RATES[0] <= rate <= RATES[1]:
+        raise wrong("audio.sample_rate", rate, f"a whole number from {RATES[0]} to {RATES[1]}")
+    if kind not in ("espeak", "text"):
+        raise wrong("phoneme_type", kind, "espeak or text")
+    espeak = get("espeak", "voice", otherwise="")
+    if not isinstance(espeak, str) or (kind == "espeak" and not espeak):
+        raise wrong("espeak.voice", espeak, "the name of a voice of espeak-ng")
+    symbols, ids = get("num_symbols", otherwise=2**31), get("phoneme_id_map")
+    if type(symbols) is not int or symbols < 1:
+        raise wrong("num_symbols", symbols, "a whole number from 1")
+    if not isinstance(ids, dict) or not {PAD, BEGIN, END} <= ids.keys():
+        raise wrong("phoneme_id_map", ids, "a table of ids that has _, ^ and $")
+    for symbol, numbers in ids.items():
+        fits = isinstance(numbers, list) and all(type(n) is int and 0 <= n < symbols for n in numbers)
+        if not fits or not numbers:
+            raise wrong(f"in phoneme_id_map for {symbol!r}", numbers, f"a list of ids below {symbols}")
+    count, names = get("num_speakers", otherwise=1), get("speaker_id_map", otherwise={})
+    if type(count) is not int or not 1 <= count < 2**20:
+        raise wrong("num_speakers", count, "a whole number from 1")
+    if not isinstance(names, dict) or any(type(n) is not int or not 0 <= n < count for n in names.values()):
+        raise wrong("speaker_id_map", names, f"a table of numbers below {count}")
+    by_number = {number: name for name, number in names.items()}
+    scales = tuple(
+        get("inference", key, otherwise=usual)
+        for key, usual in (("noise_scale", 0.667), ("length_scale", 1.0), ("noise_w", 0.8))
+    )
+    if not all(type(scale) in (int, float) and 0 <= scale < 100 for scale in scales) or scales[1] == 0:
+        raise wrong(
+            "inference", scales, "numbers from 0 for noise_scale and noise_w, above 0 for length_scale"
+        )
+    language = get("language", "code", otherwise="") or espeak
+    return Config(
+        path,
+        rate,
+        str(language).replace("_", "-").partition("-")[0],
+        espeak if kind == "espeak" else "",
+        {symbol: tuple(numbers) for symbol, numbers in ids.items()},
+        tuple(by_number.get(n, str(n)) for n in range(count)) if count > 1 else (),
+        scales,
+        str(get("license", otherwise=get("licence", otherwise="not said"))),
+    )
+
+
+def ids_of(phonemes: Sequence[str], config: Config) -> tuple[list[int], list[int]]:
+    """What a network reads: ``^ _ p _ p _ ... $``.
+
+    Returns
+    -------
+    The ids, and for each the index of the phoneme that it stands for or follows. Phonemes that the voice does
+    not know are left out.
+    """
+    ids, owners = [*config.ids[BEGIN], *config.ids[PAD]], []
+    owners += [0] * len(ids)
+    for number, phoneme in enumerate(phonemes):
+        if phoneme in config.ids:
+            more = [*config.ids[phoneme], *config.ids[PAD]]
+            ids += more
+            owners += [number] * len(more)
+    ids += config.ids[END]
+    owners += [max(0, len(phonemes) - 1)] * len(config.ids[END])
+    return ids, owners
+
+
+class PiperVoice:
+    """A voice of Piper's kind as a `engines.speech.voice.Voice`.
+
+    Where its network does not tell how long each phoneme takes, words stand where they would if all took the
+    same time.
+
+    Parameters
+    ----------
+    path
+        A folder with one voice, or NAME.onnx.
+    name
+        What it is called.
+    reach
+        Frames on either side that the second network of a pair hears, if that is known; see `measured_reach`.
+    contents
+        The networks' bytes, if they have been read; they are else.
+
+    Raises
+    ------
+    UserError
+        A file is missing or wrong, or ONNX Runtime is not installed.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        name: str,
+        reach: int | None = None,
+        contents: Sequence[bytes] | None = None,
+    ) -> None:
+        card, networks = find_parts(path)
+        self.config = config = read_config(card)
+        self.name, self.language, self.rate = name, config.language, config.rate
+        self.speakers: Sequence[str] = config.speakers
+        contents = contents or [_content(network) for network in networks]
+        sessions = [
+            open_session(network, content) for network, content in zip(networks, contents, strict=True)
+        ]
+        self._first, self._path = sessions[0], networks[0]
+        self._roles = _roles(self._first, networks[0], config)
+        self._decoder = sessions[1] if len(sessions) > 1 else None
+        self.reach: int | None = None
+        """Frames on either side that the second network hears; None: there is none, or it hears all."""
+        self.hop = 0
+        """Samples per frame of a pair."""
+        if self._decoder is not None:
+            channels = _check_decoder(self._decoder, networks[1], self._first, networks[0])
+            self._decoded = self._decoder.get_inputs()[0].name
+            self.hop = _hop_of(self._decode, channels, networks[1])
+            self.reach = measured_reach(self._decode, channels, self.hop) if reach is None else reach
+        self._espeak = Espeak()
+
+    @property
+    def cpu(self) -> float:
+        """CPU seconds that phonemising has taken, in its process."""
+        return self._espeak.cpu
+
+    def speak(self, sentence: Sentence, speaker: int = 0, length_scale: float = 1.0) -> Iterator[Chunk]:
+        """See `Voice.speak`."""
+        config, done, begun = self.config, 0, 0
+        if config.espeak:
+            parts = self._espeak.phonemes(sentence.spoken, config.espeak)
+        else:
+            parts = [list(unicodedata.normalize("NFD", sentence.spoken))]
+        spaces = [sum(each == " " for each in part) + 1 for part in parts]
+        words_of, told = _owners(sentence), -1
+        for part, words in zip(parts, spaces, strict=True):
+            ids, owners = ids_of(part, config)
+            if not any(phoneme in config.ids and phoneme.isalnum() for phoneme in part):
+                raise SpeechError(f"voice {self.name} knows none of the phonemes {''.join(part)[:40]!r}")
+            shares = _word_starts(part, owners)
+            for chunk, frames in self._run(ids, speaker, length_scale / sentence.rate):
+                found = []
+                if frames is not None:
+                    for word, share in enumerate(shares):
+                        owner = words_of[(begun + word) * len(words_of) // sum(spaces)]
+                        if owner > told:
+                            found.append((owner, done + int(frames[share])))
+                            told = owner
+                yield Chunk(chunk, tuple(found))
+                done += len(chunk)
+            begun += words
+
+    def close(self) -> None:
+        """End what phonemises."""
+        self._espeak.close()
+
+    def speed(self) -> float:
+        """CPU seconds for a second of sound: of the symbols that it knows, in their order.
+
+        Raises
+        ------
+        SpeechError
+            It cannot speak them, or makes no sound of them.
+        """
+        symbols = [symbol for symbol in self.config.ids if symbol.isalpha()][:SYMBOLS]
+        ids, _ = ids_of(symbols, self.config)
+        started = time.thread_time()
+        samples = sum(len(piece) for piece, _ in self._run(ids, 0, 1.0))
+        if not samples:
+            raise SpeechError(f"voice {self.name} makes no sound")
+        return (time.thread_time() - started) * self.rate / samples
+
+    def _run(
+        self, ids: list[int], speaker: int, length_scale: float
+    ) -> Iterator[tuple[Samples, NDArray[np.int64] | None]]:
+        """The sound of some ids, piece by piece; with the first, the sample at which each id begins."""
+        noise, length, noise_w = self.config.scales
+        scales = {"noise": noise, "length": length * length_scale, "noise_w": noise_w}
+        feeds = {name: _value(role, ids, speaker, scales, size) for name, (role, size) in self._roles.items()}
+        try:
+            outputs = self._first.run(None, feeds)
+        except Exception as error:  # onnxruntime's have no other base
+            raise SpeechError(f"voice {self.name} cannot speak this ({reason(error)})") from None
+        first = np.asarray(outputs[0], np.float32)
+        frames = np.ravel(outputs[1]).astype(np.float64) if len(outputs) > 1 else np.ones(0)
+        frames = (
+            frames if len(frames) == len(ids) and np.all(frames >= 0) and frames.any() else np.ones(len(ids))
+        )
+        starts = (np.cumsum(frames) - frames) / frames.sum()
+        if self._decoder is None:
+            sound = np.ravel(first)
+            yield self._checked(sound), (starts * len(sound)).astype(np.int64)
+            return
+        if first.ndim != 3 or len(first) != 1 or not first.shape[2]:
+            raise SpeechError(f"voice {self.name}: {self._path.name} gives the shape {first.shape}")
+        places = (starts * first.shape[2] * self.hop).astype(np.int64)
+        for begin, piece in self.decoded(first):
+            yield self._checked(piece), places if begin == 0 else None
+
+    def decoded(self, frames: Samples, first: int = FIRST, step: int = STEP) -> Iterator[tuple[int, Samples]]:
+        """The sound of frames (1, C, T), piece by piece: where it begins, in frames, and its samples."""
+        total = frames.shape[2]
+        if self.reach is None:
+            yield 0, self._decode(frames)
+            return
+        begin, size = 0, first
+        while begin < total:
+            end = min(total, begin + size)
+            left, right = max(0, begin - self.reach), min(total, end + self.reach)
+            piece = self._decode(frames[:, :, left:right])
+            yield begin, piece[(begin - left) * self.hop : (end - left) * self.hop]
+            begin, size = end, step
+
+    def _decode(self, frames: Samples) -> Samples:
+        assert self._decoder is not None  # noqa: S101 - for the type checker: only pairs come here
+        try:
+            found = self._decoder.run(None, {self._decoded: np.ascontiguousarray(frames)})
+        except Exception as error:  # onnxruntime's have no other base
+            raise SpeechError(f"voice {self.name} cannot speak this ({reason(error)})") from None
+        return np.ravel(np.asarray(found[0], np.float32))
+
+    def _checked(self, samples: Samples) -> Samples:
+        if not np.isfinite(samples).all():
+            raise SpeechError(f"voice {self.name} gives samples that are no numbers")
+        return samples
+
+
+def measured_reach(decode: Any, channels: int, hop: int) -> int | None:
+    """Frames on either side of a frame that its sound depends on, found by changing one.
+
+    Parameters
+    ----------
+    decode
+        Frames (1, channels, T) to samples (T * hop,).
+
+    Returns
+    -------
+    None if that is more than `FARTHEST`, or if pieces do not make what the whole does, to `TOLERANCE`.
+    """
+    random = np.random.default_rng(0)
+    middle, total = FARTHEST + 1, 2 * FARTHEST + 3
+    reach = 0
+    for size in (1.0, 10.0):
+        frames = random.normal(0.0, 0.5, (1, channels, total)).astype(np.float32)
+        whole = decode(frames)
+        frames[:, :, middle] += size
+        changed = np.flatnonzero(decode(frames) != whole)
+        if len(changed):
+            before, after = middle * hop - changed[0], changed[-1] + 1 - (middle + 1) * hop
+            reach = max(reach, math.ceil(before / hop), math.ceil(after / hop))
+    reach += 1
+    if reach > FARTHEST:
+        return None
+    begin, end = middle, total
+    part = decode(frames[:, :, begin - reach : end])[reach * hop :]
+    far = np.abs(part - decode(frames)[begin * hop :]).max()
+    return reach if far <= TOLERANCE else None
+
+
+def _content(network: Path) -> bytes:
+    try:
+        return network.read_bytes()
+    except OSError as error:
+        raise FileError(f"{network}: {error.strerror}") from None
+
+
+def _roles(session: Any, network: Path, config: Config) -> dict[str, tuple[str, int]]:
+    """What each input of the first network is: its role, and its length where it is a list of scales."""
+    roles: dict[str, tuple[str, int]] = {}
+    for tensor in session.get_inputs():
+        rank, kind = len(tensor.shape), tensor.type
+        known = {
+            "sid": ("sid", INTEGERS, 1),
+            "scales": ("scales", FLOATS, 1),
+            "noise_scale": ("noise", FLOATS, 1),
+            "length_scale": ("length", FLOATS, 1),
+            "noise_scale_w": ("noise_w", FLOATS, 1),
+        }.get(tensor.name)
+        if known is None and kind == INTEGERS:
+            known = ("ids", INTEGERS, 2) if rank == 2 else ("lengths", INTEGERS, 1)
+        if known is None or (kind, rank) != known[1:]:
+            raise FileError(
+                f"{network} has an input {tensor.name} of {kind} {tensor.shape}, which no voice has: "
+                "want input, input_lengths, scales, and sid for several speakers"
+            )
+        size = tensor.shape[0] if rank == 1 and isinstance(tensor.shape[0], int) else 3
+        roles[tensor.name] = known[0], size
+    found = [role for role, _ in roles.values()]
+    for role, name in (("ids", "input"), ("lengths", "input_lengths")):
+        if found.count(role) != 1:
+            raise FileError(f"{network} has no input {name}: it is not the network of a voice")
+    if not {"scales", "length"} & set(found):
+        raise FileError(f"{network} has no input scales: it is not the network of a voice")
+    if ("sid" in found) != bool(config.speakers):
+        has = "an input sid" if "sid" in found else "no input sid"
+        says = f"{max(1, len(config.speakers))} speaker{'s' * bool(config.speakers)}"
+        raise FileError(f"{network} has {has}, but {config.path.name} says {says}")
+    return roles
+
+
+def _value(role: str, ids: list[int], speaker: int, scales: Mapping[str, float], size: int) -> NDArray[Any]:
+    if role == "ids":
+        return np.array([ids], np.int64)
+    if role == "lengths":
+        return np.array([len(ids)], np.int64)
+    if role == "sid":
+        return np.array([speaker], np.int64)
+    if role == "scales":
+        return np.array(list(scales.values())[:size], np.float32)
+    return np.array([scales[role]], np.float32)
+
+
+def _check_decoder(decoder: Any, path: Path, first: Any, first_path: Path) -> int:
+    """Number of channels of the frames between two networks; `FileError` if they do not fit together."""
+    inputs, outputs = decoder.get_inputs(), decoder.get_outputs()
+    if len(inputs) != 1 or inputs[0].type != FLOATS or len(inputs[0].shape) != 3:
+        raise FileError(f"{path} takes something else than frames, float32 [1, C, T]")
+    if len(outputs) != 1:
+        raise FileError(f"{path} gives {len(outputs)} tensors: want the sound alone")
+    channels, given = inputs[0].shape[1], first.get_outputs()[0].shape
+    if not isinstance(channels, int):
+        channels = given[1] if len(given) == 3 else None
+    if not isinstance(channels, int):
+        raise FileError(f"{path} does not say how many channels its frames have")
+    if len(given) != 3 or (isinstance(given[1], int) and given[1] != channels):
+        raise FileError(f"{first_path} gives {given}, {path.name} takes {channels} channels of frames")
+    return channels
+
+
+def _hop_of(decode: Any, channels: int, path: Path) -> int:
+    lengths = [len(decode(np.zeros((1, channels, frames), np.float32))) for frames in (FIRST, 2 * FIRST)]
+    hop, rest = divmod(lengths[0], FIRST)
+    if rest or not hop or lengths[1] != 2 * lengths[0]:
+        raise FileError(f"{path} makes {lengths[0]} samples of {FIRST} frames: want a whole number for each")
+    return hop
+
+
+def _owners(sentence: Sentence) -> list[int]:
+    """For each word of ``sentence.spoken``, the index of the word of the text that it is spoken for."""
+    places = word_places(sentence)
+    spoken = re.finditer(r"\S+", sentence.spoken)
+    return [bisect_right(places, word.start()) - 1 for word in spoken] or [-1]
+
+
+def _word_starts(phonemes: Sequence[str], owners: Sequence[int]) -> list[int]:
+    """For each word of the phonemes, the index of the id that it begins with."""
+    starts = [0, *(number + 1 for number, phoneme in enumerate(phonemes) if phoneme == " ")]
+    return [
+        next((at for at, owner in enumerate(owners) if owner >= start), len(owners) - 1) for start in starts
+    ]

@@ -1,0 +1,159 @@
+"""A text read aloud: sentence by sentence, with its pauses, and what cannot be spoken passed over."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from engines.speech.voice import Samples, SpeechError, Voice
+from rtaudio.errors import UserError
+
+if TYPE_CHECKING:
+    from engines.speech.text import Sentence
+
+LANGUAGES = ("en", "bn")
+"""Those whose texts are read."""
+SHOWN = 40
+"""Letters of a sentence in a message."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A word or sentence that begins."""
+
+    kind: str
+    """``word`` or ``sentence``"""
+    sample: int
+    """At the voice's rate, from the beginning of the reading."""
+    begin: int
+    end: int
+    """In the text, in codepoints."""
+
+
+class Reading:
+    """A text, ready to be read: iterate over it for the sound, once.
+
+    Parameters
+    ----------
+    text
+        Plain text or SSML, of any length.
+    voice
+        Who reads.
+    language
+        ``en`` or ``bn``.
+    speaker, length_scale
+        See `Voice.speak`.
+    began
+        When the work began, by `time.perf_counter`; None: now.
+
+    Attributes
+    ----------
+    marks : list of Mark
+        Where words and sentences begin, as far as it has been read.
+    problems : list of str
+        Sentences that could not be spoken, and why, in words.
+    notes : list of str
+        What was read in another way than it is written, in words.
+    done : int
+        Codepoints that have been read.
+    samples : int
+        Samples so far, at the voice's rate.
+    spoken : int
+        Sentences that were spoken.
+    first_ms : float or None
+        Milliseconds from the beginning of the work to the first sound.
+    cpu : float
+        Seconds that the work has taken.
+
+    Raises
+    ------
+    UserError
+        There is nothing to speak.
+    """
+
+    def __init__(
+        self,
+        text: str,
+        voice: Voice,
+        language: str,
+        speaker: int = 0,
+        length_scale: float = 1.0,
+        began: float | None = None,
+    ) -> None:
+        from engines.speech.text import sentences
+
+        self._began, started = time.perf_counter() if began is None else began, time.thread_time()
+        self.text, self.voice, self.language = text, voice, language
+        self.sentences: list[Sentence] = sentences(text, language)
+        if not any(map(_speakable, self.sentences)):
+            what = f"{text.strip()[:SHOWN]!r} has no words" if text.strip() else "the text is empty"
+            raise UserError(f"there is nothing to speak: {what}")
+        self._speaker, self._length_scale = speaker, length_scale
+        self.marks: list[Mark] = []
+        self.problems: list[str] = []
+        self.notes = [note for sentence in self.sentences for note in sentence.notes]
+        self.done = self.samples = self.spoken = 0
+        self.first_ms: float | None = None
+        self.cpu = time.thread_time() - started
+
+    def __iter__(self) -> Iterator[Samples]:
+        """The sound, mono at the voice's rate, chunk by chunk."""
+        for sentence in self.sentences:
+            if _speakable(sentence):
+                yield from self._speak(sentence)
+            pause = round(sentence.pause * self.voice.rate)
+            if pause > 0:
+                self.samples += pause
+                yield np.zeros(pause, np.float32)
+            self.done = sentence.end
+        self.done = len(self.text)
+
+    def _speak(self, sentence: Sentence) -> Iterator[Samples]:
+        start, gain = self.samples, np.float32(10 ** (sentence.gain_db / 20))
+        self.marks.append(Mark("sentence", start, sentence.begin, sentence.end))
+        cpu = self.cpu
+        started, elsewhere = time.thread_time(), self.voice.cpu
+        try:
+            for chunk in self.voice.speak(sentence, self._speaker, self._length_scale):
+                for index, at in chunk.words:
+                    word = sentence.words[index]
+                    self.marks.append(Mark("word", start + at, word.begin, word.end))
+                self.samples += len(chunk.samples)
+                if self.first_ms is None and len(chunk.samples):
+                    self.first_ms = 1e3 * (time.perf_counter() - self._began)
+                cpu += time.thread_time() - started
+                yield chunk.samples if gain == 1 else chunk.samples * gain
+                started = time.thread_time()
+            self.spoken += 1
+        except SpeechError as error:
+            shown = sentence.text.strip()
+            shown = shown if len(shown) <= SHOWN else f"{shown[: SHOWN - 3]}..."
+            self.problems.append(f"left out {shown!r}: {error}")
+        self.cpu = cpu + time.thread_time() - started + max(0.0, self.voice.cpu - elsewhere)
+
+    def report(self) -> dict[str, Any]:
+        """What was read so far, for reports."""
+        rate = self.voice.rate
+        return {
+            "voice": self.voice.name,
+            "language": self.language,
+            "rate": rate,
+            "sentences": self.spoken,
+            "seconds": round(self.samples / rate, 3),
+            "first_sound_ms": None if self.first_ms is None else round(self.first_ms, 1),
+            "cpu_per_second": round(self.cpu * rate / self.samples, 4) if self.samples else None,
+            "left_out": self.problems,
+            "notes": self.notes,
+            "marks": [
+                {"kind": mark.kind, "at": round(mark.sample / rate, 4), "begin": mark.begin, "end": mark.end}
+                for mark in self.marks
+            ],
+        }
+
+
+def _speakable(sentence: Sentence) -> bool:
+    return any(letter.isalnum() for letter in sentence.spoken)

@@ -1,0 +1,358 @@
+"""The source ``say``: texts are spoken into a ring by a thread, and the kernel plays what lies in it.
+
+The thread keeps the ring full, sentence by sentence and chunk by chunk, resampled to the host's rate. What
+has to be quick is done in the kernel: to cancel, it fades out over 5 ms and passes over what lies in the
+ring; a pause is the same fade, and then the ring stands still.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtaudio.errors import UserError
+from rtaudio.kernel import channel, kernel, position, settled, smoothstep, value
+from rtaudio.native import (
+    compiled,
+    f32_vector,
+    i64_vector,
+    int64_at,
+    load_acquire,
+    now_ns,
+    read_acquire,
+    sleep_until_ns,
+    store_release,
+    write_release,
+)
+from rtaudio.processor import Parameter, Processor
+from rtaudio.ring import Ring, ring_pop, ring_readable, ring_skip, ring_taken
+
+if TYPE_CHECKING:
+    from engines.speech.reading import Reading
+
+RING_SECONDS = 4.0
+"""Length of the ring: what a busy interpreter may stall."""
+READY_SECONDS = 0.25
+"""What lies in the ring when the sound begins."""
+FADE_SECONDS = 0.005
+CHUNK = 4096
+"""Samples that are put into the ring at a time."""
+IDLE = 0.02
+"""Seconds that the thread waits where the ring is full."""
+NAP_NS = 200_000
+"""Nanoseconds that an offline run sleeps where the ring is empty."""
+
+# What a queue's thread and a kernel share, on cache lines of their own.
+(
+    PENDING,  # texts that are not in the ring as a whole
+    BUSY,  # 1: the ring is in the middle of a text
+    CANCELLED,  # samples, ever written, to be passed over
+    PAUSED,
+    UNDERFLOWS,  # blocks that found the ring empty in the middle of a text
+    SHARED_WORDS,
+) = range(0, 96, 16)
+
+COUNTS, SCRATCH = range(2)
+CHANNELS, RING, SHARED, FADE, LEVEL_AT = range(5)
+"""Words of the counts: channels; addresses of the ring and of what is shared, or 0; length of the fade in
+samples, and how far it is from silence."""
+LEVEL = 0
+OFFLINE = 2
+"""Of the context."""
+
+
+@compiled
+def _take(counts: Any, samples: Any, n: int, offline: bool) -> None:
+    """Fill ``n`` samples from the ring, with the fades of cancel and pause."""
+    ring, shared = counts[RING], int64_at(counts[SHARED], SHARED_WORDS)
+    if offline:
+        while ring_readable(ring) < n and load_acquire(shared, PENDING) > 0:
+            sleep_until_ns(now_ns() + NAP_NS)
+    paused, cancelled = load_acquire(shared, PAUSED), load_acquire(shared, CANCELLED) - ring_taken(ring)
+    level, fade = counts[LEVEL_AT], counts[FADE]
+    if cancelled > 0 and level == 0:
+        ring_skip(ring, cancelled)
+        cancelled = 0
+        level = fade if paused == 0 else 0
+    sounds = paused == 0 and cancelled <= 0
+    wanted = n if sounds else min(n, level)
+    if cancelled > 0:
+        wanted = min(wanted, cancelled)
+    there = ring_pop(ring, samples, wanted)
+    for i in range(there):
+        level = min(fade, level + 1) if sounds else max(0, level - 1)
+        if level < fade:
+            samples[i] *= np.float32(smoothstep(level / fade))
+    for i in range(there, n):
+        samples[i] = np.float32(0)
+    if not sounds and there < wanted:
+        level = 0
+    if sounds and there < n and load_acquire(shared, BUSY) == 1:
+        store_release(shared, UNDERFLOWS, shared[UNDERFLOWS] + 1)
+    counts[LEVEL_AT] = level
+
+
+@kernel
+def say_kernel(state: int, inputs: int, outputs: int, n: int, params: int, context: int) -> int:
+    """The kernel of `Say`."""
+    counts, samples, at = i64_vector(state, COUNTS), f32_vector(state, SCRATCH), position(context)
+    if counts[RING] == 0:
+        for i in range(n):
+            samples[i] = np.float32(0)
+    else:
+        _take(counts, samples, n, int64_at(context, 3)[OFFLINE] != 0)
+    still, level = settled(params, LEVEL, at), value(params, LEVEL, at)
+    for c in range(counts[CHANNELS]):
+        y = channel(outputs, c, n)
+        if still:
+            for i in range(n):
+                y[i] = np.float32(level * samples[i])
+        else:
+            for i in range(n):
+                y[i] = np.float32(value(params, LEVEL, at + i) * samples[i])
+    return 0
+
+
+class Queue:
+    """Texts that wait to be spoken, and the thread that speaks them into a ring. Any thread may call.
+
+    `open` comes before anything else.
+    """
+
+    def __init__(self) -> None:
+        self.rate = 0
+        self._shared = np.zeros(SHARED_WORDS, np.int64)
+        self._ring: Ring | None = None
+        self._texts: deque[Reading] = deque()
+        self._changed = threading.Condition()
+        self._written, self._turn = 0, 0
+        self._closed = False
+        self._thread: threading.Thread | None = None
+
+    def open(self, rate: int) -> None:
+        """Begin to fill a ring at a rate in Hz."""
+        self.rate, self._ring = rate, Ring(round(RING_SECONDS * rate))
+        self._thread = threading.Thread(target=self._run, name="rtaudio-say", daemon=True)
+        self._thread.start()
+
+    @property
+    def addresses(self) -> tuple[int, int]:
+        """Of the ring and of what is shared with the kernel."""
+        assert self._ring is not None  # noqa: S101 - a mistake in code that uses it
+        return self._ring.address, self._shared.ctypes.data
+
+    @property
+    def waiting(self) -> int:
+        """Texts that are not in the ring as a whole."""
+        return read_acquire(self._shared, PENDING)
+
+    @property
+    def written(self) -> int:
+        """Samples that have been put into the ring."""
+        return self._written
+
+    @property
+    def taken(self) -> int:
+        """Samples that have been played or passed over."""
+        return 0 if self._ring is None else self._ring.taken
+
+    @property
+    def underflows(self) -> int:
+        """Blocks that found the ring empty in the middle of a text."""
+        return read_acquire(self._shared, UNDERFLOWS)
+
+    @property
+    def played(self) -> bool:
+        """Whether all texts have been played."""
+        with self._changed:
+            written = self._written
+            return not self.waiting and self.taken >= written
+
+    def add(self, reading: Reading) -> None:
+        """Let a text follow those that wait."""
+        with self._changed:
+            self._texts.append(reading)
+            write_release(self._shared, PENDING, len(self._texts))
+            self._changed.notify_all()
+
+    def cancel(self) -> None:
+        """Fall silent, within one block, and forget what waits."""
+        with self._changed:
+            self._turn += 1
+            self._texts.clear()
+            write_release(self._shared, CANCELLED, self._written)
+            write_release(self._shared, BUSY, 0)
+            write_release(self._shared, PENDING, 0)
+            self._changed.notify_all()
+
+    def pause(self) -> None:
+        """Fade out, and stand still."""
+        write_release(self._shared, PAUSED, 1)
+
+    def play(self) -> None:
+        """Go on after `pause`."""
+        write_release(self._shared, PAUSED, 0)
+
+    def wait_ready(self, seconds: float | None = None) -> None:
+        """Wait until a quarter of a second of sound is there, or all, at most some seconds."""
+        ready = READY_SECONDS * self.rate
+        with self._changed:
+            self._changed.wait_for(lambda: not self.waiting or self._left() >= ready, seconds)
+
+    def _left(self) -> int:
+        """Samples in the ring that are to be played."""
+        return self._written - max(self.taken, int(self._shared[CANCELLED]))
+
+    def close(self) -> None:
+        """End the thread, after the sentence that it speaks. Closing again does nothing."""
+        self.cancel()
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        if self._thread is not None:
+            self._thread.join()
+
+    # ------------------------------------------------------------------------------------ the thread
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._texts or self._closed)
+                if self._closed:
+                    return
+                reading, turn = self._texts[0], self._turn
+            try:
+                self._speak(reading, turn)
+            except UserError as error:
+                reading.problems.append(str(error))
+            except Exception as error:  # a voice's, say: no reason to stop the others
+                reading.problems.append(f"{type(error).__name__}: {error}")
+            with self._changed:
+                if turn == self._turn:
+                    self._texts.popleft()
+                    write_release(self._shared, BUSY, 0)
+                    write_release(self._shared, PENDING, len(self._texts))
+                self._changed.notify_all()
+
+    def _speak(self, reading: Reading, turn: int) -> None:
+        import soxr
+
+        up = soxr.ResampleStream(reading.voice.rate, self.rate, 1, quality="HQ")
+        same = reading.voice.rate == self.rate
+        for samples in reading:
+            if not self._put(samples if same else up.resample_chunk(samples), turn):
+                return
+        if not same:
+            self._put(up.resample_chunk(np.zeros(0, np.float32), last=True), turn)
+
+    def _put(self, samples: NDArray[np.float32], turn: int) -> bool:
+        """Put samples into the ring as there is room; False if they are not wanted any more."""
+        assert self._ring is not None  # noqa: S101 - `open` starts the thread
+        for start in range(0, len(samples), CHUNK):
+            piece = np.ascontiguousarray(samples[start : start + CHUNK])
+            with self._changed:
+                while turn == self._turn and not self._ring.push(piece):
+                    self._changed.wait(IDLE)
+                if turn != self._turn:
+                    return False
+                self._written += len(piece)
+                write_release(self._shared, BUSY, 1)
+                self._changed.notify_all()
+        return True
+
+
+class Say(Processor):
+    """A text, spoken from the beginning of the run; the same on all channels, silence after its end.
+
+    Offline the run waits for the voice. Live, some of the text is spoken before the sound begins, the rest
+    while it runs; where the voice is too slow, there is a gap.
+
+    A voice whose network makes noise of its own, as most of Piper's do, never speaks twice the same. An edit
+    of a graph that runs begins the text anew.
+    """
+
+    id = "say"
+    summary = "Source of speech"
+    inputs = ()
+    fallback = None
+    unity = None
+    parameters = (
+        Parameter("level", 0.0, -120.0, 24.0, "dB", "dB", silence=True, doc="gain; the minimum is silence"),
+        Parameter("text", "", scale="text", automatable=False, doc="what to say"),
+        Parameter(
+            "voice", "", scale="text", automatable=False, doc="see 'rtaudio voices'; by default, lang's"
+        ),
+        Parameter("lang", "en", scale="choice", automatable=False, choices=("en", "bn"), doc="of the text"),
+        Parameter(
+            "speaker", "", scale="text", automatable=False, doc="of a voice of several: name or number"
+        ),
+        Parameter("factor", 1.0, 0.25, 4.0, "", "log", automatable=False, doc="how much faster"),
+    )
+    tolerance = 1e-6
+    KERNEL = say_kernel
+    queue: ClassVar[Queue | None] = None
+    """Of the caller, in place of one of its own, see `source_of`."""
+
+    def allocate(self) -> Sequence[NDArray[Any]]:
+        """State: counts; scratch."""
+        self._end_speech()
+        self._speech: Queue | None = self.queue
+        if self.queue is None and self.values["text"]:
+            self._begin_speech()
+        addresses = (0, 0) if self._speech is None else self._speech.addresses
+        fade = round(FADE_SECONDS * self.rate)
+        return np.array([self.channels, *addresses, fade, fade], np.int64), np.zeros(self.block, np.float32)
+
+    _speech: Queue | None = None
+    _voice: Any = None
+
+    def _begin_speech(self) -> None:
+        """Speak the text into a new queue, until some is there."""
+        from engines.speech.reading import Reading
+        from engines.speech.voice import find_speaker
+        from engines.speech.voices import open_voice
+
+        said = {name: str(self.values[name]) for name in ("text", "voice", "lang", "speaker")}
+        self._voice = open_voice(said["voice"], said["lang"])
+        speaker = find_speaker(self._voice, said["speaker"])
+        factor = 1.0 / float(self.values["factor"])
+        self._speech = Queue()
+        self._speech.open(self.rate)
+        self._speech.add(Reading(said["text"], self._voice, said["lang"], speaker, factor))
+        self._speech.wait_ready()
+
+    def _end_speech(self) -> None:
+        if self._speech is not None and self._speech is not self.queue:
+            self._speech.close()
+        self._speech = None
+        if self._voice is not None:
+            self._voice.close()
+            self._voice = None
+
+    def reset(self) -> None:
+        """Begin the text anew."""
+        super().reset()
+        if self._voice is not None:
+            self._end_speech()
+            self._begin_speech()
+            counts = self._state[COUNTS]
+            counts[[RING, SHARED]] = self._fresh[COUNTS][[RING, SHARED]] = self._speech.addresses  # type: ignore[union-attr]
+
+    def release(self) -> None:
+        """End the speech."""
+        super().release()
+        self._end_speech()
+
+
+def source_of(given: Queue) -> type[Say]:
+    """The source of a queue of the caller's, for one node of one plan; it stays the caller's to close."""
+
+    class Queued(Say):
+        queue = given
+
+    return Queued

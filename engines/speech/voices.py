@@ -1,0 +1,319 @@
+"""The voices that are there: espeak-ng's, and those of Piper's kind that a user has added.
+
+An added voice lies in ``$XDG_DATA_HOME/rtaudio/voices/NAME`` with ``rtaudio.json``, which has the hashes of
+its files: what has changed since is not run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engines.speech.espeak import Espeak, EspeakVoice
+from engines.speech.voice import Voice
+from rtaudio.errors import FileError, UserError, nearest
+
+if TYPE_CHECKING:
+    from engines.speech.piper import PiperVoice
+
+RECORD = "rtaudio.json"
+ESPEAK = "espeak-"
+ESPEAK_LICENCE = "GPL-3.0-or-later"
+VARIETIES = {"en": "en-us", "bn": "bn"}
+"""espeak-ng's voice of a language that is read here."""
+PAPERS = "MODEL_CARD", "LICENSE", "LICENSE.txt", "LICENSE.md"
+"""Files that are kept with a voice."""
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+-]*(\.[A-Za-z0-9_+-]+)*")
+LONGEST_NAME = 64
+TRIALS = "This is how fast it is.", "en-us"
+
+
+@dataclass(frozen=True)
+class Known:
+    """A voice that is there."""
+
+    name: str
+    kind: str
+    """``espeak-ng`` or ``piper``"""
+    language: str
+    licence: str
+    bytes: int | None
+    """Of its networks; None: not known."""
+    rate: int
+    """Hz"""
+    speakers: int
+    speed: float | None
+    """CPU seconds for a second of sound, where it was measured."""
+    trouble: str = ""
+    """Why it cannot be used."""
+
+
+def user_voices() -> Path:
+    """Folder of the voices that a user has added."""
+    base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(base) / "rtaudio" / "voices"
+
+
+def open_voice(name: str = "", language: str = "en") -> Voice:
+    """A voice, ready to speak.
+
+    Parameters
+    ----------
+    name
+        As in `known_voices`, ``espeak-XX`` for any voice of espeak-ng, or the path of a folder or NAME.onnx
+        of Piper's kind. Empty: the one that a language has by default.
+    language
+        ``en`` or ``bn``.
+
+    Raises
+    ------
+    UserError
+        There is none such, or it cannot be used.
+    """
+    name = name or f"{ESPEAK}{language}"
+    added = user_voices() / name
+    if NAME.fullmatch(name) and (added / RECORD).is_file():
+        return _open_added(added)
+    if name.startswith(ESPEAK):
+        variety = name.removeprefix(ESPEAK)
+        return EspeakVoice(name, VARIETIES.get(variety, variety))
+    path = Path(name)
+    if path.name != name or path.suffix == ".onnx" or path.is_dir():
+        from engines.speech.piper import PiperVoice
+
+        return PiperVoice(path, path.stem if path.suffix == ".onnx" else path.resolve().name)
+    known = [*_added_names(), *(f"{ESPEAK}{each}" for each in VARIETIES)]
+    listed = f" ({', '.join(known)})"
+    raise UserError(f"no voice {name!r}{nearest(name, known)}{listed}: see 'rtaudio voices'")
+
+
+def anywhere(name: str) -> str:
+    """What `open_voice` takes for the same voice in a process with another current folder."""
+    if not name or name.startswith(ESPEAK) or (user_voices() / name / RECORD).is_file():
+        return name
+    return os.path.abspath(name) if Path(name).exists() else name
+
+
+def known_voices() -> list[Known]:
+    """All voices: those that were added, by name, then espeak-ng's."""
+    found = []
+    for name in _added_names():
+        try:
+            found.append(_known(user_voices() / name))
+        except UserError as error:
+            found.append(Known(name, "piper", "", "", None, 0, 0, None, str(error)))
+    espeak = Espeak()
+    rate, speed, trouble = 0, None, ""
+    try:
+        espeak.start()
+        rate, begun = espeak.rate, espeak.cpu
+        samples, _ = espeak.synthesise(*TRIALS)
+        speed = (espeak.cpu - begun) * rate / len(samples)
+    except UserError as error:
+        trouble = str(error)
+    espeak.close()
+    for language in VARIETIES:
+        name = f"{ESPEAK}{language}"
+        found.append(Known(name, "espeak-ng", language, ESPEAK_LICENCE, None, rate, 1, speed, trouble))
+    return found
+
+
+def add_voice(path: Path, name: str = "") -> Known:
+    """Copy a voice of Piper's kind to the user's, after trying it.
+
+    Parameters
+    ----------
+    path
+        A folder with one voice, or NAME.onnx.
+    name
+        What it is called from now on; empty: as its file, or its folder for a pair of networks.
+
+    Raises
+    ------
+    UserError
+        A file is missing or wrong, the voice makes no sound, or there is one of that name. Nothing is left
+        behind.
+    """
+    from engines.speech.piper import PiperVoice, find_parts
+
+    card, networks = find_parts(path)
+    name = name or (card.name.removesuffix(".onnx.json") if len(networks) == 1 else path.resolve().name)
+    if not NAME.fullmatch(name) or len(name) > LONGEST_NAME or name.startswith(ESPEAK):
+        want = f"letters, digits, - _ + and single dots, at most {LONGEST_NAME}, not {ESPEAK}..."
+        raise UserError(f"{name!r} is no name for a voice ({want}): give --name")
+    target = user_voices() / name
+    if target.exists():
+        raise UserError(f"there is a voice {name!r} already: give another --name, or remove {target}")
+    with _folder_beside(target) as made:
+        for source in (card, *networks, *(card.with_name(paper) for paper in PAPERS)):
+            if source.is_file():
+                shutil.copyfile(source, made / source.name)
+        # What was copied is tried, and the bytes that are tried are those that the hashes are of.
+        inside = made / networks[0].name if len(networks) == 1 else made
+        card, networks = find_parts(inside)
+        contents = [network.read_bytes() for network in networks]
+        voice = PiperVoice(inside, name, contents=contents)
+        try:
+            speed = min(voice.speed() for _ in range(2))
+        finally:
+            voice.close()
+        hashes = {each.name: _hash(content) for each, content in zip(networks, contents, strict=True)}
+        record = {
+            "sha256": {card.name: _hash(card.read_bytes()), **hashes},
+            "reach": voice.reach,
+            "speed": round(speed, 4),
+        }
+        (made / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        try:
+            made.rename(target)
+        except OSError as error:
+            raise FileError(f"cannot make {target}: {error.strerror}") from None
+    return _known(target)
+
+
+@contextmanager
+def _folder_beside(target: Path) -> Iterator[Path]:
+    """A folder beside another, gone at the end unless it has taken its name."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        made = Path(tempfile.mkdtemp(prefix=".", suffix=".part", dir=target.parent))
+    except OSError as error:
+        raise FileError(
+            f"cannot make {target}: {error.strerror}; set XDG_DATA_HOME to a folder of yours"
+        ) from None
+    try:
+        made.chmod(0o755)
+        yield made
+    except OSError as error:
+        raise FileError(f"cannot make {target}: {error.strerror}") from None
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+def _added_names() -> list[str]:
+    return sorted(
+        each.parent.name for each in user_voices().glob(f"*/{RECORD}") if NAME.fullmatch(each.parent.name)
+    )
+
+
+def _record(folder: Path) -> dict[str, Any]:
+    path = folder / RECORD
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        hashes = found["sha256"]
+        fits = all(isinstance(value, str) and Path(name).name == name for name, value in hashes.items())
+        reach, speed = found["reach"], found["speed"]
+        fits = fits and (reach is None or type(reach) is int) and isinstance(speed, (int, float))
+    except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError):
+        fits = False
+    if not fits:
+        raise FileError(f"{path} is damaged: remove {folder}, and add the voice anew")
+    return dict(found)
+
+
+def _network(folder: Path, record: dict[str, Any]) -> Path:
+    """What `find_parts` takes for an added voice: its network, or the folder of a pair."""
+    networks = [name for name in record["sha256"] if name.endswith(".onnx")]
+    return folder / networks[0] if len(networks) == 1 else folder
+
+
+def _known(folder: Path) -> Known:
+    from engines.speech.piper import find_parts, read_config
+
+    record = _record(folder)
+    card, networks = find_parts(_network(folder, record))
+    config = read_config(card)
+    size = sum(network.stat().st_size for network in networks)
+    speakers = max(1, len(config.speakers))
+    return Known(
+        folder.name, "piper", config.language, config.licence, size, config.rate, speakers, record["speed"]
+    )
+
+
+def _open_added(folder: Path) -> PiperVoice:
+    from engines.speech.piper import PiperVoice, find_parts
+
+    record = _record(folder)
+    path = _network(folder, record)
+    card, networks = find_parts(path)
+    contents = []
+    for file in (card, *networks):
+        try:
+            contents.append(file.read_bytes())
+        except OSError as error:
+            raise FileError(f"{file}: {error.strerror}") from None
+        if _hash(contents[-1]) != record["sha256"].get(file.name):
+            raise FileError(f"{file} has changed since it was added: remove {folder}, and add the voice anew")
+    return PiperVoice(path, folder.name, record["reach"], contents[1:])
+
+
+def _hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+# ------------------------------------------------------------------------------------ the command
+
+
+def command(commands: Any) -> None:
+    """Add ``voices`` to the command line."""
+    from rtaudio.cli import file_path
+
+    parser = commands.add_parser(
+        "voices",
+        help="list the voices of 'say', or add one",
+        description="List the voices of 'rtaudio say'; 'voices add FOLDER' adds one of Piper's kind.",
+    )
+    parser.add_argument("--json", action="store_true", help="print them as JSON")
+    parser.set_defaults(run=run_list)
+    more = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=type(parser))
+    adding = more.add_parser(
+        "add",
+        help="add a voice",
+        description="Try a voice, and copy it to this user's data folder: NAME.onnx with NAME.onnx.json, or "
+        "text.onnx and dec.onnx, or acoustic.onnx and vocoder.onnx, with one.",
+    )
+    adding.add_argument("path", type=file_path, metavar="FOLDER", help="of the voice, or its NAME.onnx")
+    adding.add_argument("--name", default="", metavar="N", help="what to call it (default: as its file)")
+    adding.set_defaults(run=run_add)
+
+
+def run_list(options: argparse.Namespace) -> int:
+    """``rtaudio voices``."""
+    voices = known_voices()
+    if options.json:
+        sys.stdout.write(json.dumps([asdict(voice) for voice in voices], indent=2) + "\n")
+        return 0
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for head in ("voice", "language", "rate", "speakers", "size", "CPU s per s", "licence"):
+        table.add_column(head, overflow="fold")
+    for voice in voices:
+        size = "" if voice.bytes is None else f"{voice.bytes / 1e6:.1f} MB"
+        speed = "" if voice.speed is None else f"{voice.speed:.3f}"
+        cells = [voice.language, f"{voice.rate} Hz", str(voice.speakers), size, speed, voice.licence]
+        table.add_row(voice.name, *(["", "", "", "", "", voice.trouble] if voice.trouble else cells))
+    Console(markup=False, highlight=False, emoji=False).print(table)
+    return 0
+
+
+def run_add(options: argparse.Namespace) -> int:
+    """``rtaudio voices add FOLDER``."""
+    from rtaudio.cli import say
+
+    voice = add_voice(options.path, options.name)
+    several = f", {voice.speakers} speakers" * (voice.speakers > 1)
+    say(f"added {voice.name}: {voice.language}, {voice.rate} Hz{several}, {voice.speed:.3f} CPU s per s")
+    return 0
