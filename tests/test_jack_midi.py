@@ -25,6 +25,8 @@ from rtaudio.midiport import RtMidiPort
 from rtaudio.null import NullDevice
 from rtaudio.plan import Plan
 
+pytestmark = pytest.mark.alone
+
 jack = pytest.importorskip("jack", reason="needs JACK-Client", exc_type=ImportError)
 pytest.importorskip("mido", reason="controllers need mido", exc_type=ImportError)
 

@@ -50,6 +50,8 @@ from rtaudio.observe import SIZE, TAP_BLOCK, Observer, weighting, window_of
 from rtaudio.plan import Plan
 from rtaudio.stream import Stream
 
+pytestmark = pytest.mark.alone
+
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
 
 

@@ -9,7 +9,7 @@ import tiny_voices
 pytest.importorskip("onnxruntime", reason="runs networks")
 pytest.importorskip("engines.speech.text")
 
-from engines.speech import libespeak, voices
+from engines.speech import catalogue, libespeak
 from engines.speech.voices import add_voice, known_voices, open_voice, user_voices
 from rtaudio.cli import Parser
 from rtaudio.errors import FileError, UserError
@@ -35,7 +35,7 @@ def files(folder):
 def run(*arguments):
     """The command ``voices``, as if it were registered."""
     parser = Parser(prog="rtaudio")
-    voices.command(parser.add_subparsers(parser_class=Parser))
+    catalogue.command(parser.add_subparsers(parser_class=Parser))
     options = parser.parse_args(["voices", *map(str, arguments)])
     return options.run(options)
 

@@ -15,8 +15,7 @@ from rtaudio.errors import UserError
 if TYPE_CHECKING:
     from engines.speech.text import Sentence
 
-LANGUAGES = ("en", "bn")
-"""Those whose texts are read."""
+
 SHOWN = 40
 """Letters of a sentence in a message."""
 

@@ -197,7 +197,8 @@ class Resident:
             client.complete = b"\n" in got
 
     def _begin(self, client: _Client) -> None:
-        from engines.speech.reading import LANGUAGES, Reading
+        from engines.speech import LANGUAGES
+        from engines.speech.reading import Reading
         from engines.speech.voice import find_speaker
 
         try:

@@ -21,7 +21,7 @@ LONG = 1000
 
 def command(commands: Any) -> None:
     """Add ``say`` to the command line."""
-    from engines.speech.reading import LANGUAGES
+    from engines.speech import LANGUAGES
     from rtaudio.cli import file_path, whole
 
     parser = commands.add_parser(
@@ -76,7 +76,8 @@ def _factor(text: str) -> float:
 
 def run(options: argparse.Namespace) -> int:
     """``rtaudio say``."""
-    from engines.speech.reading import LANGUAGES, Reading
+    from engines.speech import LANGUAGES
+    from engines.speech.reading import Reading
     from engines.speech.resident import ask, connect
     from engines.speech.voice import find_speaker
     from engines.speech.voices import anywhere, open_voice
