@@ -181,7 +181,7 @@ MUTATIONS = {
     ),
     "what a hanging worker uses is freed": Mutation(
         "rtaudio/lanes.py",
-        "args=(self.words, (self, keep))",
+        "args=(self.words, self)",
         "args=(self.words, ())",
         LANES + "test_what_a_worker_uses_lives_as_long_as_it_does",
         crashes=True,
