@@ -53,7 +53,7 @@ from rtaudio.processor import Value
 from rtaudio.registry import engine_names, load_engine
 from rtaudio.remote import RemoteSegment
 from rtaudio.soundcard import open_device
-from rtaudio.stream import NEXT_AT
+from rtaudio.stream import NEXT_AFTER, NEXT_AT
 
 RATE, BLOCK = 48_000, 128
 PERIOD = 49_999
@@ -292,7 +292,7 @@ class Soak:
             self.refused.append(f"{what}: {error}")
             return
         state.latency = self.host.plan.latency
-        begin = int(self.host.stream.words[NEXT_AT])
+        begin = int(self.host.stream.words[NEXT_AT] + self.host.stream.words[NEXT_AFTER])
         # What had been changed just before may still be fading in the new graph.
         unsettled = [change.end for change in self.changes if change.end > begin]
         end = max([begin + round(CROSSFADE * RATE), *unsettled])
