@@ -40,9 +40,9 @@ from itertools import count
 from pathlib import Path
 
 from rtaudio.errors import UserError, nearest
-from rtaudio.graph import IN, OUT, Engine, Graph, Node, engine_of, parameters_of, preset_values
+from rtaudio.graph import IN, OUT, SWITCHES, Engine, Graph, Node, engine_of, parameters_of, preset_values
 from rtaudio.processor import Value
-from rtaudio.rack import LANE, SWITCHES, USE, Find, Rack, graph_of, host_key, load_rack, named
+from rtaudio.rack import LANE, USE, Find, Rack, graph_of, host_key, load_rack, named
 from rtaudio.racks import rack_files
 from rtaudio.registry import engine_names, load_engine
 

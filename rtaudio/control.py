@@ -239,8 +239,7 @@ def _replace(host: Host, arguments: list[str]) -> str | None:
     name, text = arguments
 
     def make(graph: Graph) -> Graph:
-        if name not in graph.nodes:
-            raise UserError(f"no node {name!r}{nearest(name, graph.nodes)} ({', '.join(graph.nodes)})")
+        graph.node(name)
         return graph.replace(parse_node(f"{name}: {text}"))
 
     return _edit(host, make, f"replace {name} {text}")
@@ -278,12 +277,10 @@ def _preset(host: Host, arguments: list[str]) -> str | None:
     if len(arguments) != 2:
         return None
     name, preset = arguments
-    nodes = host.plan.graph.nodes
-    if name not in nodes:
-        raise UserError(f"no node {name!r}{nearest(name, nodes)} ({', '.join(nodes)})")
+    node = host.plan.graph.node(name)
     _check_room(host)
     title = f"preset {name} {preset}"
-    edit = host.history.set_all(title, name, preset_values(nodes[name].declared, preset))
+    edit = host.history.set_all(title, name, preset_values(node.declared, preset))
     return f"{name} is as in {preset}" if edit is None else _under_way(host, edit)
 
 

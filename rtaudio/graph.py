@@ -16,6 +16,9 @@ from rtaudio.processor import Parameter, Port, Processor, Value, check_values
 IN, OUT = "in", "out"
 """Names of the graph's own ends: ``in`` is what comes from the device or file, ``out`` is what is heard."""
 
+SWITCHES = "bypass", "mute", "solo"
+"""Of every node."""
+
 MAIN = "main"
 """The output that is heard; an edge to ``out.NAME`` makes another, rendered beside it."""
 
@@ -278,6 +281,12 @@ class Graph:
         if not any(end.node == OUT for end in fed):
             raise UserError("nothing is connected to 'out': add an edge '... -> out'")
 
+    def node(self, name: str) -> Node:
+        """The node of a name; `UserError` if there is none such."""
+        if name not in self.nodes:
+            raise UserError(f"no node {name!r}{nearest(name, self.nodes)} ({', '.join(self.nodes)})")
+        return self.nodes[name]
+
     def copy(self) -> Graph:
         """The same graph with nodes of its own: what is set in one is not in the other."""
         return Graph([node.copy() for node in self.nodes.values()], self.texts())
@@ -334,9 +343,8 @@ class Graph:
         name, _, port = end.strip().partition(".")
         if (how in ("first", "last")) == bool(name) or how not in ("first", "last", "before", "after"):
             raise UserError(f"{where!r} is no place: say first, last, before NODE or after NODE")
-        if name and name not in self.nodes:
-            listed = ", ".join(self.nodes)
-            raise UserError(f"no node {name!r}{nearest(name, self.nodes)} ({listed})")
+        if name:
+            self.node(name)
         of_source = how in ("first", "after")
         wanted = name or (IN if how == "first" else OUT)
         ends = [edge.source if of_source else edge.target for edge in self.edges]
@@ -379,10 +387,7 @@ class Graph:
         UserError
             No such node, or what is left is no graph.
         """
-        if name not in self.nodes:
-            listed = ", ".join(self.nodes)
-            raise UserError(f"no node {name!r}{nearest(name, self.nodes)} ({listed})")
-        engine = self.nodes[name].engine
+        engine = self.node(name).engine
         first = engine.inputs[0].name if engine.inputs else None
         sources = [each.source for each in self.edges if each.target == End(name, str(first))]
         targets = [each.target for each in self.edges if each.source == End(name, str(engine.fallback))]

@@ -15,8 +15,8 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from rtaudio.edit import Edit
-from rtaudio.errors import UserError, nearest
-from rtaudio.graph import Graph, Node
+from rtaudio.errors import UserError
+from rtaudio.graph import SWITCHES, Graph, Node
 
 if TYPE_CHECKING:
     from rtaudio.host import Host
@@ -33,7 +33,6 @@ MOST_WAITING = 32
 """Steps back and forth that may wait for their turn."""
 ONE_MOVE = 1.0
 """Seconds between two values of a parameter up to which they are one move of a fader."""
-SWITCHES = "bypass", "mute", "solo"
 
 
 @dataclass
@@ -209,9 +208,7 @@ class History:
 
 
 def _with_values(graph: Graph, name: str, values: Mapping[str, Value]) -> Graph:
-    node = graph.nodes.get(name)
-    if node is None:
-        raise UserError(f"no node {name!r}{nearest(name, graph.nodes)} ({', '.join(graph.nodes)})")
+    node = graph.node(name)
     return graph.replace(node.with_values({**node.values, **values}))
 
 

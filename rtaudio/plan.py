@@ -570,7 +570,7 @@ class Plan:
 
     def bypass(self, name: str, on: bool = True, at: int = NOW) -> None:
         """Play a node's input, delayed by its latency, instead of its output (or back), with a crossfade."""
-        node = self._node(name)
+        node = self.graph.node(name)
         self._send(self._steps[name], WET, 0.0 if on else 1.0, at, CROSSFADE)
         node.bypass, node.held = on, node.held and on
         for step in () if on else self._of([name]):
@@ -580,11 +580,11 @@ class Plan:
 
     def mute(self, name: str, on: bool = True, at: int = NOW) -> None:
         """Silence a node (or let it sound again), with a ramp."""
-        self._switch(self._node(name), "mute", on, at)
+        self._switch(self.graph.node(name), "mute", on, at)
 
     def solo(self, name: str, on: bool = True, at: int = NOW) -> None:
         """Let only the soloed nodes, and what feeds them or is fed by them, be heard."""
-        self._switch(self._node(name), "solo", on, at)
+        self._switch(self.graph.node(name), "solo", on, at)
 
     def failed(self) -> list[str]:
         """Nodes that are bypassed since their kernel failed."""
@@ -628,12 +628,6 @@ class Plan:
             if target.id == parameter:
                 return self._resolve(f"{name}/{target.node}", target.parameter)
         return name, parameter
-
-    def _node(self, name: str) -> Node:
-        if name not in self.graph.nodes:
-            listed = ", ".join(self.graph.nodes)
-            raise UserError(f"no node {name!r}{nearest(name, self.graph.nodes)} ({listed})")
-        return self.graph.nodes[name]
 
     def _step(self, name: str) -> Step:
         if name not in self._steps or not self._steps[name].of_node:

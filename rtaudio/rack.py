@@ -38,6 +38,7 @@ from rtaudio.graph import (
     IN,
     MAIN,
     OUT,
+    SWITCHES,
     Edge,
     End,
     Engine,
@@ -56,7 +57,6 @@ Find: TypeAlias = "Callable[[str], Engine]"
 VERSION = 2
 LARGEST = 1 << 20
 """Bytes of a rack file; more is none."""
-SWITCHES = ("bypass", "mute", "solo")
 LANE, USE = "lane", "use"
 WIDE_CONTROLLERS = 32
 """MIDI controllers that may have a lower half: it is so many above."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rtaudio.edit import shown
 from rtaudio.errors import UserError
-from rtaudio.graph import parameters_of
+from rtaudio.graph import SWITCHES, parameters_of
 
 if TYPE_CHECKING:
     from rtaudio.deck import Deck
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from rtaudio.plan import Plan
     from rtaudio.processor import Parameter
 
-SWITCHES = "bypass", "mute", "solo"
 KEPT = 50
 """Notes, and problems, that the state has: the last ones."""
 

@@ -1,27 +1,21 @@
 """Bangla as it is spoken: the cases written from usage, and what must hold for any text."""
 
 import unicodedata
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from speech_cases import cases, texts_of
 
 from engines.speech import bangla
 from engines.speech.bangla_words import NUMBERS
 from engines.speech.words import Mark, canonical
 
-CASES = [
-    line.split("\t")
-    for line in (Path(__file__).parent / "speech" / "bangla.tsv").read_text(encoding="utf-8").splitlines()
-    if not line.startswith("# ")
-]
+CASES = cases("bangla")
 BANGLA = st.text(
     st.characters(min_codepoint=0x0980, max_codepoint=0x09FF) | st.sampled_from(" -,.:/।\u200c\u200dA5")
 )
-WRITTEN = st.lists(
-    st.sampled_from([written for written, _ in CASES]) | st.text(max_size=20), min_size=1, max_size=6
-).map(" ".join)
+WRITTEN = texts_of(CASES)
 
 
 def test_there_are_cases_enough():

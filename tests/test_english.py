@@ -1,22 +1,15 @@
 """English as it is spoken: the cases written from usage, and what must hold for any text."""
 
-from pathlib import Path
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from speech_cases import cases, texts_of
 
 from engines.speech import english, english_numbers
 from engines.speech.words import Mark, canonical
 
-CASES = [
-    line.split("\t")
-    for line in (Path(__file__).parent / "speech" / "english.tsv").read_text(encoding="utf-8").splitlines()
-    if not line.startswith("# ")
-]
-WRITTEN = st.lists(
-    st.sampled_from([written for written, _ in CASES]) | st.text(max_size=20), min_size=1, max_size=6
-).map(" ".join)
+CASES = cases("english")
+WRITTEN = texts_of(CASES)
 
 
 def test_there_are_cases_enough():

@@ -4,34 +4,14 @@ import json
 
 import numpy as np
 import pytest
-import soundfile as sf
 from contract import load
+from sound_files import read, sound, write
 
 from rtaudio.cli import main
 from rtaudio.graph import Graph, Node
 from rtaudio.rack import dump_rack, rack_of
 from rtaudio.registry import engine_names
 from rtaudio.render import Job, render
-
-RATE = 48_000
-
-
-def sound(samples, channels=2, seed=0):
-    """Noise bursts over two tones, (samples, channels) float32: something for every engine to do."""
-    random = np.random.default_rng(seed)
-    at = np.arange(samples)[:, None]
-    tones = 0.3 * np.sin(at * (0.03 + 0.01 * np.arange(channels))) + 0.2 * np.sin(at * 0.11)
-    bursts = 0.4 * random.standard_normal((samples, channels)) * (at % 4000 < 300)
-    return (tones + bursts).astype(np.float32)
-
-
-def write(path, samples, rate=RATE, subtype="FLOAT"):
-    sf.write(path, samples, rate, subtype=subtype)
-    return path
-
-
-def read(path):
-    return sf.read(path, dtype="float32", always_2d=True)[0]
 
 
 def whole(engine, port):

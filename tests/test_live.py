@@ -18,6 +18,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import soundfile as sf
+from sound_files import RATE, read, sound, write
 from stepped import Stepped
 
 from engines.gain import Gain
@@ -41,27 +42,8 @@ from rtaudio.stress import stress
 
 pytestmark = pytest.mark.alone
 
-RATE = 48_000
 DEADLINE = 60.0
 """Seconds after which a process that should have ended is taken to hang."""
-
-
-def sound(samples, channels=2, seed=0):
-    """Noise bursts over two tones, (samples, channels) float32: something for every engine to do."""
-    random = np.random.default_rng(seed)
-    at = np.arange(samples)[:, None]
-    tones = 0.3 * np.sin(at * (0.03 + 0.01 * np.arange(channels))) + 0.2 * np.sin(at * 0.11)
-    bursts = 0.4 * random.standard_normal((samples, channels)) * (at % 4000 < 300)
-    return (tones + bursts).astype(np.float32)
-
-
-def write(path, samples, rate=RATE, subtype="FLOAT"):
-    sf.write(path, samples, rate, subtype=subtype)
-    return path
-
-
-def read(path):
-    return sf.read(path, dtype="float32", always_2d=True)[0]
 
 
 # The same samples as offline

@@ -26,7 +26,7 @@ NETWORKS = {"enhance", "denoise", "speech-clean-up"}
 
 def needs_networks(name):
     if name in NETWORKS and find_spec("onnxruntime") is None:
-        pytest.skip("runs networks")
+        pytest.skip("needs ONNX Runtime: pip install '.[cpu]'")
 
 
 def play(graph, x, rate=48_000, block=512):
