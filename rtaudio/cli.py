@@ -15,6 +15,7 @@ import shutil
 import signal
 import sys
 import textwrap
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -482,6 +483,14 @@ def leave(number: int, frame: Any) -> NoReturn:
     """Clean up and end, whatever else comes: a second signal would cut that short."""
     for other in (signal.SIGINT, *ENDING):
         signal.signal(other, signal.SIG_IGN)
+
+    def again(unraisable: Any) -> None:
+        """In a finaliser, where Python drops what is raised. What else fails on the way out is not told."""
+        if isinstance(unraisable.exc_value, KeyboardInterrupt | SystemExit):
+            signal.signal(number, leave)
+            threading.Timer(0.01, os.kill, (os.getpid(), number)).start()
+
+    sys.unraisablehook = again
     if number == signal.SIGINT:
         raise KeyboardInterrupt
     sys.exit(128 + number)

@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -451,6 +452,43 @@ def test_a_reader_that_leaves_early_is_no_error():
         )
         lines = [line for line in done.stderr.splitlines() if not line.startswith("compiling")]
         assert lines == ["141"]
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, -signal.SIGINT), (signal.SIGTERM, 143)])
+def test_a_signal_that_comes_in_a_finaliser_is_not_lost(number, status):
+    """Python drops what a finaliser raises; and one cut short elsewhere fails later, with nothing to say."""
+    code = """
+        import os, signal, sys, time
+        from rtaudio.cli import ENDING, leave, on_signals
+
+        class Slow:
+            def __del__(self):
+                os.kill(os.getpid(), int(sys.argv[1]))
+                time.sleep(0.001)
+                raise AttributeError("never reached")
+
+        class Broken:
+            def __del__(self):
+                self.missing
+
+        with on_signals(leave, signal.SIGINT, *ENDING):
+            try:
+                Slow()
+                time.sleep(60)
+            finally:
+                Broken()
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code), str(int(number))],
+        env=ENVIRONMENT,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        stderr=subprocess.PIPE,
+        timeout=30,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == status
+    assert "ignored" not in done.stderr
 
 
 # Reports
