@@ -177,7 +177,7 @@ class Render(QWidget):
     def _make_buttons(self) -> QHBoxLayout:
         row = QHBoxLayout()
         self.add_files = self._button("Add &files…", "Ctrl+O", "Add files of sound", self._ask_for_files)
-        self.add_folder = self._button("Add f&older…", "Ctrl+Shift+O", "Add a folder", self._ask_for_folder)
+        self.add_folder = self._button("Add f&older…", "Ctrl+Shift+A", "Add a folder", self._ask_for_folder)
         self.remove = self._button("Re&move", "Del", "Take the chosen files out of the table", self._remove)
         self.render_all = self._button("&Render", "Ctrl+R", "Render all that is not done", self.render_files)
         self.cancel = self._button("&Cancel", "", "Cancel the chosen files, or all if none is", self._cancel)

@@ -253,6 +253,8 @@ class Deck:
     ) -> None:
         check_places(file, start, loop)
         self.rate, self.samples = file.rate, file.samples
+        self.path = file.info.path
+        """The file."""
         self.cue_point = start
         """Where `cue` goes."""
         self.problems: list[str] = []
