@@ -30,9 +30,10 @@ def state(host: Host) -> dict[str, Any]:
     (in running order), ``edges`` (``"a.port -> b.port"``), ``deck`` (None without a file), ``recordings``
     (files), ``loading`` (edits on their way), ``notes``, ``problems``.
 
-    A node has its ``name``, ``engine``, ``version``, ``inputs``, ``outputs``, ``parameters``, ``bypass``,
-    ``mute``, ``solo``, ``failed`` (bypassed since its kernel failed), ``lane`` (that of the slowest of its
-    parts) and ``inside``: the nodes of a composite, without switches; their ``name`` is what ``set`` takes.
+    A node has its ``name``, ``engine``, ``version``, ``inputs``, ``outputs``, ``presets`` (names),
+    ``parameters``, ``bypass``, ``mute``, ``solo``, ``failed`` (bypassed since its kernel failed), ``lane``
+    (that of the slowest of its parts) and ``inside``: the nodes of a composite, without switches; their
+    ``name`` is what ``set`` takes.
     """
     plan, report = host.plan, host.statistics()
     engines, lanes = plan.engines(), {name: node["lane"] for name, node in report["nodes"].items()}
@@ -69,6 +70,7 @@ def _described(plan: Plan, name: str, engine: Engine) -> dict[str, Any]:
         "version": engine.version,
         "inputs": [port.name for port in engine.inputs],
         "outputs": [port.name for port in engine.outputs],
+        "presets": list(engine.presets),
         "parameters": [
             _declared(each) | {"value": plan.value(f"{name}.{each.id}")} for each in parameters_of(engine)
         ],
