@@ -41,6 +41,7 @@ GRIP = 5
 TICKS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
 """Seconds between two marks of the ruler."""
 TICK_PIXELS = 70
+LOOP_STYLE = "QPushButton:checked { background: palette(highlight); color: palette(highlighted-text); }"
 
 
 def playhead(deck: dict[str, Any], elapsed: float) -> float:
@@ -100,13 +101,13 @@ class Waveform(QWidget):
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setMouseTracking(True)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
-        self.setMinimumHeight(70)
+        self.setMinimumHeight(90)
         self.setAccessibleName("Waveform of the file")
         self.setToolTip("Click: seek; drag: loop; arrow keys: 5 s back and on; Home: the start")
 
     def sizeHint(self) -> QSize:  # noqa: N802
         """As wide as there is room, and lower than pictures of spectra."""
-        return QSize(600, 100)
+        return QSize(600, 130)
 
     def show_file(self, peaks: Peaks | None, duration: float) -> None:
         """Show another file, or none."""
@@ -388,6 +389,7 @@ class Deck(QWidget):
         self.set_cue = self._button("Set cue", "Shift+C", "Set the cue point here", self.set_cue_here)
         self.loop = self._button("Loop", "L", "Repeat the part that was dragged, or all", self.loop_or_not)
         self.loop.setCheckable(True)
+        self.loop.setStyleSheet(LOOP_STYLE)
         self.play.setFixedWidth(self.play.fontMetrics().horizontalAdvance("⏸ Pause") + 28)
         row = QHBoxLayout()
         for button in (self.play, self.cue, self.set_cue, self.loop):

@@ -60,6 +60,11 @@ class Peaks:
         """Parts of the file; 0: it has not been opened yet."""
         return int(self.outline.shape[1])
 
+    @property
+    def working(self) -> bool:
+        """Whether more of it is being made, or it is being kept."""
+        return self._thread.is_alive()
+
     def close(self) -> None:
         """Make no more of it; the thread ends with what it reads just now."""
         self._stop.set()

@@ -51,8 +51,8 @@ STEPS = 10
 MARKS = (24, 12, 6, 0, -6, -12, -24, -36, -48)
 HOLD, FALL = 1.0, 30.0
 """Seconds that a peak is held, and dB a second that it falls then."""
-OVER = "#e5484d"
-"""Beyond full scale."""
+WELL, MARK, PEAK, OVER = QColor("#15171c"), QColor("#6f7a87"), QColor("#e6e9ef"), QColor("#ff6b6b")
+"""Of a level, in both themes: behind it, at full scale, its peak, and a peak beyond full scale."""
 SWITCH_STYLE = "QPushButton:checked {{ background: {}; color: {}; font-weight: bold; }}"
 MUTED, SOLOED = ("#a83232", "#ffffff"), ("#e0b93c", "#15171c")
 
@@ -165,15 +165,15 @@ class Level(QWidget):
 
     def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802
         """Draw the bar, the peak, and a mark at full scale."""
-        palette, painter = self.palette(), QPainter(self)
-        painter.fillRect(self.rect(), palette.color(QPalette.ColorRole.Base))
+        painter = QPainter(self)
+        painter.fillRect(self.rect(), WELL)
         bar, peak = self._shown
         painter.fillRect(2, bar, self.width() - 4, self.height() - bar, self._colour)
         full = round(self._y(0.0))
         if peak < self.height():
-            colour = QColor(OVER) if peak < full else palette.color(QPalette.ColorRole.WindowText)
+            colour = OVER if peak < full else PEAK
             painter.fillRect(1, max(0, peak - 1), self.width() - 2, 2, colour)
-        painter.fillRect(0, full, self.width(), 1, palette.color(QPalette.ColorRole.Mid))
+        painter.fillRect(0, full, self.width(), 1, MARK)
         painter.end()
 
 
@@ -249,7 +249,8 @@ class Strip(QFrame):
         self._show_gain(gain)
 
     def _show_gain(self, gain: float) -> None:
-        self.value.setText(f"{gain:+.1f} dB".replace("-", "−") if gain > LOWEST else "−∞ dB")
+        shown = f"{round(gain, 1) + 0.0:+.1f} dB".replace("-", "−").replace("+0.0", "0.0")
+        self.value.setText(shown if gain > LOWEST else "−∞ dB")
 
     def set_kill(self, on: bool) -> None:
         """Kill the stem, or let it live, as a click would."""

@@ -2,6 +2,7 @@
 
 | line | |
 | --- | --- |
+| ``load FILE`` | play another file, from its start |
 | ``seek TIME`` | go on from another place of the file |
 | ``cue``, ``cue set [TIME]`` | go to the cue point; set it, here or there |
 | ``loop [BEGIN END]``, ``loop off`` | repeat a part of the file, or all of it; play on |
@@ -43,6 +44,7 @@ from msgspec.structs import replace
 from rtaudio.chain import open_chain, parse_node
 from rtaudio.edit import shown
 from rtaudio.errors import UserError, nearest
+from rtaudio.files import AudioReader
 from rtaudio.graph import preset_values
 from rtaudio.rack import Rack, rack_of, save_rack
 from rtaudio.racks import user_file
@@ -120,6 +122,19 @@ def _deck(host: Host) -> Deck:
     if host.deck is None:
         raise UserError("no file plays: start with --file")
     return host.deck
+
+
+def _load(host: Host, arguments: list[str]) -> str | None:
+    if len(arguments) != 1:
+        return None
+    deck = _deck(host)
+    file = AudioReader(arguments[0], deck.rate)
+    try:
+        deck.load(file)
+    except UserError:
+        file.close()
+        raise
+    return f"playing {file.info.path.name}"
 
 
 def _seek(host: Host, arguments: list[str]) -> str | None:
@@ -370,6 +385,7 @@ def _help(host: Host, arguments: list[str]) -> str | None:
 
 
 _COMMANDS: dict[str, tuple[str, Callable[[Host, list[str]], str | None]]] = {
+    "load": ("load FILE", _load),
     "seek": ("seek TIME", _seek),
     "cue": ("cue [set [TIME]]", _cue),
     "loop": ("loop [BEGIN END | off]", _loop),
@@ -401,5 +417,8 @@ _COMMANDS: dict[str, tuple[str, Callable[[Host, list[str]], str | None]]] = {
     "help": ("help", _help),
     "quit": ("quit", lambda host, arguments: None),
 }
-_SPLIT = {"set": 2, "insert": 1, "replace": 2, "connect": 1, "disconnect": 1, "chain": 1, "save": 1}
+_SPLIT = dict.fromkeys(("load", "insert", "connect", "disconnect", "chain", "save"), 1) | {
+    "set": 2,
+    "replace": 2,
+}
 """Spaces at which a line is divided, where the rest may have some of its own."""

@@ -198,6 +198,7 @@ class _Tape:
     """A ring, and what of the file lies on it."""
 
     ring: Ring
+    file: AudioReader
     at: int
     """Sample of the file that comes on it next."""
     loop: _Loop | None
@@ -262,6 +263,7 @@ class Deck:
         self.changed: Callable[[], None] = lambda: None
         """Called after every change."""
         self._file, self._at = file, 0
+        self._channels = file.channels
         self._words, self._ramp = words, ramp
         self._fade = words[FADE] = round(FADE_SECONDS * self.rate)
         words[DECLICK] = round(DECLICK_SECONDS * self.rate)
@@ -335,6 +337,30 @@ class Deck:
         """Play on beyond the end of the loop."""
         self._change(None, None)
 
+    def load(self, file: AudioReader) -> None:
+        """Play another file from its start, which is its cue point; the one before is closed.
+
+        A loop over the whole file is one over the whole of this; any other ends. A single channel is heard in
+        all of the graph's, and several are averaged for a single one.
+
+        Raises
+        ------
+        ValueError
+            The file is not at the deck's rate.
+        UserError
+            It has other channels, or cannot be read: what plays goes on.
+        """
+        if file.rate != self.rate:
+            raise ValueError(f"the file is at {file.rate} Hz, the deck at {self.rate}")
+        if file.channels != self._channels and 1 not in (file.channels, self._channels):
+            has = f"{file.info.path.name} has {file.channels} channels, what plays {self._channels}"
+            raise UserError(f"{has}: start a host with --file for it")
+        self._change(0, None, file)
+
+    def close(self) -> None:
+        """Close the file; nobody reads it any more."""
+        self._file.close()
+
     def pause(self) -> None:
         """Fade out, and stand still at the end of the ramp."""
         self._switch(0)
@@ -349,14 +375,19 @@ class Deck:
             self.length = None
             self.changed()
 
-    def _change(self, to: int | None, loop: _Loop | None) -> None:
-        """Let a tape be heard that begins at ``to``; None: where the present one will then have come to."""
+    def _change(self, to: int | None, loop: _Loop | None, file: AudioReader | None = None) -> None:
+        """Let a tape be heard that begins at ``to``; None: where the present one will then have come to.
+
+        With a ``file``, it is of that, and the loop is what the loop before is there.
+        """
         with self._door, self._lock:
             waiting = self._coming if _withdraw(self._words) else None
             self._coming = self._coming if waiting is None else None
             self._await_turn()
             base = self._taken(self._tape)
             place = self._place(self._tape, base)
+            if file is not None:
+                loop = self._take_file(file)
             if to is None:
                 if waiting is not None and waiting.base < 0:
                     to = place = waiting.places[0][1]
@@ -368,10 +399,25 @@ class Deck:
                 if not self._fill(tape):
                     break
             self._words[NEXT] = tape.ring.address
-            self._words[NEXT_FROM] = -1 if to is not None else base * self._file.channels
+            self._words[NEXT_FROM] = -1 if to is not None else base * self._channels
             self._coming, self.length = tape, None
             write_release(self._words, TURN, OFFERED)
         self.changed()
+
+    def _take_file(self, file: AudioReader) -> _Loop | None:
+        """Read another file from now on; returns its loop. No tape of the one before gets any more of it."""
+        loop = self._loop
+        whole = loop is not None and (loop.begin, loop.end) == (0, self.samples)
+        before, self._file = self._file, file
+        self._at = 0
+        try:
+            loop = self._looped(0, file.samples) if whole and file.samples >= self._fade else None
+        except FileError:
+            self._file, self._at = before, -1
+            raise
+        before.close()
+        self.path, self.samples, self.cue_point = file.info.path, file.samples, 0.0
+        return loop
 
     def _await_turn(self) -> None:
         """Wait until the fade of the last change is over."""
@@ -426,13 +472,13 @@ class Deck:
             self._lock.release()
 
     def _new_tape(self, at: int, base: int = -1) -> _Tape:
-        ring = Ring(self._capacity * self._file.channels)
-        return _Tape(ring, at, self._loop, base, places=[(0, at)])
+        ring = Ring(self._capacity * self._channels)
+        return _Tape(ring, self._file, at, self._loop, base, places=[(0, at)])
 
     def _fill(self, tape: _Tape) -> bool:
-        """Put the next samples on a tape; False if there is no room."""
-        channels = self._file.channels
-        if tape.ring.writable < CHUNK * channels:
+        """Put the next samples on a tape; False if there is no room, or it is of a file before."""
+        channels = self._channels
+        if tape.ring.writable < CHUNK * channels or tape.file is not self._file:
             return False
         loop = tape.loop if tape.loop is not None and tape.at < tape.loop.end else None
         n = min(CHUNK, (self.samples if loop is None else loop.end) - tape.at)
@@ -465,7 +511,7 @@ class Deck:
         except FileError as error:
             tape.broken = True
             self.problems.append(f"{error}; silence follows")
-            return np.zeros((self._file.channels, n), np.float32)
+            return np.zeros((self._channels, n), np.float32)
         if loop is not None:
             fade = loop.before.shape[1]
             first = max(0, loop.end - fade - tape.at)
@@ -478,9 +524,7 @@ class Deck:
         fade = min(self._fade, begin, end - begin)
         short = end - begin <= CACHED_SECONDS * self.rate
         try:
-            before = (
-                self._read(begin - fade, fade) if fade else np.zeros((self._file.channels, 0), np.float32)
-            )
+            before = self._read(begin - fade, fade) if fade else np.zeros((self._channels, 0), np.float32)
             return _Loop(begin, end, before, self._read(begin, end - begin) if short else None)
         except FileError as error:
             raise FileError(f"{error}; choose another loop") from None
@@ -491,10 +535,14 @@ class Deck:
         self._at = -1  # if that fails
         block = self._file.read(n)
         self._at = at + n
-        return block
+        if block.shape[0] == self._channels:
+            return block
+        if block.shape[0] == 1:
+            return block.repeat(self._channels, axis=0)
+        return np.mean(block, axis=0, keepdims=True, dtype=np.float32)
 
     def _taken(self, tape: _Tape) -> int:
-        return tape.ring.taken // self._file.channels
+        return tape.ring.taken // self._channels
 
     def _heard(self) -> _Tape:
         """The tape that is heard, or is about to be after a seek."""

@@ -237,7 +237,6 @@ class Host:
         """What is worth knowing, in words."""
         self.observer = Observer(self.counters, plan, self.notes)
         """Shows readers what is heard."""
-        self._file = file
         self.deck = None
         if file is not None:
             words, ramp, _ = self.stream.deck
@@ -952,8 +951,8 @@ class Host:
         self._stop.set()
         for thread in self._threads:
             thread.join()
-        if self._file is not None:
-            self._file.close()
+        if self.deck is not None:
+            self.deck.close()
         for _, recording in self._recordings:
             try:
                 recording.close()

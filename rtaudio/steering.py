@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rtaudio.host import Host
     from rtaudio.server import Client, Server
 
-ON_DECK = "seek", "cue", "loop", "play", "pause"
+ON_DECK = "load", "seek", "cue", "loop", "play", "pause"
 """Words after which the deck is told: where it is changes all the time."""
 
 

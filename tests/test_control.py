@@ -24,6 +24,7 @@ from rtaudio.host import Host
 from rtaudio.plan import Plan
 from rtaudio.rack import rack_of, save_rack
 from rtaudio.server import Server
+from rtaudio.state import state
 
 pytestmark = pytest.mark.alone
 
@@ -31,8 +32,9 @@ RATE = 48_000
 DEADLINE = 60.0
 """Seconds after which a process that should have ended is taken to hang."""
 HELP = (
-    "seek TIME | cue [set [TIME]] | loop [BEGIN END | off] | play | pause | set NODE.PARAMETER VALUE | "
-    "get NODE.PARAMETER | mute NODE | unmute NODE | solo NODE | unsolo NODE | bypass NODE | unbypass NODE | "
+    "load FILE | seek TIME | cue [set [TIME]] | loop [BEGIN END | off] | play | pause | "
+    "set NODE.PARAMETER VALUE | get NODE.PARAMETER | mute NODE | unmute NODE | solo NODE | unsolo NODE | "
+    "bypass NODE | unbypass NODE | "
     "insert PLACE NODE | remove NODE | move NODE PLACE | replace NODE ENGINE | connect A -> B | "
     "disconnect A -> B | chain CHAIN | preset NODE NAME | save NAME | undo | redo | "
     "midi learn NODE.PARAMETER [toggle] [pickup] | midi forget NODE.PARAMETER | midi list | "
@@ -124,6 +126,22 @@ def test_seek_and_status(host):
     name = next(iter(host.plan.graph.nodes))
     host.counters.section(name)[NODE_FAILED] = 1
     assert apply(host, "status").endswith(f"%, xruns 0, misses 0, bypassed {name}")
+
+
+def test_another_file(host, tmp_path):
+    assert apply(host, f"load {write(tmp_path / 'a song.wav', 30.0)}") == "playing a song.wav"
+    assert host.deck.duration == 30.0
+    assert state(host)["deck"]["file"] == str(tmp_path / "a song.wav")
+    before = host.deck.path
+    for name, why in (("gone.wav", "cannot read"), ("", "is not of the form 'load FILE'")):
+        with pytest.raises(UserError, match=why):
+            apply(host, f"load {name and tmp_path / name}")
+    sf.write(tmp_path / "three.wav", np.zeros((100, 3)), RATE)
+    with pytest.raises(UserError, match=r"three\.wav has 3 channels, what plays 2"):
+        apply(host, f"load {tmp_path / 'three.wav'}")
+    assert host.deck.path == before
+    steps(host, 9)
+    assert host.deck.position == pytest.approx(9 * 512 / RATE)
 
 
 def test_cue(host):
@@ -279,7 +297,7 @@ def test_help_names_every_command(host):
 
 
 REFUSED = [
-    ("sek 3", "no command 'sek', did you mean 'seek'? (seek, cue, "),
+    ("sek 3", "no command 'sek', did you mean 'seek'? (load, seek, cue, "),
     ("Seek 3", "no command 'Seek', did you mean 'seek'?"),
     ("seek", "'seek' is not of the form 'seek TIME'"),
     ("seek 1 2", "'seek 1 2' is not of the form 'seek TIME'"),
