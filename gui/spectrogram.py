@@ -166,6 +166,16 @@ class Spectrogram(QWidget):
         """Whether the picture stands."""
         return self._kept is not None
 
+    @property
+    def absent(self) -> str:
+        """Why nothing new is drawn; empty if there is no reason."""
+        return self._absent
+
+    @property
+    def picture(self) -> QRect:
+        """Where in the widget the picture is, in pixels of the layout."""
+        return self._picture
+
     def set_views(self, views: Sequence[str], title: str = "") -> None:
         """Show other views, with another title if there is one; see `Spectrogram`."""
         least, most = VIEWS_OF[self._mode]
@@ -258,7 +268,8 @@ class Spectrogram(QWidget):
     def _advance(self, end: int | None) -> bool:
         """Bring the ring up to date; whether the picture looks different then."""
         before = self._absent
-        self._absent = "no host runs" if self._link.observation is None else ""
+        gone = self._link.observation is None and self._kept is None
+        self._absent = "no host runs" if gone else ""
         try:
             written = self._write(end)
         except UserError as error:
@@ -271,7 +282,7 @@ class Spectrogram(QWidget):
         if end is not None and end < self._edge:
             self._stale = True
         stale = self._stale
-        numbers, columns = self._read(1 if stale else roll.first_column(roll.newest))
+        numbers, columns = self._read(1 if stale else roll.first_column(roll.begin(self._edge)))
         newest = int(numbers[-1]) if len(numbers) else 0
         if self._kept is not None:
             edge = self._edge
@@ -283,9 +294,9 @@ class Spectrogram(QWidget):
             return False
         if stale:
             roll.clear()
-        self._stale, self._edge = False, edge
+        drawn, self._edge, self._stale = self._edge, edge, False
         if edge > 0:
-            pixels = roll.due(edge)
+            pixels = roll.due(drawn, edge)
             shown = int(np.searchsorted(numbers, edge, side="right"))
             known, levels = roll.pool(numbers[:shown], [each[:shown] for each in columns], pixels)
             colours = np.full((len(pixels), roll.height), NO_DATA, np.uint32)
