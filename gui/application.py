@@ -9,7 +9,7 @@ from PySide6.QtCore import QByteArray, QSettings
 from PySide6.QtGui import QColor, QFont, QFontDatabase, QPalette
 from PySide6.QtWidgets import QApplication
 
-FONTS = Path(__file__).with_name("fonts")
+FONTS, ICONS = (Path(__file__).with_name(folder) for folder in ("fonts", "icons"))
 BANGLA = "Noto Sans Bengali"
 """The family that the window brings, for text that the system's fonts may lack."""
 THEMES = ("dark", "light")
@@ -19,7 +19,7 @@ RECENT = 8
 """Rack files that are remembered."""
 
 _Role = QPalette.ColorRole
-_COLOURS: dict[str, dict[QPalette.ColorRole, str]] = {
+COLOURS: dict[str, dict[QPalette.ColorRole, str]] = {
     "dark": {
         _Role.Window: "#1b1e24",
         _Role.WindowText: "#e6e9ef",
@@ -64,12 +64,29 @@ _COLOURS: dict[str, dict[QPalette.ColorRole, str]] = {
     },
 }
 """BrightText is for what is wrong, PlaceholderText for what matters less."""
-_FAINT = {"dark": "#8792a2", "light": "#5d6875"}
+FAINT = {"dark": "#8792a2", "light": "#5d6875"}
 """Text of what cannot be used now."""
+OUTLINE = {"dark": "#728096", "light": "#6f7a87"}
+"""Around what can be typed in or ticked."""
 _ACCENTS = """
 QToolTip {{ border: 1px solid {Mid}; padding: 3px; }}
+QToolButton:checked {{ background: {Highlight}; color: {HighlightedText}; border-radius: 3px; }}
 QToolBar {{ border: 0; spacing: 6px; padding: 4px; }}
 QStatusBar::item {{ border: 0; }}
+QCheckBox::indicator {{ width: 14px; height: 14px; border: 1px solid {outline}; border-radius: 3px;
+    background: {Base}; }}
+QCheckBox::indicator:checked {{ background: {Highlight}; image: url({icons}/check.svg); }}
+QCheckBox::indicator:focus {{ border: 2px solid {Link}; }}
+QLineEdit {{ border: 1px solid {outline}; border-radius: 3px; background: {Base}; padding: 2px 4px; }}
+QLineEdit:focus {{ border: 2px solid {Link}; padding: 1px 3px; }}
+QSlider::groove:horizontal {{ height: 4px; background: {outline}; border-radius: 2px; }}
+QSlider::groove:vertical {{ width: 4px; background: {outline}; border-radius: 2px; }}
+QSlider::sub-page:horizontal, QSlider::add-page:vertical {{ background: {Highlight}; border-radius: 2px; }}
+QSlider::handle {{ background: {Link}; border: 2px solid {AlternateBase}; border-radius: 7px; }}
+QSlider::handle:focus {{ border: 2px solid {WindowText}; }}
+QSlider::handle:disabled, QSlider::sub-page:disabled, QSlider::add-page:disabled {{ background: {outline}; }}
+QSlider::handle:horizontal {{ width: 11px; margin: -6px 0; }}
+QSlider::handle:vertical {{ height: 11px; margin: 0 -6px; }}
 QFrame#node {{ background: {AlternateBase}; border: 1px solid {Midlight}; border-radius: 6px; }}
 QFrame#node:focus {{ border: 2px solid {Link}; }}
 QFrame#banner {{ background: {Highlight}; border-radius: 4px; }}
@@ -81,11 +98,11 @@ QFrame#banner QLabel {{ color: {HighlightedText}; }}
 def palette(theme: str) -> QPalette:
     """The colours of a theme."""
     made = QPalette()
-    for role, colour in _COLOURS[theme].items():
+    for role, colour in COLOURS[theme].items():
         made.setColor(role, QColor(colour))
     for role in (_Role.WindowText, _Role.Text, _Role.ButtonText):
-        made.setColor(QPalette.ColorGroup.Disabled, role, QColor(_FAINT[theme]))
-    made.setColor(QPalette.ColorGroup.Disabled, _Role.Highlight, QColor(_COLOURS[theme][_Role.Midlight]))
+        made.setColor(QPalette.ColorGroup.Disabled, role, QColor(FAINT[theme]))
+    made.setColor(QPalette.ColorGroup.Disabled, _Role.Highlight, QColor(COLOURS[theme][_Role.Midlight]))
     return made
 
 
@@ -93,7 +110,8 @@ def set_theme(theme: str) -> None:
     """Give every widget the colours of a theme."""
     made = application()
     made.setPalette(palette(theme))
-    made.setStyleSheet(_ACCENTS.format(**{role.name: colour for role, colour in _COLOURS[theme].items()}))
+    colours = {role.name: colour for role, colour in COLOURS[theme].items()}
+    made.setStyleSheet(_ACCENTS.format(**colours, outline=OUTLINE[theme], icons=ICONS.as_posix()))
 
 
 def application() -> QApplication:

@@ -25,7 +25,13 @@ class Elided(QLabel):
         super().__init__(parent)
         self.setTextFormat(Qt.TextFormat.PlainText)
         self.setForegroundRole(role)
+        self._tip = ""
         self.show_text(text)
+
+    def set_tip(self, tip: str) -> None:
+        """A tool tip that is shown whether or not the text is cut."""
+        self._tip = tip
+        self._tell()
 
     def show_text(self, text: str) -> None:
         """Show a text; the same again costs nothing."""
@@ -38,13 +44,13 @@ class Elided(QLabel):
         return QSize(0, super().minimumSizeHint().height())
 
     def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
-        """Only what is cut has a tool tip."""
+        """What is cut is told whole by the tool tip."""
         super().resizeEvent(event)
         self._tell()
 
     def _tell(self) -> None:
         fits = self.fontMetrics().horizontalAdvance(self.text()) <= self.contentsRect().width()
-        self.setToolTip("" if fits else self.text())
+        self.setToolTip("\n".join(filter(None, ("" if fits else self.text(), self._tip))))
 
     def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802
         """Draw what fits."""

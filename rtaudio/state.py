@@ -78,7 +78,7 @@ def _described(plan: Plan, name: str, engine: Engine) -> dict[str, Any]:
 
 
 def _declared(parameter: Parameter) -> dict[str, Any]:
-    """What a parameter says of itself; numbers have bounds, choices have choices."""
+    """What a parameter says of itself; numbers have bounds and may be switches, choices have choices."""
     found: dict[str, Any] = {
         "id": parameter.id,
         "unit": parameter.unit,
@@ -92,7 +92,7 @@ def _declared(parameter: Parameter) -> dict[str, Any]:
     if parameter.scale == "text":
         return found
     bounds = {"minimum": parameter.minimum, "maximum": parameter.maximum}
-    return found | bounds | {"silence": parameter.silence}
+    return found | bounds | {"silence": parameter.silence, "switch": isinstance(parameter.default, bool)}
 
 
 def deck_state(deck: Deck) -> dict[str, Any]:
