@@ -35,7 +35,7 @@ from PySide6.QtWidgets import (
 )
 
 from gui.colours import LAYERS
-from gui.deck import Deck
+from gui.deck import ON_STYLE, Deck
 from gui.labels import Elided
 from gui.link import Link
 from gui.spectrogram import Spectrogram
@@ -317,6 +317,11 @@ class Remix(QWidget):
         self.layers.addItems(["overlaid", "stacked"])
         self.layers.setAccessibleName("Pictures of the stems")
         self.layers.currentIndexChanged.connect(self._make_pictures)
+        self.frozen = QPushButton("Free&ze")
+        self.frozen.setCheckable(True)
+        self.frozen.setAccessibleName("Freeze the pictures")
+        self.frozen.setStyleSheet(ON_STYLE)
+        self.frozen.toggled.connect(self.freeze)
         self.pictures = QSplitter(Qt.Orientation.Vertical)
         self.pictures.setChildrenCollapsible(False)
         self._strips_row = QHBoxLayout()
@@ -384,6 +389,7 @@ class Remix(QWidget):
         label.setBuddy(self.layers)
         choice.addWidget(label)
         choice.addWidget(self.layers)
+        choice.addWidget(self.frozen)
         choice.addWidget(self.hover, 1)
         shown = QVBoxLayout()
         shown.addLayout(choice)
@@ -423,6 +429,7 @@ class Remix(QWidget):
             self.pictures.addWidget(picture)
         if self._map:
             self.set_map(self._map)
+        self.freeze(self.frozen.isChecked())
 
     def _views(self) -> list[str]:
         return [f"{self._node}/{strip.stem}" for strip in self.strips]
@@ -527,6 +534,12 @@ class Remix(QWidget):
         self._map = name
         for picture in self._pictures:
             picture.set_map(name)
+
+    def freeze(self, on: bool) -> None:
+        """Let the pictures stand still, or follow the sound again."""
+        self.frozen.setChecked(on)
+        for picture in self._pictures:
+            picture.freeze(on)
 
     def refresh(self) -> None:
         """Draw what is new."""

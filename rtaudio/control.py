@@ -417,8 +417,7 @@ _COMMANDS: dict[str, tuple[str, Callable[[Host, list[str]], str | None]]] = {
     "help": ("help", _help),
     "quit": ("quit", lambda host, arguments: None),
 }
-_SPLIT = dict.fromkeys(("load", "insert", "connect", "disconnect", "chain", "save"), 1) | {
-    "set": 2,
-    "replace": 2,
-}
+_SPLIT = {"set": 2, "replace": 2} | dict.fromkeys(
+    ("chain", "connect", "disconnect", "insert", "load", "save"), 1
+)
 """Spaces at which a line is divided, where the rest may have some of its own."""

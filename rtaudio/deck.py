@@ -539,7 +539,7 @@ class Deck:
             return block
         if block.shape[0] == 1:
             return block.repeat(self._channels, axis=0)
-        return np.mean(block, axis=0, keepdims=True, dtype=np.float32)
+        return np.asarray(block.mean(axis=0, keepdims=True), np.float32)
 
     def _taken(self, tape: _Tape) -> int:
         return tape.ring.taken // self._channels

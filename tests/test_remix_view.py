@@ -12,26 +12,38 @@ from window import attached, host, own_folders, until
 from gui.remix import Remix
 
 
-@pytest.fixture(autouse=True)
-def folders(tmp_path, monkeypatch):
-    own_folders(tmp_path, monkeypatch)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+@pytest.fixture(scope="module", autouse=True)
+def folders(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("folders")
+        own_folders(folder, patch)
+        patch.setenv("XDG_CACHE_HOME", str(folder))
+        yield folder
 
 
-@pytest.fixture
-def tone(tmp_path):
+@pytest.fixture(scope="module")
+def tone(folders):
     """A sine whose end goes on with its start: it is harmonic, and as loud at any time."""
     at = np.arange(4 * RATE)
-    return write(tmp_path / "tone.wav", (0.25 * np.sin(at * 2 * np.pi * 440 / RATE)).astype(np.float32))
+    return write(folders / "tone.wav", (0.25 * np.sin(at * 2 * np.pi * 440 / RATE)).astype(np.float32))
+
+
+@pytest.fixture(scope="module")
+def playing(tone):
+    """A host that plays for all tests here."""
+    with host("--file", tone, "--loop", chain="remix(preset=live)") as started:
+        yield started
 
 
 @pytest.fixture
-def view(qtbot, tone):
-    with (
-        host("--file", tone, "--loop", chain="remix(preset=live)") as started,
-        attached(qtbot, started) as link,
-    ):
-        yield shown(qtbot, link)
+def view(qtbot, playing):
+    with attached(qtbot, playing) as link:
+        view = shown(qtbot, link)
+        settled(qtbot, view, FULL)
+        yield view
+        for line in ("harmonic_gain 0", "percussive_gain 0", "percussive_kill 0", "crossfade 0"):
+            link.send(f"set remix.{line}")
+        until(qtbot, lambda: not link._asked)
 
 
 def shown(qtbot, link):
@@ -69,7 +81,6 @@ FULL = 20 * math.log10(0.25 / math.sqrt(2))
 
 def test_a_fader_moves_the_stem_by_as_many_db(qtbot, view):
     harmonic = view.strips[0]
-    settled(qtbot, view, FULL)
     harmonic.fader.setFocus()
     for _ in range(4):
         qtbot.keyClick(harmonic.fader, Qt.Key.Key_PageDown)
@@ -86,7 +97,6 @@ def test_a_fader_moves_the_stem_by_as_many_db(qtbot, view):
 
 
 def test_the_lower_end_is_silence(qtbot, view):
-    settled(qtbot, view, FULL)
     view.strips[0].fader.setValue(view.strips[0].fader.minimum())
     assert view.strips[0].value.text() == "−∞ dB"
     settled(qtbot, view, -180)
@@ -94,7 +104,6 @@ def test_the_lower_end_is_silence(qtbot, view):
 
 
 def test_a_kill_key_kills_while_it_is_held(qtbot, view):
-    settled(qtbot, view, FULL)
     qtbot.keyPress(view, Qt.Key.Key_1)
     assert view.strips[0].kill.isChecked()
     settled(qtbot, view, -180)
@@ -120,7 +129,6 @@ def test_a_key_that_is_held_while_the_window_loses_the_focus_is_let_go(qtbot, vi
 
 
 def test_mute_solo_and_crossfader(qtbot, view):
-    settled(qtbot, view, FULL)
     view.strips[0].mute.click()
     settled(qtbot, view, -180)
     view.strips[0].mute.click()
@@ -153,7 +161,6 @@ def test_what_others_set_is_shown(qtbot, view):
 
 
 def test_levels_are_drawn_as_they_are(qtbot, view):
-    settled(qtbot, view, FULL)
     view.refresh()
     bar = view.strips[0].level
     assert bar._rms == pytest.approx(FULL, abs=0.05)
