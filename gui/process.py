@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -33,7 +34,7 @@ class HostProcess(QObject):
     ready = Signal(int)
     """It takes lines now: its process number."""
     ended = Signal(str)
-    """It has ended before, or without, being asked to: what it has said last."""
+    """It has ended without `end`: why, in a line."""
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -116,10 +117,16 @@ class HostProcess(QObject):
         if over:
             self._process = None
             self._timer.stop()
-            self.ended.emit(self._last or f"it has ended with status {process.returncode}")
+            self.ended.emit(self._why(process.returncode))
         elif not self._is_ready and process.pid in hosts():
             self._is_ready = True
             self.ready.emit(process.pid)
+
+    def _why(self, status: int) -> str:
+        """Why it has ended, in a line."""
+        if status < 0:
+            return f"the host was ended by {signal.Signals(-status).name}"
+        return (status and self._last) or "the host has ended"
 
     def _read(self) -> None:
         if self._log is None:

@@ -418,7 +418,7 @@ class NodePanel(QFrame):
 
     def _grid(self, parameters: list[dict[str, Any]]) -> QWidget:
         """A grid of controls."""
-        box = QWidget()
+        box = QWidget(self)  # Without a parent it would be shown as a window.
         grid = QGridLayout(box)
         grid.setContentsMargins(0, 0, 0, 0)
         grid.setHorizontalSpacing(6)

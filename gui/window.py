@@ -296,7 +296,8 @@ class Window(QMainWindow):
         """Add the panels and the views, whose libraries take their time: when the window is shown."""
         from gui.rack import Rack
 
-        self.add_panel("Rack", Rack(self.link), Qt.DockWidgetArea.LeftDockWidgetArea)
+        self.rack = Rack(self.link)
+        self.add_panel("Rack", self.rack, Qt.DockWidgetArea.LeftDockWidgetArea)
         for view in views():
             self.add_view(view(self.link))
         self.restoreState(self.settings.geometry("docks"))
@@ -353,9 +354,8 @@ class Window(QMainWindow):
         self._show_host()
 
     def _on_ended(self, why: str) -> None:
-        if not (self.link.pid or self._stopping or self._last):
-            self._show_banner(why, can_start=True)
-        if not self._stopping:
+        if not (self.link.pid or self._stopping):
+            self._show_banner(f"{why}: nothing is heard" if self._last else why, can_start=True)
             self.say(why, True)
         self._show_host()
 
