@@ -51,7 +51,10 @@ IDLE_MS = 1000
 """Milliseconds between two pictures of a window that nobody sees."""
 TOLD = 0.25
 """Seconds between two readings of what the status line tells: text is dear to draw."""
-FIRST_SIZE = (1280, 800)
+FIRST_SIZE, TITLE_BAR = (1280, 800), 40
+"""Width and height of a window that was never shown, where the screen has room, and what its title takes."""
+KEPT = 1000
+"""Lines about xruns and misses that are kept: the last ones."""
 XRUNS = {
     "input_underflows": "input underflows",
     "input_overflows": "input overflows",
@@ -114,7 +117,8 @@ class Window(QMainWindow):
         self._make_bar()
         self._make_status()
         self._make_menus()
-        self.resize(*FIRST_SIZE)
+        room = self.screen().availableSize()
+        self.resize(min(FIRST_SIZE[0], room.width()), min(FIRST_SIZE[1], room.height() - TITLE_BAR))
         self.restoreGeometry(settings.geometry("window"))
         self._timer = QTimer(self)
         self._timer.setTimerType(Qt.TimerType.PreciseTimer)
@@ -558,6 +562,7 @@ class Window(QMainWindow):
             for name, count in new.items()
             if count > 0
         ]
+        del self._xruns[:-KEPT]
         self._counted = found
         xruns, misses = counted["xruns"], counted["misses"]
         parts = [f"{xruns} xrun{'s' * (xruns != 1)}"]

@@ -106,11 +106,13 @@ def test_where_a_value_is_it_is_found(scale, share):
         assert scale.share(found) == pytest.approx(share, abs=0.006)
 
 
-@pytest.mark.parametrize("parameter", DECLARED, ids=lambda parameter: parameter.id)
+@pytest.mark.parametrize(
+    "parameter",
+    [each for each in DECLARED if each.scale != "integer" and not isinstance(each.default, bool)],
+    ids=lambda parameter: parameter.id,
+)
 def test_a_fader_moves_a_value_as_a_controller_does(parameter):
     """Another implementation of the same laws."""
-    if isinstance(parameter.default, bool) or parameter.scale == "integer":
-        pytest.skip("a controller has equal parts for these")
     binding = MidiBinding(parameter="a.b", channel=1, controller=1)
     exact = replace(scale_of(parameter))
     for place in range(100, 16383, 997):
@@ -325,8 +327,17 @@ def test_nodes_are_added_moved_replaced_and_removed(qtbot):
             each for each in rack.panel("b").more_button.menu().actions() if each.text() == "preset: loud"
         )
         entry.trigger()
+        loud = load_engines()["limiter"].presets["loud"]
+        until(
+            qtbot, lambda: all(value(shown.link.state, f"b.{each}") == level for each, level in loud.items())
+        )
         shown.undo_action.trigger()
-        until(qtbot, lambda: order(started) == rack.names)
+        until(qtbot, lambda: value(shown.link.state, "b.gain") == 0.0)
+        rack.panel("a").replace_menu.aboutToShow.emit()
+        entries = rack.panel("a").replace_menu.actions()
+        next(entry for entry in entries if entry.text().startswith("gate:  ")).trigger()
+        until(qtbot, lambda: [node["engine"] for node in shown.link.state["nodes"]] == ["limiter", "gate"])
+        assert order(started) == rack.names == ["b", "a"]
 
 
 def drop(rack, name, place):
