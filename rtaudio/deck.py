@@ -198,7 +198,6 @@ class _Tape:
     """A ring, and what of the file lies on it."""
 
     ring: Ring
-    file: AudioReader
     at: int
     """Sample of the file that comes on it next."""
     loop: _Loop | None
@@ -218,7 +217,8 @@ class Deck:
     """A file as the host's input. Every method may be called from any thread; properties never wait.
 
     Times are in seconds of the file, exact to the sample. A change is heard with the next block, in a
-    crossfade of 10 ms: the methods return when all is read that it takes, some milliseconds.
+    crossfade of 10 ms: the methods return when all is read that it takes, some milliseconds, or seconds where
+    the file has no index. `soon` leaves it to the reader's thread.
 
     A loop is as long as ``end - begin``, to the sample. In the last 10 ms before its end it fades into what
     lies before its begin, as far as there is such; at the start of the file there is not, and a loop over the
@@ -253,17 +253,19 @@ class Deck:
         loop: bool | tuple[float, float] = False,
     ) -> None:
         check_places(file, start, loop)
-        self.rate, self.samples = file.rate, file.samples
-        self.path = file.info.path
-        """The file."""
+        self.rate, self.samples, self.channels = file.rate, file.samples, file.channels
         self.cue_point = start
         """Where `cue` goes."""
         self.problems: list[str] = []
         """What went wrong without stopping the sound, in words."""
         self.changed: Callable[[], None] = lambda: None
         """Called after every change."""
-        self._file, self._at = file, 0
-        self._channels = file.channels
+        self.changes = 0
+        """Number of changes so far."""
+        self._wanted: list[tuple[Callable[[], None], dict[str, Any]]] = []
+        """Changes that wait, the one that is being made first, and what will be: replaced, never changed."""
+        self._queue, self._woken = threading.Lock(), threading.Event()
+        self.file, self._at = file, 0
         self._words, self._ramp = words, ramp
         self._fade = words[FADE] = round(FADE_SECONDS * self.rate)
         words[DECLICK] = round(DECLICK_SECONDS * self.rate)
@@ -287,7 +289,7 @@ class Deck:
     @property
     def position(self) -> float:
         """What is read now, in seconds; it is heard the latency of the graph later."""
-        return self._place(self._heard()) / self.rate
+        return float(self._will_be("position", lambda: self._place(self._heard()) / self.rate))
 
     @property
     def duration(self) -> float:
@@ -302,6 +304,10 @@ class Deck:
     @property
     def loop(self) -> tuple[float, float] | None:
         """Begin and end of the loop, or None."""
+        found: tuple[float, float] | None = self._will_be("loop", self._present_loop)
+        return found
+
+    def _present_loop(self) -> tuple[float, float] | None:
         loop = self._loop
         return None if loop is None else (loop.begin / self.rate, loop.end / self.rate)
 
@@ -311,6 +317,66 @@ class Deck:
         tape = self._heard()
         return tape.end is not None and self._taken(tape) >= tape.end
 
+    def soon(self, change: Callable[[], None], **will_be: Any) -> None:
+        """Let the reader's thread make a change; what it refuses is a problem, told.
+
+        Of several that wait, follow on each other and decide the same, only the last is made.
+
+        Parameters
+        ----------
+        change
+            Calls one of the methods.
+        **will_be
+            ``position`` and ``loop`` as they will be: they are that from now on.
+        """
+        with self._queue:
+            waiting = self._wanted[1:]
+            if waiting and waiting[-1][1].keys() == will_be.keys():
+                waiting.pop()
+            self._wanted = [*self._wanted[:1], *waiting, (change, will_be)]
+        self._woken.set()
+
+    def _make_wanted(self, stop: threading.Event) -> None:
+        """Make the changes that wait."""
+        while self._wanted and not stop.is_set():
+            try:
+                self._wanted[0][0]()
+            except UserError as error:
+                if not stop.is_set():
+                    self.problems.append(str(error))
+            with self._queue:
+                self._wanted = self._wanted[1:]
+
+    def _will_be(self, what: str, now: Callable[[], Any]) -> Any:
+        """What the changes that wait make of something; if none does, what it is after that look."""
+        found = [will_be[what] for _, will_be in self._wanted if what in will_be]
+        return found[-1] if found else now()
+
+    def check(self, file: AudioReader) -> None:
+        """`UserError` where `load` would not take a file."""
+        if file.rate != self.rate or file.channels not in (1, self.channels):
+            has = f"{file.channels} channels at {file.rate} Hz"
+            raise UserError(f"{file.info.path} has {has}, the graph {self.channels} at {self.rate} Hz")
+
+    def load(self, file: AudioReader) -> None:
+        """Go on with another file, from its beginning, without a loop; closes the one before.
+
+        It is at the rate of the graph, and has as many channels, or one, which all of those then play.
+
+        Raises
+        ------
+        UserError
+            It has not.
+        """
+        self.check(file)
+        with self._door, self._lock:
+            for tape in filter(None, (self._tape, self._coming)):
+                tape.broken = True  # What it holds is enough for the fade.
+            before, self.file, self._at = self.file, file, 0
+            self.samples, self.cue_point = file.samples, 0.0
+        before.close()
+        self._change(0, None)
+
     def seek(self, to: float) -> None:
         """Go on from another place; a paused deck stays paused. `UserError` beyond the file."""
         self._change(self._sample(to), self._loop)
@@ -318,6 +384,7 @@ class Deck:
     def set_cue(self, at: float | None = None) -> None:
         """Set the cue point, to the position if it is not given."""
         self.cue_point = self.position if at is None else self._sample(at) / self.rate
+        self.changes += 1
 
     def cue(self) -> None:
         """Go to the cue point: at first, where the deck started."""
@@ -337,30 +404,6 @@ class Deck:
         """Play on beyond the end of the loop."""
         self._change(None, None)
 
-    def load(self, file: AudioReader) -> None:
-        """Play another file from its start, which is its cue point; the one before is closed.
-
-        A loop over the whole file is one over the whole of this; any other ends. A single channel is heard in
-        all of the graph's, and several are averaged for a single one.
-
-        Raises
-        ------
-        ValueError
-            The file is not at the deck's rate.
-        UserError
-            It has other channels, or cannot be read: what plays goes on.
-        """
-        if file.rate != self.rate:
-            raise ValueError(f"the file is at {file.rate} Hz, the deck at {self.rate}")
-        if file.channels != self._channels and 1 not in (file.channels, self._channels):
-            has = f"{file.info.path.name} has {file.channels} channels, what plays {self._channels}"
-            raise UserError(f"{has}: start a host with --file for it")
-        self._change(0, None, file)
-
-    def close(self) -> None:
-        """Close the file; nobody reads it any more."""
-        self._file.close()
-
     def pause(self) -> None:
         """Fade out, and stand still at the end of the ramp."""
         self._switch(0)
@@ -373,21 +416,17 @@ class Deck:
         if play != self._words[PLAY]:
             write_release(self._words, PLAY, play)
             self.length = None
+            self.changes += 1
             self.changed()
 
-    def _change(self, to: int | None, loop: _Loop | None, file: AudioReader | None = None) -> None:
-        """Let a tape be heard that begins at ``to``; None: where the present one will then have come to.
-
-        With a ``file``, it is of that, and the loop is what the loop before is there.
-        """
+    def _change(self, to: int | None, loop: _Loop | None) -> None:
+        """Let a tape be heard that begins at ``to``; None: where the present one will then have come to."""
         with self._door, self._lock:
             waiting = self._coming if _withdraw(self._words) else None
             self._coming = self._coming if waiting is None else None
             self._await_turn()
             base = self._taken(self._tape)
             place = self._place(self._tape, base)
-            if file is not None:
-                loop = self._take_file(file)
             if to is None:
                 if waiting is not None and waiting.base < 0:
                     to = place = waiting.places[0][1]
@@ -399,25 +438,11 @@ class Deck:
                 if not self._fill(tape):
                     break
             self._words[NEXT] = tape.ring.address
-            self._words[NEXT_FROM] = -1 if to is not None else base * self._channels
+            self._words[NEXT_FROM] = -1 if to is not None else base * self.channels
             self._coming, self.length = tape, None
             write_release(self._words, TURN, OFFERED)
+        self.changes += 1
         self.changed()
-
-    def _take_file(self, file: AudioReader) -> _Loop | None:
-        """Read another file from now on; returns its loop. No tape of the one before gets any more of it."""
-        loop = self._loop
-        whole = loop is not None and (loop.begin, loop.end) == (0, self.samples)
-        before, self._file = self._file, file
-        self._at = 0
-        try:
-            loop = self._looped(0, file.samples) if whole and file.samples >= self._fade else None
-        except FileError:
-            self._file, self._at = before, -1
-            raise
-        before.close()
-        self.path, self.samples, self.cue_point = file.info.path, file.samples, 0.0
-        return loop
 
     def _await_turn(self) -> None:
         """Wait until the fade of the last change is over."""
@@ -435,11 +460,11 @@ class Deck:
             write_release(self._words, TURN, NO_TURN)
 
     def _sample(self, seconds: float) -> int:
-        check_place(self._file, seconds)
+        check_place(self.file, seconds)
         return round(seconds * self.rate)
 
     def _bounds(self, loop: bool | tuple[float, float]) -> tuple[int, int]:
-        check_places(self._file, 0.0, loop)
+        check_places(self.file, 0.0, loop)
         begin, end = (0.0, self.duration) if isinstance(loop, bool) else loop
         return round(begin * self.rate), round(end * self.rate)
 
@@ -456,10 +481,12 @@ class Deck:
             pass
 
     def run(self, stop: threading.Event) -> None:
-        """Keep the tapes full until ``stop``: the work of a thread."""
+        """Keep the tapes full, and make the changes that are wanted, until ``stop``: the work of a thread."""
         while not stop.is_set():
+            self._woken.clear()
+            self._make_wanted(stop)
             if not self._fill_one():
-                stop.wait(IDLE)
+                self._woken.wait(IDLE)
 
     def _fill_one(self) -> bool:
         """Read a chunk, if there is room for one. Who waits for a change goes first."""
@@ -472,13 +499,13 @@ class Deck:
             self._lock.release()
 
     def _new_tape(self, at: int, base: int = -1) -> _Tape:
-        ring = Ring(self._capacity * self._channels)
-        return _Tape(ring, self._file, at, self._loop, base, places=[(0, at)])
+        ring = Ring(self._capacity * self.channels)
+        return _Tape(ring, at, self._loop, base, places=[(0, at)])
 
     def _fill(self, tape: _Tape) -> bool:
-        """Put the next samples on a tape; False if there is no room, or it is of a file before."""
-        channels = self._channels
-        if tape.ring.writable < CHUNK * channels or tape.file is not self._file:
+        """Put the next samples on a tape; False if there is no room."""
+        channels = self.channels
+        if tape.ring.writable < CHUNK * channels:
             return False
         loop = tape.loop if tape.loop is not None and tape.at < tape.loop.end else None
         n = min(CHUNK, (self.samples if loop is None else loop.end) - tape.at)
@@ -511,7 +538,7 @@ class Deck:
         except FileError as error:
             tape.broken = True
             self.problems.append(f"{error}; silence follows")
-            return np.zeros((self._channels, n), np.float32)
+            return np.zeros((self.channels, n), np.float32)
         if loop is not None:
             fade = loop.before.shape[1]
             first = max(0, loop.end - fade - tape.at)
@@ -524,25 +551,21 @@ class Deck:
         fade = min(self._fade, begin, end - begin)
         short = end - begin <= CACHED_SECONDS * self.rate
         try:
-            before = self._read(begin - fade, fade) if fade else np.zeros((self._channels, 0), np.float32)
+            before = self._read(begin - fade, fade) if fade else np.zeros((self.channels, 0), np.float32)
             return _Loop(begin, end, before, self._read(begin, end - begin) if short else None)
         except FileError as error:
             raise FileError(f"{error}; choose another loop") from None
 
     def _read(self, at: int, n: int) -> NDArray[np.float32]:
         if at != self._at:
-            self._file.seek(at)
+            self.file.seek(at)
         self._at = -1  # if that fails
-        block = self._file.read(n)
+        block = self.file.read(n)
         self._at = at + n
-        if block.shape[0] == self._channels:
-            return block
-        if block.shape[0] == 1:
-            return block.repeat(self._channels, axis=0)
-        return np.asarray(block.mean(axis=0, keepdims=True), np.float32)
+        return block if len(block) == self.channels else np.repeat(block, self.channels, axis=0)
 
     def _taken(self, tape: _Tape) -> int:
-        return tape.ring.taken // self._channels
+        return tape.ring.taken // self.channels
 
     def _heard(self) -> _Tape:
         """The tape that is heard, or is about to be after a seek."""
