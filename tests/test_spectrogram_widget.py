@@ -116,7 +116,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(size=SIZES, steps=STEPS, start=st.integers(0, 2 * COLUMNS))
 def test_what_was_written_piece_by_piece_is_what_is_drawn_at_once(show, block, size, steps, start):
     block.views["in"]["numbers"][:] = 0
