@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,12 +21,10 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QFrame, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
+from gui.link import Link
 from rtaudio.errors import UserError
 from rtaudio.observation import Meters as Levels
 from rtaudio.observation import Observation
-
-if TYPE_CHECKING:
-    from gui.link import Link
 
 LOWEST = -60.0
 """dBFS at the left end of a meter; the right one is 0."""

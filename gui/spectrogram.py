@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from math import ceil
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,13 +26,11 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from gui.colours import DIVERGING, LAYERS, MAPS, NO_DATA, Colours, packed
+from gui.link import Link
 from gui.roll import Levels, Roll
 from gui.rulers import frequency_labels, hertz, note, row_frequencies, time_labels
 from rtaudio.errors import UserError
 from rtaudio.observation import FLOOR, ROWS, Observation, decibels
-
-if TYPE_CHECKING:
-    from gui.link import Link
 
 RANGE = (-90.0, -10.0)
 """dB at the ends of a map, at first."""
