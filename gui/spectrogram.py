@@ -424,6 +424,7 @@ class Spectrogram(QWidget):
         metrics = self.fontMetrics()
         room = QRect(self._picture.left(), MARGIN, self._picture.width(), metrics.height())
         room.setRight(room.right() - self._draw_scale(painter, room))
+        self._is_cut = False
         painter.setPen(self.palette().color(QPalette.ColorRole.WindowText))
         if self.frozen:
             painter.drawText(room, RIGHT, "FROZEN")
@@ -437,12 +438,16 @@ class Spectrogram(QWidget):
                 painter.fillRect(room.left(), room.top() + 3, side, side, colour)
                 room.setLeft(room.left() + side + 5)
                 self._draw_words(painter, room, view)
+        tip = self._heading if self._is_cut else ""
+        if tip != self.toolTip():
+            self.setToolTip(tip)
 
     def _draw_words(self, painter: QPainter, room: QRect, text: str) -> None:
         """Draw what fits of a text; the room that is left is what lies right of it."""
         metrics = self.fontMetrics()
         cut = metrics.elidedText(text, Qt.TextElideMode.ElideRight, room.width())
         painter.drawText(room, LEFT, cut)
+        self._is_cut |= cut != text
         room.setLeft(room.left() + metrics.horizontalAdvance(cut) + 14)
 
     def _draw_scale(self, painter: QPainter, room: QRect) -> int:

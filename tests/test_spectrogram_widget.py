@@ -502,6 +502,16 @@ def test_it_has_a_name_and_the_focus_by_tab(show, block, qtbot):
     assert widget.accessibleName() == "Spectrogram: Added"
 
 
+def test_a_heading_that_does_not_fit_is_told_whole(show, block):
+    title = "a stem of a rack with a long name that somebody chose"
+    widget = show(link_to_this_process(), width=800, title=title)
+    drawn(widget)
+    assert widget.toolTip() == ""
+    resize(widget, 150, 100)
+    drawn(widget)
+    assert widget.toolTip() == title
+
+
 # Rulers
 
 
