@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from math import ceil
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,13 +26,11 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from gui.colours import DIVERGING, LAYERS, MAPS, NO_DATA, Colours, packed
+from gui.link import Link
 from gui.roll import Levels, Roll
 from gui.rulers import frequency_labels, hertz, note, row_frequencies, time_labels
 from rtaudio.errors import UserError
 from rtaudio.observation import FLOOR, ROWS, Observation, decibels
-
-if TYPE_CHECKING:
-    from gui.link import Link
 
 RANGE = (-90.0, -10.0)
 """dB at the ends of a map, at first."""
@@ -427,6 +424,7 @@ class Spectrogram(QWidget):
         metrics = self.fontMetrics()
         room = QRect(self._picture.left(), MARGIN, self._picture.width(), metrics.height())
         room.setRight(room.right() - self._draw_scale(painter, room))
+        self._is_cut = False
         painter.setPen(self.palette().color(QPalette.ColorRole.WindowText))
         if self.frozen:
             painter.drawText(room, RIGHT, "FROZEN")
@@ -440,12 +438,16 @@ class Spectrogram(QWidget):
                 painter.fillRect(room.left(), room.top() + 3, side, side, colour)
                 room.setLeft(room.left() + side + 5)
                 self._draw_words(painter, room, view)
+        tip = self._heading if self._is_cut else ""
+        if tip != self.toolTip():
+            self.setToolTip(tip)
 
     def _draw_words(self, painter: QPainter, room: QRect, text: str) -> None:
         """Draw what fits of a text; the room that is left is what lies right of it."""
         metrics = self.fontMetrics()
         cut = metrics.elidedText(text, Qt.TextElideMode.ElideRight, room.width())
         painter.drawText(room, LEFT, cut)
+        self._is_cut |= cut != text
         room.setLeft(room.left() + metrics.horizontalAdvance(cut) + 14)
 
     def _draw_scale(self, painter: QPainter, room: QRect) -> int:

@@ -116,7 +116,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(size=SIZES, steps=STEPS, start=st.integers(0, 2 * COLUMNS))
 def test_what_was_written_piece_by_piece_is_what_is_drawn_at_once(show, block, size, steps, start):
     block.views["in"]["numbers"][:] = 0
@@ -500,6 +500,16 @@ def test_it_has_a_name_and_the_focus_by_tab(show, block, qtbot):
     assert widget.focusPolicy() & Qt.FocusPolicy.TabFocus
     widget.set_views(("out", "in"), "Added")
     assert widget.accessibleName() == "Spectrogram: Added"
+
+
+def test_a_heading_that_does_not_fit_is_told_whole(show, block):
+    title = "a stem of a rack with a long name that somebody chose"
+    widget = show(link_to_this_process(), width=800, title=title)
+    drawn(widget)
+    assert widget.toolTip() == ""
+    resize(widget, 150, 100)
+    drawn(widget)
+    assert widget.toolTip() == title
 
 
 # Rulers
