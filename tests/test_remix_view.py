@@ -82,8 +82,8 @@ FULL = 20 * math.log10(0.25 / math.sqrt(2))
 def test_a_fader_moves_the_stem_by_as_many_db(qtbot, view):
     harmonic = view.strips[0]
     harmonic.fader.setFocus()
-    for _ in range(4):
-        qtbot.keyClick(harmonic.fader, Qt.Key.Key_PageDown)
+    for _ in range(24):
+        qtbot.keyClick(harmonic.fader, Qt.Key.Key_Down)
     assert harmonic.value.text() == "−12.0 dB"
     settled(qtbot, view, FULL - 12)
     assert value(qtbot, view, "remix.harmonic_gain") == -12
@@ -150,11 +150,11 @@ def test_what_others_set_is_shown(qtbot, view):
     view.link.send("set remix.percussive_gain -20.5")
     view.link.send("set remix.percussive_mute 1")
     view.link.send("set remix.crossfade -0.25")
-    until(qtbot, lambda: percussive.fader.value() == -205 and percussive.mute.isChecked())
+    until(qtbot, lambda: percussive.fader.held == -20.5 and percussive.mute.isChecked())
     assert percussive.value.text() == "−20.5 dB"
-    until(qtbot, lambda: view.crossfader.value() == -25)
+    until(qtbot, lambda: view.crossfader.held == -0.25)
     view.link.send("undo")
-    until(qtbot, lambda: view.crossfader.value() == 0)
+    until(qtbot, lambda: view.crossfader.held == 0)
     assert value(qtbot, view, "remix.percussive_gain") == -20.5
     percussive.mute.click()
     until(qtbot, lambda: value(qtbot, view, "remix.percussive_mute") == 0)
@@ -189,13 +189,19 @@ def test_a_rack_without_remix_can_be_given_one(qtbot, tone):
 
 
 def test_pictures_overlaid_and_stacked(qtbot, view):
-    assert [picture.views for picture in view._pictures] == [("remix/harmonic", "remix/percussive")]
-    view.layers.setCurrentIndex(1)
+    over, *stacked = view._pictures
+    assert over.views == ("remix/harmonic", "remix/percussive")
     stems = ("harmonic", "percussive", "residual")
-    assert [picture.views for picture in view._pictures] == [(f"remix/{stem}",) for stem in stems]
-    view.refresh()
-    view.layers.setCurrentIndex(0)
-    assert len(view._pictures) == 1
+    assert [picture.views for picture in stacked] == [(f"remix/{stem}",) for stem in stems]
+    assert over.isVisible()
+    view.layers.setCurrentIndex(1)
+    assert not over.isVisible()
+    assert all(picture.isVisible() for picture in stacked)
+    view.setFocus()
+    qtbot.keyClick(view, Qt.Key.Key_Space)
+    assert all(picture.frozen for picture in view._pictures)
+    view.freeze(False)
+    assert not any(picture.frozen for picture in view._pictures)
 
 
 def test_every_control_has_a_name(view):
@@ -204,5 +210,6 @@ def test_every_control_has_a_name(view):
         for child in view.findChildren(QWidget)
         if child.focusPolicy() & Qt.FocusPolicy.TabFocus and child.isVisibleTo(view)
     ]
-    assert len(controls) >= 3 * 4 + 1 + 1 + 6
-    assert [child for child in controls if not child.accessibleName()] == []
+    assert len(controls) >= 3 * 4 + 1 + 1 + 6 + 4
+    inner = [child for child in controls if child.parent() in controls]  # The line of a spin box.
+    assert [child for child in controls if not child.accessibleName() and child not in inner] == []
