@@ -142,8 +142,12 @@ class Plan:
         self.taps: list[NDArray[Any]] = []
         """Memory that the callback copies the views to."""
         self.segments: list[Segment] = []
-        self.inside: dict[str, Value] = {}
-        """What was set inside of composites, by path: the graph does not hold it."""
+        self.inside: dict[str, Value] = {
+            f"{node.name}/{path}": value
+            for node in graph.nodes.values()
+            for path, value in node.inside.items()
+        }
+        """What was set inside of composites, by path; the graph's nodes hold it, too."""
         self._heard: list[_Heard] = []
         self._composites = composites(graph)
         self._started = False
@@ -504,9 +508,19 @@ class Plan:
         self._send(step, index, target, at, parameter.smoothing)
         if name in self.graph.nodes:
             self.graph.nodes[name].values[parameter_id] = parameter.checked(value, name)
-            self.inside.pop(f"{inner}.{inner_id}", None)
+            self._note_inside(f"{inner}.{inner_id}", None)
         else:
-            self.inside[f"{inner}.{inner_id}"] = value
+            self._note_inside(f"{inner}.{inner_id}", parameter.checked(value, name))
+
+    def _note_inside(self, path: str, value: Value | None) -> None:
+        """Note what is set inside of a composite; None: what that sets itself."""
+        name, _, inner = path.partition("/")
+        held = self.graph.nodes[name].inside if inner else {}
+        for found, key in (self.inside, path), (held, inner):
+            if value is None:
+                found.pop(key, None)
+            else:
+                found[key] = value
 
     def parameter(self, path: str) -> Parameter:
         """The declaration of a parameter: see `set`. `UserError` if there is none such."""
