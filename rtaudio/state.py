@@ -31,9 +31,10 @@ def state(host: Host) -> dict[str, Any]:
     (files), ``compare`` (whether the input is heard instead, ``dry``, and its ``gain`` in dB), ``loading``
     (edits on their way), ``notes``, ``problems``.
 
-    A node has its ``name``, ``engine``, ``version``, ``inputs``, ``outputs``, ``parameters``, ``bypass``,
-    ``mute``, ``solo``, ``failed`` (bypassed since its kernel failed), ``lane`` (that of the slowest of its
-    parts) and ``inside``: the nodes of a composite, without switches; their ``name`` is what ``set`` takes.
+    A node has its ``name``, ``engine``, ``version``, ``inputs``, ``outputs``, ``presets`` (names),
+    ``parameters``, ``bypass``, ``mute``, ``solo``, ``failed`` (bypassed since its kernel failed), ``lane``
+    (that of the slowest of its parts) and ``inside``: the nodes of a composite, without switches; their
+    ``name`` is what ``set`` takes.
     """
     plan, report = host.plan, host.statistics()
     engines, lanes = plan.engines(), {name: node["lane"] for name, node in report["nodes"].items()}
@@ -71,6 +72,7 @@ def _described(plan: Plan, name: str, engine: Engine) -> dict[str, Any]:
         "version": engine.version,
         "inputs": [port.name for port in engine.inputs],
         "outputs": [port.name for port in engine.outputs],
+        "presets": list(engine.presets),
         "parameters": [
             _declared(each) | {"value": plan.value(f"{name}.{each.id}")} for each in parameters_of(engine)
         ],
@@ -78,7 +80,7 @@ def _described(plan: Plan, name: str, engine: Engine) -> dict[str, Any]:
 
 
 def _declared(parameter: Parameter) -> dict[str, Any]:
-    """What a parameter says of itself; numbers have bounds, choices have choices."""
+    """What a parameter says of itself; numbers have bounds and may be switches, choices have choices."""
     found: dict[str, Any] = {
         "id": parameter.id,
         "unit": parameter.unit,
@@ -92,7 +94,7 @@ def _declared(parameter: Parameter) -> dict[str, Any]:
     if parameter.scale == "text":
         return found
     bounds = {"minimum": parameter.minimum, "maximum": parameter.maximum}
-    return found | bounds | {"silence": parameter.silence}
+    return found | bounds | {"silence": parameter.silence, "switch": isinstance(parameter.default, bool)}
 
 
 def deck_state(deck: Deck) -> dict[str, Any]:
