@@ -124,6 +124,7 @@ def _plays_anywhere(options: argparse.Namespace) -> bool:
 
 def _text(options: argparse.Namespace) -> str:
     """The text to speak, of the argument, a file or standard input."""
+    from engines.speech.written import decode
     from rtaudio.errors import FileError, UserError
 
     if options.text is not None and options.file is not None:
@@ -140,12 +141,7 @@ def _text(options: argparse.Namespace) -> str:
             content = sys.stdin.buffer.read()
     except OSError as error:
         raise FileError(f"cannot read {name}: {error.strerror}") from None
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"{name} is no UTF-8 text (byte {error.start}): convert it, such as by iconv"
-        ) from None
+    return decode(content, str(name))
 
 
 @contextmanager

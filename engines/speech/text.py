@@ -7,6 +7,7 @@ import unicodedata
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from types import ModuleType
 
 from engines.speech import bangla, english
@@ -14,7 +15,7 @@ from engines.speech.markup import Fixed, Piece, pieces
 from engines.speech.words import ENDS, SPACE, Drop, Mark, Token, Word, canonical, join
 from rtaudio.errors import UserError
 
-__all__ = ["LANGUAGES", "Sentence", "Word", "sentences"]
+__all__ = ["LANGUAGES", "Sentence", "Word", "each_sentence", "sentences"]
 
 LANGUAGES: dict[str, ModuleType] = {"en": english, "bn": bangla}
 PAUSE = 0.35
@@ -91,23 +92,33 @@ def sentences(text: str, language: str) -> list[Sentence]:
     UserError
         There is no such language. No text raises.
     """
+    return list(each_sentence(text, language))
+
+
+def each_sentence(text: str, language: str) -> Iterator[Sentence]:
+    """The same as `sentences`, one by one: the first of a long text is there at once."""
     if language not in LANGUAGES:
         raise UserError(f"no language {language!r}: give one of {', '.join(LANGUAGES)}")
-    found: list[Sentence] = []
+    last: Sentence | None = None
+    """Held back: a pause may follow it."""
     end = 0
     for piece in pieces(text):
-        cut = list(_sentences(text, piece, language))
         end = piece.ends[-1] if len(piece.ends) else end
+        cut = _sentences(text, piece, language)
         if piece.notes:
-            if not cut:
-                cut.append(Sentence("", end, end, "", 0.0))
-            cut[0].notes[:0] = piece.notes
-        found += cut
-        if piece.pause and found:
-            found[-1] = replace(found[-1], pause=found[-1].pause + piece.pause)
+            first = next(cut, None) or Sentence("", end, end, "", 0.0)
+            first.notes[:0] = piece.notes
+            cut = chain([first], cut)
+        for sentence in cut:
+            if last is not None:
+                yield last
+            last = sentence
+        if piece.pause and last is not None:
+            last = replace(last, pause=last.pause + piece.pause)
         elif piece.pause:
-            found.append(Sentence("", end, end, "", piece.pause))
-    return found
+            last = Sentence("", end, end, "", piece.pause)
+    if last is not None:
+        yield last
 
 
 def _sentences(source: str, piece: Piece, language: str) -> Iterator[Sentence]:
