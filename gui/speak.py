@@ -443,5 +443,5 @@ def _span(span: Sequence[int] | None) -> Span | None:
 
 
 def _program(*arguments: str) -> tuple[str, list[str]]:
-    """This program, as another process."""
+    """What runs this program in another process."""
     return sys.executable, ["-P", "-m", "rtaudio", *arguments]

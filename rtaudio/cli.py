@@ -309,6 +309,9 @@ def _add_engines(commands: Any) -> None:
         help="print its ports, parameters and latency; with values that decide them in parentheses, such as "
         "\"network(model='NAME.onnx')\"",
     )
+    engines.add_argument(
+        "--json", metavar="F", help="write names, summaries, ports and presets as JSON ('-' for stdout)"
+    )
     engines.set_defaults(run=run_engines)
 
 
@@ -316,6 +319,12 @@ def run_engines(options: argparse.Namespace) -> int:
     """``rtaudio engines [NAME]``."""
     from rtaudio.registry import engine_names, load_engine
 
+    check_report(options.json, [])
+    if options.json is not None:
+        if options.name is not None:
+            raise UserError(f"--json writes all engines: leave {options.name} out")
+        write_report(options.json, _catalogue())
+        return 0
     if options.name is not None:
         engine = _configured(options.name) if "(" in options.name else load_engine(options.name)
         sys.stdout.write(_description(engine))
@@ -328,6 +337,23 @@ def run_engines(options: argparse.Namespace) -> int:
             summary = f"not usable: {error}"
         sys.stdout.write(entry(name, max(map(len, names)), summary))
     return 0
+
+
+def _catalogue() -> list[dict[str, Any]]:
+    """What the engines are, by name; those that cannot be used are left out."""
+    from rtaudio.registry import engine_names, load_engine
+
+    found = []
+    for name in engine_names():
+        with suppress(UserError):
+            engine = load_engine(name)
+            ports = {"inputs": engine.inputs, "outputs": engine.outputs}
+            found.append(
+                {"name": name, "summary": _summary(engine)}
+                | {kind: [port.name for port in listed] for kind, listed in ports.items()}
+                | {"presets": list(engine.presets)}
+            )
+    return found
 
 
 def _configured(text: str) -> Engine:

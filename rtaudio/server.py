@@ -111,6 +111,14 @@ def _sockets(folder: int) -> list[int]:
     return sorted(int(name) for name in names if name.isascii() and name.isdecimal())
 
 
+def hosts() -> list[int]:
+    """Process numbers of this user's hosts that take lines now; `UserError` as `open_folder`."""
+    found = _connections(None)
+    for connection in found.values():
+        connection.close()
+    return sorted(found)
+
+
 def connect(pid: int | None = None) -> socket.socket:
     """A connection to a host of this user: the one in process ``pid``, or the only one.
 
@@ -119,6 +127,19 @@ def connect(pid: int | None = None) -> socket.socket:
     UserError
         There is none, or more than one.
     """
+    found = _connections(pid)
+    if len(found) == 1:
+        return found.popitem()[1]
+    for connection in found.values():
+        connection.close()
+    if pid is not None:
+        raise UserError(f"process {pid} runs no live host of yours")
+    listed = f"{', '.join(map(str, found))}: say which" if found else "none"
+    raise UserError(f"hosts that run live: {listed}")
+
+
+def _connections(pid: int | None) -> dict[int, socket.socket]:
+    """A connection to the host in this process, or to every one, as far as they live."""
     found: dict[int, socket.socket] = {}
     with suppress(FileNotFoundError):
         folder = open_folder()
@@ -132,14 +153,7 @@ def connect(pid: int | None = None) -> socket.socket:
                     connection.close()
         finally:
             os.close(folder)
-    if len(found) == 1:
-        return found.popitem()[1]
-    for connection in found.values():
-        connection.close()
-    if pid is not None:
-        raise UserError(f"process {pid} runs no live host of yours")
-    listed = f"{', '.join(map(str, found))}: say which" if found else "none"
-    raise UserError(f"hosts that run live: {listed}")
+    return found
 
 
 # ------------------------------------------------------------------------------------ who sends lines

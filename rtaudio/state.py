@@ -30,11 +30,11 @@ def state(host: Host) -> dict[str, Any]:
     (in running order), ``edges`` (``"a.port -> b.port"``), ``deck`` (None without a file), ``recordings``
     (files), ``loading`` (edits on their way), ``notes``, ``problems``.
 
-    A node has its ``name``, ``engine``, ``version``, ``inputs``, ``outputs``, ``parameters``, ``bypass``,
-    ``mute``, ``solo``, ``failed`` (bypassed since its kernel failed), ``lane`` (that of the slowest of its
-    parts) and ``inside``: the nodes of a composite, without switches; their ``name`` is what ``set`` takes.
-    One that takes lines of its own (`Processor.lines`) has them in ``lines``, and in ``told`` how what they
-    have begun goes on, with ``words`` for people.
+    A node has its ``name``, ``engine``, ``version``, ``inputs``, ``outputs``, ``presets`` (names),
+    ``parameters``, ``bypass``, ``mute``, ``solo``, ``failed`` (bypassed since its kernel failed), ``lane``
+    (that of the slowest of its parts) and ``inside``: the nodes of a composite, without switches; their
+    ``name`` is what ``set`` takes. One that takes lines of its own (`Processor.lines`) has them in ``lines``,
+    and in ``told`` how what they have begun goes on, with ``words`` for people.
     """
     plan, report = host.plan, host.statistics()
     engines, lanes = plan.engines(), {name: node["lane"] for name, node in report["nodes"].items()}
@@ -74,6 +74,7 @@ def _described(plan: Plan, name: str, engine: Engine) -> dict[str, Any]:
         "version": engine.version,
         "inputs": [port.name for port in engine.inputs],
         "outputs": [port.name for port in engine.outputs],
+        "presets": list(engine.presets),
         "parameters": [
             _declared(each) | {"value": plan.value(f"{name}.{each.id}")} for each in parameters_of(engine)
         ],
@@ -81,7 +82,7 @@ def _described(plan: Plan, name: str, engine: Engine) -> dict[str, Any]:
 
 
 def _declared(parameter: Parameter) -> dict[str, Any]:
-    """What a parameter says of itself; numbers have bounds, choices have choices."""
+    """What a parameter says of itself; numbers have bounds and may be switches, choices have choices."""
     found: dict[str, Any] = {
         "id": parameter.id,
         "unit": parameter.unit,
@@ -95,7 +96,7 @@ def _declared(parameter: Parameter) -> dict[str, Any]:
     if parameter.scale == "text":
         return found
     bounds = {"minimum": parameter.minimum, "maximum": parameter.maximum}
-    return found | bounds | {"silence": parameter.silence}
+    return found | bounds | {"silence": parameter.silence, "switch": isinstance(parameter.default, bool)}
 
 
 def deck_state(deck: Deck) -> dict[str, Any]:

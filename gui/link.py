@@ -1,0 +1,320 @@
+"""The connection with a host: lines out, answers and events in, and what is seen in shared memory.
+
+Everything happens in the thread of the window, and nothing waits: the socket is read when something has come,
+and what it does not take at once is written when it does.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections import Counter, deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from PySide6.QtCore import QObject, QSocketNotifier, QTimer, Signal
+
+from rtaudio.errors import UserError
+from rtaudio.observation import Observation
+from rtaudio.server import LONGEST_LINE, connect
+
+Done = Callable[[dict[str, Any]], None]
+
+FRAME_MS = 16
+"""Milliseconds between two changes of one value: as many as a screen shows."""
+AT_ONCE = 1 << 16
+"""Bytes that are read at once."""
+KEPT = 50
+"""Notes, and problems, that are kept: the last ones."""
+ENDED = "the host has ended"
+
+
+@dataclass
+class _Request:
+    """A line whose answer is still to come."""
+
+    done: Done | None
+    path: str = ""
+    """The parameter that it sets."""
+
+
+class Link(QObject):
+    """A connection with at most one host.
+
+    Attributes
+    ----------
+    state : dict
+        The newest ``state`` (see `rtaudio.state`), in which events have been entered since; {} when detached.
+        Inside of a composite, values that its own parameters stand for are those of the last whole state.
+    observation : Observation or None
+        What is seen of the host; None when detached.
+    """
+
+    attached = Signal(int)
+    """A host is there: its process number. `state` and `observation` are, too."""
+    detached = Signal(str)
+    """It is gone: why, in one line."""
+    stated = Signal(dict)
+    """A whole new `state`: after attaching, and after an edit."""
+    changed = Signal(dict)
+    """An event of ``watch`` (see `rtaudio.server`), entered in `state`."""
+    said = Signal(str, bool)
+    """A line for the status line; whether it is an error."""
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.state: dict[str, Any] = {}
+        self.observation: Observation | None = None
+        self.pid = 0
+        self._socket: socket.socket | None = None
+        self._readable: QSocketNotifier | None = None
+        self._writable: QSocketNotifier | None = None
+        self._asked: deque[_Request] = deque()
+        self._unsent = bytearray()
+        self._begun = bytearray()
+        self._values: dict[str, float | str] = {}
+        """Values to set, the newest of each path."""
+        self._setting: Counter[str] = Counter()
+        """Sets of a path that are not answered yet."""
+        self._pace = QTimer(self)
+        self._pace.setSingleShot(True)
+        self._pace.setInterval(FRAME_MS)
+        self._pace.timeout.connect(self._send_values)
+
+    def attach(self, pid: int) -> None:
+        """Connect with the host in a process, after letting another one go.
+
+        Raises
+        ------
+        UserError
+            There is none, or it is of another version.
+        """
+        connection = connect(pid)
+        try:
+            observation = Observation(pid)
+        except UserError:
+            connection.close()
+            raise
+        if self._socket is not None:
+            self.detach("another host takes its place")
+        connection.setblocking(False)
+        self._socket, self.observation, self.pid = connection, observation, pid
+        self._readable = QSocketNotifier(connection.fileno(), QSocketNotifier.Type.Read, self)
+        self._readable.activated.connect(self._read)
+        self._writable = QSocketNotifier(connection.fileno(), QSocketNotifier.Type.Write, self)
+        self._writable.setEnabled(False)
+        self._writable.activated.connect(self._write)
+        self._ask("watch", self._refused_at_once)
+        self._ask("state", self._first_state)
+
+    def detach(self, why: str) -> None:
+        """Let the host go. Where there is none it does nothing."""
+        if self._socket is None:
+            return
+        for notifier in (self._readable, self._writable):
+            if notifier is not None:
+                notifier.setEnabled(False)
+                notifier.deleteLater()
+        self._socket.close()
+        self._socket = self._readable = self._writable = None
+        self.state, self.observation, self.pid = {}, None, 0
+        self._asked.clear()
+        self._unsent.clear()
+        self._begun.clear()
+        self._values.clear()
+        self._setting.clear()
+        self._pace.stop()
+        self.detached.emit(why)
+
+    def send(self, line: str, done: Done | None = None) -> None:
+        """Send a control line; never blocks.
+
+        Parameters
+        ----------
+        line
+            One of `rtaudio.control`.
+        done
+            Gets the answer. Without it what the answer says, and what is wrong, is `said`. It is not called
+            where the host goes before it has answered.
+        """
+        self._ask(line, self._say_answer if done is None else done)
+
+    def set(self, path: str, value: float | str) -> None:
+        """Set a parameter, as ``set PATH VALUE``: at once, but the newest value of it only once a frame."""
+        if self._socket is None:
+            self.said.emit(f"no host runs: {path} is as it was", True)
+            return
+        self._values[path] = value
+        if not self._pace.isActive():
+            self._send_values()
+
+    def _send_values(self) -> None:
+        values, self._values = self._values, {}
+        for path, value in values.items():
+            self._setting[path] += 1
+            self._ask(f"set {path} {_written(value)}", self._say_error, path)
+        if values and self._socket is not None:
+            self._pace.start()
+
+    def _ask(self, line: str, done: Done | None, path: str = "") -> None:
+        text = f"{line}\n".encode(errors="replace")
+        if self._socket is None:
+            self.said.emit(f"no host runs: {line.split(maxsplit=1)[0]!r} is not done", True)
+        elif "\n" in line or len(text) > LONGEST_LINE + 1:
+            self._setting[path] -= 1
+            self._tell_value(path)
+            self.said.emit(f"{line[:40]!r}... is more than a line of {LONGEST_LINE} bytes: not sent", True)
+        else:
+            self._asked.append(_Request(done, path))
+            self._unsent += text
+            self._write()
+
+    def _write(self) -> None:
+        if self._socket is None or self._writable is None:
+            return
+        with suppress(BlockingIOError):
+            try:
+                del self._unsent[: self._socket.send(self._unsent)]
+            except (BrokenPipeError, ConnectionResetError):  # `_read` will know.
+                self._unsent.clear()
+        self._writable.setEnabled(bool(self._unsent))
+
+    def _read(self) -> None:
+        if self._socket is None:
+            return
+        try:
+            got = self._socket.recv(AT_ONCE)
+        except BlockingIOError:
+            return
+        except ConnectionResetError:
+            got = b""
+        *lines, self._begun = (self._begun + got).split(b"\n")
+        for line in lines:
+            if self._socket is not None:
+                self._take(json.loads(line))
+        if not got:
+            self.detach(ENDED)
+
+    def _take(self, message: dict[str, Any]) -> None:
+        if "event" in message:
+            self._enter(message)
+            return
+        request = self._asked.popleft() if self._asked else _Request(None)
+        if request.path:
+            self._setting[request.path] -= 1
+            if not message["ok"]:
+                self._tell_value(request.path)
+        if request.done is not None:
+            request.done(message)
+
+    def _refused_at_once(self, answer: dict[str, Any]) -> None:
+        if not answer["ok"]:
+            self.detach(answer["error"])
+
+    def _first_state(self, answer: dict[str, Any]) -> None:
+        self.state = answer["state"]
+        self.attached.emit(self.pid)
+        self.stated.emit(self.state)
+
+    def _next_state(self, answer: dict[str, Any]) -> None:
+        if answer["ok"]:
+            self.state = answer["state"]
+            self.stated.emit(self.state)
+
+    def _say_answer(self, answer: dict[str, Any]) -> None:
+        self.said.emit(answer.get("answer", answer.get("error", "")), not answer["ok"])
+
+    def _say_error(self, answer: dict[str, Any]) -> None:
+        if not answer["ok"]:
+            self.said.emit(answer["error"], True)
+
+    def _enter(self, event: dict[str, Any]) -> None:
+        """Enter an event in the state, and tell it."""
+        kind = event["event"]
+        if kind == "edit":
+            self._ask("state", self._next_state)
+        elif self.state:
+            _ENTER.get(kind, _nothing)(self.state, event)
+        if kind in ("note", "problem") or (kind == "done" and not event["heard"]):
+            self.said.emit(event["text"], kind != "note")
+        if not self.state:
+            return  # The first one will have it.
+        if kind == "set" and (self._setting[event["parameter"]] or event["parameter"] in self._values):
+            return  # It is older than what is on its way.
+        self.changed.emit(event)
+
+    def _tell_value(self, path: str) -> None:
+        """Tell a value that was not changed, so that what shows another one goes back."""
+        parameter = _parameter(self.state, path)
+        if parameter is not None and not self._setting[path]:
+            self.changed.emit(
+                {
+                    "event": "set",
+                    "parameter": path,
+                    "value": parameter["value"],
+                    "text": f"{path} is as it was",
+                }
+            )
+
+
+def _written(value: float | str) -> str:
+    """A value as a line has it."""
+    return f"'{value}'" if isinstance(value, str) else repr(float(value))
+
+
+def nodes_of(state: dict[str, Any]) -> list[dict[str, Any]]:
+    """The nodes of a state, those inside of composites too."""
+    return [each for node in state.get("nodes", ()) for each in (node, *node["inside"])]
+
+
+def _parameter(state: dict[str, Any], path: str) -> dict[str, Any] | None:
+    """What a state says of a parameter; None where there is none."""
+    name, _, parameter = path.rpartition(".")
+    for node in nodes_of(state):
+        if node["name"] == name:
+            return next((each for each in node["parameters"] if each["id"] == parameter), None)
+    return None
+
+
+def _enter_value(state: dict[str, Any], event: dict[str, Any]) -> None:
+    parameter = _parameter(state, event["parameter"])
+    if parameter is not None:
+        parameter["value"] = event["value"]
+
+
+def _enter_switch(state: dict[str, Any], event: dict[str, Any]) -> None:
+    for node in state["nodes"]:
+        if node["name"] == event["node"]:
+            node[event["switch"]] = event["on"]
+
+
+def _enter_deck(state: dict[str, Any], event: dict[str, Any]) -> None:
+    state["deck"] = event["deck"]
+
+
+def _enter_edits(state: dict[str, Any], event: dict[str, Any]) -> None:
+    state["loading"] = event["edits"]
+
+
+def _enter_note(state: dict[str, Any], event: dict[str, Any]) -> None:
+    state["notes"] = [*state["notes"], event["text"]][-KEPT:]
+
+
+def _enter_problem(state: dict[str, Any], event: dict[str, Any]) -> None:
+    state["problems"] = [*state["problems"], event["text"]][-KEPT:]
+
+
+def _nothing(state: dict[str, Any], event: dict[str, Any]) -> None:
+    """An event that changes nothing in a state."""
+
+
+_ENTER: dict[str, Callable[[dict[str, Any], dict[str, Any]], None]] = {
+    "set": _enter_value,
+    "switch": _enter_switch,
+    "deck": _enter_deck,
+    "loading": _enter_edits,
+    "note": _enter_note,
+    "problem": _enter_problem,
+}

@@ -1,0 +1,103 @@
+"""How a host that has gone is started again: with the options that it had, and the rack as it last was."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from gui.application import state_folder
+from rtaudio.errors import FileError, UserError
+
+LAST = "last.toml"
+"""The rack file, in the state folder."""
+_DROPPED = {"--chain": True, "--howl-guard": False, "--record": True, "--record-input": True, "--json": True}
+"""Options that do not count again, and whether they have a value: the rack is another, its nodes have the
+guard, and a new recording would take the place of the old one."""
+
+
+def options_of(pid: int) -> tuple[list[str], str]:
+    """The options of ``rtaudio live`` that a host runs with, and its working folder.
+
+    Raises
+    ------
+    UserError
+        It has just ended.
+    """
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="surrogateescape").split("\0")[:-1]
+        folder = os.readlink(f"/proc/{pid}/cwd")
+    except OSError:
+        raise UserError(f"process {pid} runs no live host of yours") from None
+    return words[words.index("live") + 1 :] if "live" in words else [], folder
+
+
+def chain_of(options: Sequence[str]) -> str:
+    """What the options give as ``--chain``."""
+    chain = ""
+    for number, option in enumerate(options):
+        if option == "--chain":
+            chain = "".join(options[number + 1 : number + 2])
+        elif option.startswith("--chain="):
+            chain = option.removeprefix("--chain=")
+    return chain
+
+
+def options_again(options: Sequence[str], state: dict[str, Any], folder: str) -> list[str]:
+    """The options with which a host is started again.
+
+    Parameters
+    ----------
+    options, folder
+        Those that it had, and its working folder.
+    state
+        The last that is known of it, see `rtaudio.state`; {}: it has never been heard.
+
+    Raises
+    ------
+    UserError
+        Its rack cannot be written.
+    """
+    if not state:
+        return list(options)
+    from rtaudio.rack import save_rack
+
+    try:
+        path = state_folder() / LAST
+    except OSError as error:
+        raise FileError(f"no place for the rack: {error}; set XDG_STATE_HOME to a folder of yours") from None
+    save_rack(path, _rack(state, chain_of(options), folder))
+    kept, skips = [], False
+    for option in options:
+        name, has_value, _ = option.partition("=")
+        if skips:
+            skips = False
+        elif name in _DROPPED:
+            skips = _DROPPED[name] and not has_value
+        else:
+            kept.append(option)
+    return [*kept, f"--chain={path}"]
+
+
+def _rack(state: dict[str, Any], chain: str, folder: str) -> Any:
+    """The rack of a state; what a rack file has besides is from the one that the host was started with."""
+    from msgspec.structs import replace
+
+    from rtaudio.rack import Rack, RackNode, load_rack
+    from rtaudio.racks import find_rack
+
+    base = Rack()
+    with suppress(UserError):
+        file = os.path.join(folder, chain) if chain.lower().endswith(".toml") else find_rack(chain)
+        if file is not None:
+            base = load_rack(file)
+    nodes = {}
+    for node in state["nodes"]:
+        values = {
+            each["id"]: each["value"] for each in node["parameters"] if each["value"] != each["default"]
+        }
+        switches = {switch: node[switch] for switch in ("bypass", "mute", "solo")}
+        nodes[node["name"]] = RackNode(engine=node["engine"], parameters=values, **switches)
+    return replace(base, edges=state["edges"], nodes=nodes)

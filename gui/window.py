@@ -1,0 +1,678 @@
+"""The window: what plays, the rack and the meters beside the views, and a line of what is to be known."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+from PySide6.QtCore import QEvent, Qt, QTimer, Signal
+from PySide6.QtGui import (
+    QAction,
+    QActionGroup,
+    QCloseEvent,
+    QHideEvent,
+    QKeySequence,
+    QPalette,
+    QShortcut,
+    QShowEvent,
+)
+from PySide6.QtWidgets import (
+    QCheckBox,
+    QDialog,
+    QDialogButtonBox,
+    QDockWidget,
+    QFileDialog,
+    QFrame,
+    QHBoxLayout,
+    QInputDialog,
+    QLabel,
+    QMainWindow,
+    QPlainTextEdit,
+    QPushButton,
+    QSizePolicy,
+    QTableWidget,
+    QTableWidgetItem,
+    QTabWidget,
+    QVBoxLayout,
+    QWidget,
+)
+
+from gui.application import COLOUR_MAPS, FRAME_RATES, THEMES, Settings, set_theme
+from gui.labels import Elided
+from gui.link import Link
+from gui.process import HostProcess
+from gui.recovery import options_again, options_of
+from rtaudio.errors import UserError
+from rtaudio.racks import rack_files, user_folder
+
+IDLE_MS = 1000
+"""Milliseconds between two pictures of a window that nobody sees."""
+TOLD = 0.25
+"""Seconds between two readings of what the status line tells: text is dear to draw."""
+FIRST_SIZE = (1280, 800)
+XRUNS = {
+    "input_underflows": "input underflows",
+    "input_overflows": "input overflows",
+    "output_underflows": "output underflows",
+    "output_overflows": "output overflows",
+    "late_callbacks": "callbacks that took longer than their block",
+    "device_misses": "calls of the device that came too late",
+    "device_losses": "losses of the device",
+}
+"""What the host counts that is heard as a gap, in words."""
+
+
+class Panel(Protocol):
+    """What the window draws beside its views, or, as a view, in a tab.
+
+    A view has a ``title`` too, and takes the link as its only argument. One that draws with a colour map has
+    a ``set_map(name)``.
+    """
+
+    def refresh(self) -> None:
+        """Draw what is new; the window calls it while this is visible."""
+
+
+class Window(QMainWindow):
+    """The window.
+
+    Parameters
+    ----------
+    link
+        The connection with the host.
+    process
+        Starts hosts.
+    settings
+        What is remembered.
+    options
+        Of ``rtaudio live``, for the host that is to be started.
+    """
+
+    closed = Signal()
+
+    def __init__(
+        self, link: Link, process: HostProcess, settings: Settings, options: Sequence[str] = ()
+    ) -> None:
+        super().__init__()
+        self.link, self.process, self.settings = link, process, settings
+        self._options, self._folder = list(options), ""
+        self._last: dict[str, Any] = {}
+        """The state of the host that was heard last."""
+        self._stopping = False
+        self._bypassed: list[str] = []
+        self._panels: list[tuple[QDockWidget, Panel]] = []
+        self._seen_frames, self._seen_cpu, self._seen_at = 0, time.process_time(), 0.0
+        self._spent: tuple[float, float] | None = None
+        self._counted: dict[str, int] = {}
+        self._xruns: list[str] = []
+        self.setWindowTitle("rtaudio")
+        self.setDockOptions(QMainWindow.DockOption.AnimatedDocks | QMainWindow.DockOption.AllowNestedDocks)
+        self._make_actions()
+        self._make_middle()
+        self._make_bar()
+        self._make_status()
+        self._make_menus()
+        self.resize(*FIRST_SIZE)
+        self.restoreGeometry(settings.geometry("window"))
+        self._timer = QTimer(self)
+        self._timer.setTimerType(Qt.TimerType.PreciseTimer)
+        self._timer.timeout.connect(self._tick)
+        link.attached.connect(self._on_attached)
+        link.detached.connect(self._on_detached)
+        link.stated.connect(self._on_stated)
+        link.changed.connect(self._on_changed)
+        link.said.connect(self.say)
+        process.said.connect(self._on_line)
+        process.ready.connect(self.attach)
+        process.ended.connect(self._on_ended)
+        self._show_host()
+
+    # -------------------------------------------------------------------------------- parts
+
+    def _action(self, text: str, keys: str, done: Any, tip: str = "") -> QAction:
+        action = QAction(text, self)
+        action.setShortcut(QKeySequence(keys))
+        action.setToolTip(f"{tip or text.replace('&', '')} ({keys})")
+        action.triggered.connect(done)
+        self.addAction(action)
+        return action
+
+    def _make_actions(self) -> None:
+        self.start_action = self._action(
+            "&Start", "F5", self.start, "Start the host, with the rack as it was"
+        )
+        self.stop_action = self._action("S&top", "Shift+F5", self.stop, "End the host")
+        self.bypass_action = self._action(
+            "A/B bypass", "B", self._bypass, "Hear the input as it came, delayed as the output is"
+        )
+        self.bypass_action.setCheckable(True)
+        self.undo_action = self._action("&Undo", "Ctrl+Z", lambda: self.link.send("undo"))
+        self.redo_action = self._action("&Redo", "Ctrl+Shift+Z", lambda: self.link.send("redo"))
+        self.open_action = self._action("&Open rack...", "Ctrl+Shift+O", self._open_rack)
+        self.save_action = self._action("&Save rack...", "Ctrl+S", self._save_rack)
+        self.keys_action = self._action("&Keys", "F1", self._show_keys)
+        self.quit_action = self._action("&Quit", "Ctrl+Q", self.close)
+
+    def _make_middle(self) -> None:
+        self.banner = QFrame()
+        self.banner.setObjectName("banner")
+        self._banner_text = Elided()
+        self._banner_button = QPushButton("Start again (F5)")
+        self._banner_button.clicked.connect(self.start)
+        row = QHBoxLayout(self.banner)
+        row.setContentsMargins(10, 4, 6, 4)
+        row.addWidget(self._banner_text, 1)
+        row.addWidget(self._banner_button)
+        self.banner.hide()
+        self.tabs = QTabWidget()
+        self.tabs.setDocumentMode(True)
+        self.tabs.setAccessibleName("Views")
+        self.tabs.currentChanged.connect(self._tick)
+        middle = QWidget()
+        column = QVBoxLayout(middle)
+        column.setContentsMargins(4, 4, 4, 0)
+        column.addWidget(self.banner)
+        column.addWidget(self.tabs, 1)
+        self.setCentralWidget(middle)
+        for number in range(1, 10):
+            keys = QShortcut(QKeySequence(f"Ctrl+{number}"), self)
+            keys.activated.connect(lambda at=number - 1: self.tabs.setCurrentIndex(at))
+            if number == 1:
+                keys.setWhatsThis("The views, by their number")
+
+    def _make_bar(self) -> None:
+        bar = self.addToolBar("What plays")
+        bar.setObjectName("bar")
+        bar.setMovable(False)
+        for action in (self.start_action, self.stop_action):
+            bar.addAction(action)
+        bar.addSeparator()
+        bar.addAction(self.bypass_action)
+        self.match_box = QCheckBox("match loudness")
+        self.match_box.setToolTip("Bypass is as loud as what the nodes make")
+        self.match_box.setChecked(self.settings.match_loudness)
+        self.match_box.toggled.connect(self._match_loudness)
+        self._match_place = bar.addWidget(self.match_box)
+        self._match_place.setVisible(False)
+        bar.addSeparator()
+        for action in (self.undo_action, self.redo_action):
+            bar.addAction(action)
+        bar.addSeparator()
+        self.plays = Elided()
+        self.plays.setAccessibleName("What plays")
+        self.plays.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
+        self.plays.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        bar.addWidget(self.plays)
+        for action in bar.actions():
+            button = bar.widgetForAction(action)
+            if button is not None and action.text():
+                button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+
+    def _make_status(self) -> None:
+        line = self.statusBar()
+        self.message = Elided()
+        self.message.setAccessibleName("Messages")
+        self.message.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        line.addWidget(self.message, 1)
+        self.load, self.late, self.rate, self.cost = (QLabel() for _ in range(4))
+        tips = (
+            (self.load, "Share of the time between blocks that the callback computes"),
+            (self.late, "From input to output, the device without its own"),
+            (self.rate, "Rate and samples in a block"),
+            (self.cost, "What a picture costs this window, in milliseconds of one core"),
+        )
+        for label, tip in tips:
+            label.setToolTip(tip)
+            label.setAccessibleDescription(tip)
+        self.xruns_button = QPushButton("0 xruns")
+        self.xruns_button.setFlat(True)
+        self.xruns_button.setToolTip("What was not played in time")
+        self.xruns_button.clicked.connect(self._show_xruns)
+        for widget in (self.load, self.late, self.xruns_button, self.rate, self.cost):
+            line.addPermanentWidget(widget)
+
+    def _make_menus(self) -> None:
+        host = self.menuBar().addMenu("&Host")
+        host.addActions([self.start_action, self.stop_action])
+        host.addSeparator()
+        keep = host.addAction("&Keep playing when the window is closed")
+        keep.setCheckable(True)
+        keep.setChecked(self.settings.keep_playing)
+        keep.toggled.connect(self._keep_playing)
+        host.addSeparator()
+        host.addAction(self.quit_action)
+        rack = self.menuBar().addMenu("&Rack")
+        rack.addActions([self.open_action, self.save_action])
+        self._racks = rack.addMenu("&Load")
+        self._racks.setToolTipsVisible(True)
+        self._racks.aboutToShow.connect(self._list_racks)
+        rack.addSeparator()
+        rack.addActions([self.undo_action, self.redo_action, self.bypass_action])
+        self._view_menu = self.menuBar().addMenu("&View")
+        self._choice("&Theme", [(each, each) for each in THEMES], self.settings.theme, self._set_theme)
+        rates = [(f"{each} pictures a second", each) for each in FRAME_RATES]
+        self._choice("&Frame rate", rates, self.settings.frame_rate, self._set_frame_rate)
+        maps = [(each, each) for each in COLOUR_MAPS]
+        self._choice("&Colour map", maps, self.settings.colour_map, self._set_map)
+        self._view_menu.addSeparator()
+        self.menuBar().addMenu("H&elp").addAction(self.keys_action)
+
+    def _choice(self, title: str, entries: Sequence[tuple[str, Any]], now: Any, chosen: Any) -> None:
+        """A menu of which one entry holds."""
+        menu = self._view_menu.addMenu(title)
+        group = QActionGroup(menu)
+        for text, value in entries:
+            action = menu.addAction(text)
+            action.setCheckable(True)
+            action.setChecked(value == now)
+            action.setData(value)
+            group.addAction(action)
+        group.triggered.connect(lambda action: chosen(action.data()))
+
+    def add_view(self, view: Any) -> None:
+        """Show a view in a tab, after those that are there."""
+        number = self.tabs.count() + 1
+        self.tabs.addTab(view, view.title)
+        self.tabs.setTabToolTip(number - 1, f"Ctrl+{number}")
+        if view.title == self.settings.tab:
+            self.tabs.setCurrentIndex(number - 1)
+        self._set_map(self.settings.colour_map)
+
+    def add_panel(self, title: str, panel: Any, area: Qt.DockWidgetArea) -> None:
+        """Show a panel at a side, below those that are there."""
+        dock = QDockWidget(title, self)
+        dock.setObjectName(title)
+        dock.setFeatures(
+            QDockWidget.DockWidgetFeature.DockWidgetMovable | QDockWidget.DockWidgetFeature.DockWidgetClosable
+        )
+        dock.setWidget(panel)
+        self.addDockWidget(area, dock)
+        self._view_menu.addAction(dock.toggleViewAction())
+        self._panels.append((dock, panel))
+
+    def fill(self) -> None:
+        """Add the panels and the views, whose libraries take their time: when the window is shown."""
+        from gui.rack import Rack
+
+        self.add_panel("Rack", Rack(self.link), Qt.DockWidgetArea.LeftDockWidgetArea)
+        for view in views():
+            self.add_view(view(self.link))
+        self.restoreState(self.settings.geometry("docks"))
+
+    # -------------------------------------------------------------------------------- the host
+
+    def attach(self, pid: int) -> None:
+        """Show a host that runs, and say so where that is not possible."""
+        try:
+            options, folder = options_of(pid)
+            self.link.attach(pid)
+            self._options, self._folder = options, folder
+        except UserError as error:
+            self._show_banner(str(error), can_start=True)
+
+    def start(self) -> None:
+        """Start the host, with the rack as it last was; where one runs, do nothing."""
+        if self.link.pid or self.process.pid:
+            return
+        try:
+            options = options_again(self._options, self._last, self._folder)
+            self.process.start(options, self._folder)
+        except (UserError, OSError) as error:
+            self._show_banner(f"the host cannot be started: {error}", can_start=True)
+            return
+        self._stopping = False
+        self._show_banner("the host starts ...", can_start=False)
+        self._show_host()
+
+    def stop(self) -> None:
+        """End the host."""
+        self._stopping = True
+        if self.link.pid:
+            self.link.send("quit", lambda answer: None)
+        else:
+            self.process.end()
+            self.banner.hide()
+            self._show_host()
+
+    def _on_attached(self, pid: int) -> None:
+        self._stopping = False
+        self.banner.hide()
+        self._spent, self._counted, self._xruns = None, {}, []
+        self.say(f"attached to the host in process {pid}", False)
+        self._show_host()
+
+    def _on_detached(self, why: str) -> None:
+        if self._stopping:
+            self._show_banner("stopped", can_start=True)
+            self.say("the host has ended", False)
+        else:
+            self._show_banner(f"{why}: nothing is heard", can_start=True)
+            self.say(why, True)
+        self._show_host()
+
+    def _on_ended(self, why: str) -> None:
+        if not (self.link.pid or self._stopping or self._last):
+            self._show_banner(why, can_start=True)
+        if not self._stopping:
+            self.say(why, True)
+        self._show_host()
+
+    def _on_line(self, line: str) -> None:
+        """A line that the host has written."""
+        if not self.link.pid:
+            self._show_banner(line, can_start=False)
+        if line.startswith("warning:"):
+            self.say(line, True)
+
+    def _on_stated(self, state: dict[str, Any]) -> None:
+        self._last = state
+        self._show_host()
+
+    def _on_changed(self, event: dict[str, Any]) -> None:
+        if event["event"] == "switch":
+            self._show_bypass()
+
+    def _show_banner(self, text: str, can_start: bool) -> None:
+        self._banner_text.show_text(text)
+        self._banner_button.setVisible(can_start)
+        self.banner.show()
+
+    def _show_host(self) -> None:
+        """Show which host there is, and what it allows."""
+        state, runs = self.link.state, bool(self.link.pid)
+        self.start_action.setEnabled(not (runs or self.process.pid))
+        self.stop_action.setEnabled(runs or bool(self.process.pid))
+        for action in (self.bypass_action, self.undo_action, self.redo_action, self.save_action):
+            action.setEnabled(runs)
+        self.open_action.setEnabled(runs)
+        self._racks.setEnabled(runs)
+        if state:
+            chain = " | ".join(node["name"] for node in state["nodes"]) or "the input, as it is"
+            self.setWindowTitle(f"{chain} - rtaudio")
+            rate, late = state["rate"], state["latency"]["total"]
+            self.plays.show_text(_what_plays(state))
+            self.rate.setText(f"{rate / 1e3:g} kHz / {state['block']}")
+            self.late.setText(f"latency {1e3 * late / rate:.1f} ms")
+        else:
+            self.setWindowTitle("rtaudio")
+            self.plays.show_text("the host starts" if self.process.starting else "no host runs")
+            for label in (self.rate, self.late, self.load):
+                label.setText("")
+        self._show_bypass()
+
+    # -------------------------------------------------------------------------------- bypass, racks
+
+    def _bypass(self, on: bool) -> None:
+        """Bypass all nodes, or hear those again that were heard before."""
+        nodes = self.link.state.get("nodes", [])
+        if on:
+            self._bypassed = [node["name"] for node in nodes if not node["bypass"]]
+        names = [node["name"] for node in nodes if node["name"] in self._bypassed] if self._bypassed else []
+        for name in names or [node["name"] for node in nodes]:
+            self.link.send(f"{'bypass' if on else 'unbypass'} {name}")
+        self._show_bypass()
+
+    def _show_bypass(self) -> None:
+        nodes = self.link.state.get("nodes", [])
+        on = bool(nodes) and all(node["bypass"] for node in nodes)
+        self.bypass_action.setChecked(on)
+        self.bypass_action.setText("A/B bypass: dry" if on else "A/B bypass")
+
+    def _match_loudness(self, on: bool) -> None:
+        self.settings.match_loudness = on
+
+    def _list_racks(self) -> None:
+        """Fill the menu of racks that go by a name, and of files that were opened."""
+        menu, own = self._racks, user_folder()
+        menu.clear()
+        files = rack_files()
+        groups: dict[str, list[tuple[str, str, object]]] = {
+            "Yours": [(name, name, file) for name, file in files.items() if file.parent == own],
+            "Factory": [(name, name, file) for name, file in files.items() if file.parent != own],
+            "Recent files": [(path, path, path) for path in self.settings.recent],
+        }
+        for title, racks in groups.items():
+            if racks:
+                menu.addSection(title)
+            for text, chain, file in racks:
+                action = menu.addAction(text.replace("&", "&&"))
+                action.setToolTip(str(file))
+                action.setData(chain)
+                action.triggered.connect(self._load_rack)
+        if menu.isEmpty():
+            menu.addAction("there are none yet").setEnabled(False)
+
+    def _load_rack(self) -> None:
+        action = self.sender()
+        if isinstance(action, QAction):
+            self.link.send(f"chain {action.data()}")
+
+    def _open_rack(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(self, "Open a rack", str(user_folder()), "Rack files (*.toml)")
+        if path:
+            self.open_rack(path)
+
+    def open_rack(self, path: str) -> None:
+        """Load a rack file, and remember it."""
+        self.settings.add_recent(path)
+        self.link.send(f"chain {path}")
+
+    def _save_rack(self) -> None:
+        name, wanted = QInputDialog.getText(
+            self, "Save the rack", "Name, as in 'rtaudio rack list', or the path of a .toml file:"
+        )
+        if wanted and name.strip():
+            self.save_rack(name.strip())
+
+    def save_rack(self, name: str) -> None:
+        """Save the rack under a name, or in a file whose whole path it is."""
+        if name.lower().endswith(".toml"):
+            self.settings.add_recent(name)
+        self.link.send(f"save {name}")
+
+    # -------------------------------------------------------------------------------- settings
+
+    def _keep_playing(self, on: bool) -> None:
+        self.settings.keep_playing = on
+
+    def _set_theme(self, theme: str) -> None:
+        self.settings.theme = theme
+        set_theme(theme)
+
+    def _set_frame_rate(self, rate: int) -> None:
+        self.settings.frame_rate = rate
+        self._set_pace()
+
+    def _set_map(self, name: str) -> None:
+        self.settings.colour_map = name
+        for number in range(self.tabs.count()):
+            view: Any = self.tabs.widget(number)
+            if hasattr(view, "set_map"):
+                view.set_map(name)
+
+    # -------------------------------------------------------------------------------- pictures
+
+    @property
+    def is_seen(self) -> bool:
+        """Whether anybody can see it."""
+        return self.isVisible() and not self.isMinimized()
+
+    def _set_pace(self) -> None:
+        self._timer.start(round(1000 / self.settings.frame_rate) if self.is_seen else IDLE_MS)
+
+    def showEvent(self, event: QShowEvent) -> None:  # noqa: N802
+        """Draw again."""
+        super().showEvent(event)
+        self._set_pace()
+
+    def hideEvent(self, event: QHideEvent) -> None:  # noqa: N802
+        """Draw no more."""
+        super().hideEvent(event)
+        self._set_pace()
+
+    def changeEvent(self, event: QEvent) -> None:  # noqa: N802
+        """Draw less while minimised."""
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.WindowStateChange:
+            self._set_pace()
+
+    def _tick(self) -> None:
+        self._seen_frames += 1
+        if self.is_seen:
+            view: Any = self.tabs.currentWidget()
+            if view is not None:
+                view.refresh()
+            for dock, panel in self._panels:
+                if dock.isVisible():
+                    panel.refresh()
+        if time.monotonic() - self._seen_at >= TOLD:
+            self._tell()
+
+    def _tell(self) -> None:
+        """Read what the status line tells."""
+        now, cpu = time.monotonic(), time.process_time()
+        frames, self._seen_frames = self._seen_frames, 0
+        if self._seen_at:
+            self.cost.setText(f"window {1e3 * (cpu - self._seen_cpu) / max(1, frames):.1f} ms")
+        self._seen_at, self._seen_cpu = now, cpu
+        seen = self.link.observation
+        if seen is None or not self.link.state:
+            return
+        durations, counts = seen.histogram()
+        spent = float(np.dot(durations, counts)) / 1e9
+        if self._spent is not None and now > self._spent[0]:
+            self.load.setText(f"DSP {100 * (spent - self._spent[1]) / (now - self._spent[0]):.0f} %")
+        self._spent = now, spent
+        self._count(seen.counters())
+
+    def _count(self, counted: dict[str, Any]) -> None:
+        """Note what is new of xruns and misses."""
+        found = {name: counted[name] for name in XRUNS}
+        found |= {name: node["misses"] for name, node in counted["nodes"].items() if node["misses"]}
+        new = {name: count - self._counted.get(name, 0) for name, count in found.items()}
+        when = time.strftime("%H:%M:%S") if self._counted else "before this window looked"
+        self._xruns += [
+            f"{when}  {count} {XRUNS.get(name, f'blocks of {name} that came late and were bypassed')}"
+            for name, count in new.items()
+            if count > 0
+        ]
+        self._counted = found
+        xruns, misses = counted["xruns"], counted["misses"]
+        parts = [f"{xruns} xrun{'s' * (xruns != 1)}"]
+        parts += [f"{misses} miss{'es' * (misses != 1)}"] if misses else []
+        text = ", ".join(parts)
+        if text != self.xruns_button.text():
+            wrong = QPalette.ColorRole.BrightText if xruns or misses else QPalette.ColorRole.ButtonText
+            self.xruns_button.setText(text)
+            self.xruns_button.setAccessibleName(text)
+            colours = QPalette()
+            colours.setColor(QPalette.ColorRole.ButtonText, self.palette().color(wrong))
+            self.xruns_button.setPalette(colours)
+
+    # -------------------------------------------------------------------------------- what is said
+
+    def say(self, text: str, is_error: bool) -> None:
+        """Show a line; what is wrong is marked by a sign and a colour."""
+        role = QPalette.ColorRole.BrightText if is_error else QPalette.ColorRole.WindowText
+        self.message.setForegroundRole(role)
+        self.message.show_text(f"⚠ {text}" if is_error else text)
+
+    def _show_xruns(self) -> None:
+        text = "\n".join(self._xruns) or "Everything was played in time."
+        dialog = _dialog(self, "xruns and misses")
+        shown = QPlainTextEdit(text, dialog)
+        shown.setReadOnly(True)
+        shown.setAccessibleName("xruns and misses, as they were counted")
+        _fill_dialog(dialog, shown)
+
+    def keys(self) -> list[tuple[str, str]]:
+        """The keys, and what they do."""
+        found: dict[str, str] = {}
+        for action in self.findChildren(QAction):
+            for sequence in action.shortcuts():
+                found.setdefault(sequence.toString(), action.text().replace("&", "").rstrip("."))
+        for shortcut in self.findChildren(QShortcut):
+            if shortcut.whatsThis():
+                found.setdefault(shortcut.key().toString(), shortcut.whatsThis())
+        found |= self.KEYS
+        return sorted(found.items(), key=lambda each: (len(each[0]), each[0]))
+
+    KEYS: ClassVar[dict[str, str]] = {
+        "Arrows, Page": "Move a fader by one step, by ten",
+        "Delete": "Set a fader to its default; remove a node of the rack",
+        "Ctrl+Up, Ctrl+Down": "Move a node of the rack",
+        "Tab": "To the next control",
+    }
+    """Keys of the controls."""
+
+    def _show_keys(self) -> None:
+        dialog = _dialog(self, "Keys")
+        keys = self.keys()
+        table = QTableWidget(len(keys), 2, dialog)
+        table.setAccessibleName("Keys")
+        table.setHorizontalHeaderLabels(["Key", "What it does"])
+        table.verticalHeader().hide()
+        table.setEditTriggers(QTableWidget.EditTrigger.NoEditTriggers)
+        for row, words in enumerate(keys):
+            for column, text in enumerate(words):
+                table.setItem(row, column, QTableWidgetItem(text))
+        table.resizeColumnsToContents()
+        table.horizontalHeader().setStretchLastSection(True)
+        _fill_dialog(dialog, table)
+
+    def closeEvent(self, event: QCloseEvent) -> None:  # noqa: N802
+        """Remember how it was, and end the host that it has started, if that is wanted."""
+        self._timer.stop()
+        self.settings.set_geometry("window", self.saveGeometry())
+        self.settings.set_geometry("docks", self.saveState())
+        view: Any = self.tabs.currentWidget()
+        if view is not None:
+            self.settings.tab = view.title
+        self._stopping = True
+        self.link.detach("the window is closed")
+        if self.settings.keep_playing:
+            self.process.let_go()
+        else:
+            self.hide()
+            self.process.end()
+        super().closeEvent(event)
+        self.closed.emit()
+
+
+def views() -> list[Any]:
+    """The classes of the views, in the order of their tabs."""
+    return []
+
+
+def _what_plays(state: dict[str, Any]) -> str:
+    """The device, in a line."""
+    device = state["device"]
+    cards = " → ".join(dict.fromkeys(filter(None, (device.get("input"), device.get("output")))))
+    rate = state["rate"]
+    words = [
+        f"{device['api']}{f': {cards}' if cards else ' device'}",
+        f"{rate / 1e3:g} kHz",
+        f"block {state['block']}",
+        f"{1e3 * state['latency']['total'] / rate:.1f} ms",
+    ]
+    return ", ".join(words)
+
+
+def _dialog(window: QWidget, title: str) -> QDialog:
+    dialog = QDialog(window)
+    dialog.setWindowTitle(title)
+    dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+    dialog.resize(520, 380)
+    return dialog
+
+
+def _fill_dialog(dialog: QDialog, content: QWidget) -> None:
+    """Show a dialog, of which nothing waits."""
+    buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
+    buttons.rejected.connect(dialog.reject)
+    column = QVBoxLayout(dialog)
+    column.addWidget(content)
+    column.addWidget(buttons)
+    dialog.show()
