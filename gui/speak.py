@@ -81,7 +81,7 @@ class Speak(QWidget):
         self._make_keys()
         link.stated.connect(self._on_state)
         link.changed.connect(self._on_event)
-        link.detached.connect(lambda why: self._on_state({}))
+        link.detached.connect(self._on_detached)
         application = QCoreApplication.instance()
         if application is not None:
             application.aboutToQuit.connect(self.end)
@@ -110,7 +110,7 @@ class Speak(QWidget):
         self.voice.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         for language in VARIETIES:
             self._add_voice({"name": f"{ESPEAK}{language}", "language": language, "speakers": 1})
-        self.voice.currentIndexChanged.connect(self._show_speakers)
+        self.voice.currentIndexChanged.connect(self._on_voice)
         self.speaker = QSpinBox()
         self.speaker.setAccessibleName("Speaker of the voice")
         self.speaker.setPrefix("speaker ")
@@ -135,7 +135,7 @@ class Speak(QWidget):
         self.facts = Elided()
         self.facts.setAccessibleName("What speaking costs")
         self.spectrogram = Spectrogram(self.link, ["out"], title="Output")
-        self.spectrogram.hovered.connect(lambda text: self.link.said.emit(text, False))
+        self.spectrogram.hovered.connect(self._on_hovered)
 
     def _button(self, text: str, tip: str, done: Any) -> QPushButton:
         button = QPushButton(text)
@@ -152,11 +152,11 @@ class Speak(QWidget):
         for widget in (voice, self.voice, self.speaker, speed, self.speed):
             row.addWidget(widget)
         row.addStretch(1)
-        for widget in (self.speak_button, self.pause_button, self.stop_button):
-            row.addWidget(widget)
+        for button in (self.speak_button, self.pause_button, self.stop_button):
+            row.addWidget(button)
         row.addSpacing(12)
-        for widget in (self.open_button, self.save_button):
-            row.addWidget(widget)
+        for button in (self.open_button, self.save_button):
+            row.addWidget(button)
         below = QHBoxLayout()
         below.addWidget(self.progress, 1)
         below.addWidget(self.facts, 1)
@@ -189,6 +189,9 @@ class Speak(QWidget):
             shortcut.setWhatsThis(what)
             shortcut.activated.connect(done)
 
+    def _on_hovered(self, text: str) -> None:
+        self.link.said.emit(text, False)
+
     def refresh(self) -> None:
         """Draw what is new of the sound."""
         self.spectrogram.refresh()
@@ -204,6 +207,7 @@ class Speak(QWidget):
         super().showEvent(event)
         if self._listing.state() == QProcess.ProcessState.NotRunning:
             self._listing.start(*_program("voices", "--json"))
+        self._prepare()
 
     def _list_voices(self) -> None:
         """Show the voices that were found; where none were, those that are there stay."""
@@ -244,6 +248,16 @@ class Speak(QWidget):
         self.speaker.setRange(0, max(0, count - 1))
         self.speaker.setVisible(count > 1)
 
+    def _on_voice(self) -> None:
+        self._show_speakers()
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """Let the voice be opened, so that it speaks at once when it is asked to."""
+        if self._node and self.isVisible():
+            for name, value in self._settings().items():
+                self._send(f"use {self._node} {name} {value or repr('')}")
+
     def _settings(self) -> dict[str, str]:
         """How a text is to be spoken, in the words of lines and options."""
         voice = self._voice()
@@ -264,8 +278,7 @@ class Speak(QWidget):
         path = self._write(text)
         if path is None:
             return
-        for name, value in self._settings().items():
-            self._send(f"use {self._node} {name} {value or repr('')}")
+        self._prepare()
         self._send(f"hush {self._node}")
         self._number = 0
         self.link.send(f"read {self._node} {path}", lambda answer: self._on_begun(path, answer))
@@ -314,6 +327,7 @@ class Speak(QWidget):
         node = speaks[0]["name"] if speaks else ""
         if node != self._node:
             self._node, self._number = node, 0
+            self._prepare()
         self._on_told(speaks[0]["told"] if speaks else {})
         self.banner.setVisible(not speaks)
         self._banner_text.show_text(NO_VOICE if state else NO_HOST)
@@ -323,6 +337,9 @@ class Speak(QWidget):
         elif state and self._insert_soon:
             self._insert_soon = False
             self.link.send(INSERT)
+
+    def _on_detached(self, why: str) -> None:
+        self._on_state({})
 
     def _insert(self) -> None:
         if self.link.state:
@@ -344,7 +361,9 @@ class Speak(QWidget):
         mine = bool(self._number) and told.get("text") == self._number
         self.text.mark(*(_span(told[part]) if mine else None for part in ("sentence", "word")))
         self._show_progress(told)
-        self.pause_button.setChecked(bool(told.get("paused")))
+        paused = bool(told.get("paused"))
+        self.pause_button.setChecked(paused)
+        self.pause_button.setText("&Resume" if paused else "&Pause")
         self._show_buttons()
 
     def _show_progress(self, told: dict[str, Any]) -> None:

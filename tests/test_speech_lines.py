@@ -13,7 +13,7 @@ from tiny_voices import HOP, IDS, PER_ID, RATE
 
 pytest.importorskip("onnxruntime", reason="runs networks")
 
-from engines.speech import english
+from engines.speech import english, voices
 from engines.speech.source import FADE_SECONDS
 from engines.speech.text import each_sentence, sentences
 from rtaudio.chain import load_chain
@@ -241,6 +241,20 @@ def test_use_sets_how_the_next_texts_are_spoken(host, folder):
     np.testing.assert_array_equal(heard[len(one) :][:n], two[:n])
     assert told(host)["factor"] == 0.5
     assert (told(host)["voice"], told(host)["lang"]) == (str(folder), "en")
+
+
+def test_a_voice_is_opened_when_it_is_chosen_and_once(host, monkeypatch):
+    opened, open_voice = [], voices.open_voice
+    monkeypatch.setattr(voices, "open_voice", lambda *wanted: opened.append(wanted) or open_voice(*wanted))
+    folder = told(host)["voice"]
+    apply(host, f"use say voice {folder}")
+    until(lambda: opened)
+    assert opened == [(folder, "en")]
+    assert not told(host)["speaking"]
+    for _ in range(2):
+        apply(host, "say say so")
+    spoken(host)
+    assert len(opened) == 1
 
 
 def test_a_long_text_is_cut_as_it_is_read(monkeypatch):

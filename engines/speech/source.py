@@ -130,8 +130,9 @@ class Text:
 
     number: int
     """From 1, as they were added."""
-    make: Callable[[], Reading]
-    """Makes it ready to be read, in the queue's thread; `UserError` where it cannot be."""
+    make: Callable[[], Reading | None]
+    """Makes it ready to be read, in the queue's thread; `UserError` where it cannot be. None: it was only to
+    be done, and nothing is to be read."""
     reading: Reading | None = None
     """Once it is ready."""
 
@@ -238,18 +239,28 @@ class Queue:
 
     def add(self, reading: Reading | Callable[[], Reading]) -> int:
         """Let a text, or what makes it ready, follow those that wait; returns its number, from 1."""
+        make = reading if callable(reading) else lambda: reading
         with self._changed:
             self._number += 1
-            if callable(reading):
-                self._texts.append(Text(self._number, reading))
-            else:
-                self._texts.append(Text(self._number, lambda: reading))
-            write_release(self._shared, PENDING, len(self._texts))
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="rtaudio-say", daemon=True)
-                self._thread.start()
-            self._changed.notify_all()
+            self._append(Text(self._number, make))
             return self._number
+
+    def prepare(self, work: Callable[[], None]) -> None:
+        """Let something be done after the texts that wait, in the thread that speaks them."""
+        with self._changed:
+            self._append(Text(0, work))
+
+    def _append(self, text: Text) -> None:
+        self._texts.append(text)
+        self._count()
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="rtaudio-say", daemon=True)
+            self._thread.start()
+        self._changed.notify_all()
+
+    def _count(self) -> None:
+        """Tell the kernel how many texts there are."""
+        write_release(self._shared, PENDING, sum(text.number > 0 for text in self._texts))
 
     def cancel(self) -> None:
         """Fall silent, within one block, and forget what waits."""
@@ -260,7 +271,7 @@ class Queue:
             self._heard = SILENCE
             write_release(self._shared, CANCELLED, self._written)
             write_release(self._shared, BUSY, 0)
-            write_release(self._shared, PENDING, 0)
+            self._count()
             self._changed.notify_all()
 
     def pause(self) -> None:
@@ -301,7 +312,8 @@ class Queue:
                 text, turn = self._texts[0], self._turn
             try:
                 text.reading = text.make()
-                self._speak(text, text.reading, turn)
+                if text.reading is not None:
+                    self._speak(text, text.reading, turn)
             except UserError as error:
                 self._fail(text, str(error))
             except Exception as error:  # a voice's, say: no reason to stop the others
@@ -311,7 +323,7 @@ class Queue:
                     self._texts.popleft()
                     self._marks.append((self._written - 1, text, None))
                     write_release(self._shared, BUSY, 0)
-                    write_release(self._shared, PENDING, len(self._texts))
+                    self._count()
                 self._changed.notify_all()
 
     def _fail(self, text: Text, problem: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ SETTINGS = "voice", "lang", "speaker", "factor"
 class Speaker:
     """Puts texts into a queue, each to be spoken as it is set when the text comes.
 
-    Voices are opened in the queue's thread, when a text needs one, and the last one is kept.
+    Voices are opened in the queue's thread, when one is chosen or a text needs it, and the last one is kept.
 
     Parameters
     ----------
@@ -78,6 +79,9 @@ class Speaker:
             except ValueError:
                 raise UserError(f"{name} {value!r} is not a number ({parameter.range})") from None
         self._settings[name] = parameter.checked(wanted, "use")
+        if name in ("voice", "lang"):
+            voice, language = str(self._settings["voice"]), str(self._settings["lang"])
+            self._queue.prepare(lambda: self._warm(voice, language))
         return {"answer": f"{name} {value or chr(39) * 2} from the next text on"}
 
     def _made(self, text: str) -> Callable[[], Reading]:
@@ -94,6 +98,11 @@ class Speaker:
             return Reading(text, voice, language, speaker, 1.0 / float(settings["factor"]), began)
 
         return make
+
+    def _warm(self, name: str, language: str) -> None:
+        """Open a voice before a text needs it; what is wrong is told when one does."""
+        with suppress(UserError):
+            self._open(name, language)
 
     def _open(self, name: str, language: str) -> Voice:
         """A voice, in place of the one before, which nothing reads with any more."""
