@@ -7,17 +7,19 @@ import unicodedata
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from itertools import chain
 from types import ModuleType
 
-from engines.speech import bangla, english
+from engines.speech import LANGUAGES
 from engines.speech.markup import Fixed, Piece, pieces
 from engines.speech.words import ENDS, SPACE, Drop, Mark, Token, Word, canonical, join
 from rtaudio.errors import UserError
 
-__all__ = ["LANGUAGES", "Sentence", "Word", "each_sentence", "sentences"]
+__all__ = ["Sentence", "Word", "each_sentence", "sentences"]
 
-LANGUAGES: dict[str, ModuleType] = {"en": english, "bn": bangla}
+FRONTS = {"en": "english", "bn": "bangla"}
+"""Modules that read a language; each is imported when a text needs it."""
 PAUSE = 0.35
 """Seconds after a sentence or a line."""
 PARAGRAPH = 0.7
@@ -210,7 +212,7 @@ def _read(
     text: str, begin: int, end: int, fixed: list[Fixed], language: str
 ) -> tuple[list[Token], list[Drop]]:
     """Words and marks of a stretch; what the author has fixed is spoken as he says."""
-    front = LANGUAGES[language]
+    front = import_module(f"engines.speech.{FRONTS[language]}")
     tokens: list[Token] = []
     dropped: list[Drop] = []
     for part in [*(f for f in fixed if begin <= f.begin and f.end <= end), None]:
