@@ -337,12 +337,13 @@ class Graph:
     def insert(self, node: Node, *edges: str) -> Graph:
         """A graph with a node put into an edge, or into several that begin or end together.
 
-        The nodes are those of this graph.
+        The nodes are those of this graph. A source leaves the edges as they are: it is heard beside what they
+        carry.
 
         Parameters
         ----------
         node
-            Has one input that must be connected, and an output.
+            Has one input that must be connected, or none, and an output.
         *edges
             ``"a.port -> b.port"``, such as are there.
 
@@ -360,8 +361,9 @@ class Graph:
         if not outputs:
             raise UserError(f"{node.name} has no output: it cannot be put into an edge")
         main = node.engine.fallback if node.engine.fallback in outputs else outputs[0]
-        kept = [f"{each.source} -> {each.target}" for each in self.edges if each not in split]
-        into = dict.fromkeys(f"{edge.source} -> {node.name}" for edge in split)
+        taken = split if node.engine.inputs else []
+        kept = [f"{each.source} -> {each.target}" for each in self.edges if each not in taken]
+        into = dict.fromkeys(f"{edge.source} -> {node.name}" for edge in taken)
         onwards = dict.fromkeys(f"{node.name}.{main} -> {edge.target}" for edge in split)
         return Graph([*self.nodes.values(), node], [*kept, *into, *onwards])
 

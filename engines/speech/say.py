@@ -7,7 +7,9 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -102,7 +104,11 @@ def run(options: argparse.Namespace) -> int:
         report = ask(resident, {**said, "speaker": options.speaker, "factor": options.rate_factor})
     else:
         with ExitStack() as stack:
-            voice = open_voice(options.voice, options.lang or "en")
+            with ThreadPoolExecutor(1) as apart:  # What plays is imported while the voice starts.
+                opening = apart.submit(open_voice, options.voice, options.lang or "en")
+                if options.output is None:
+                    import_module("engines.speech.player")
+                voice = opening.result()
             stack.callback(voice.close)
             language = options.lang or (voice.language if voice.language in LANGUAGES else "en")
             speaker = find_speaker(voice, options.speaker)
@@ -124,6 +130,7 @@ def _plays_anywhere(options: argparse.Namespace) -> bool:
 
 def _text(options: argparse.Namespace) -> str:
     """The text to speak, of the argument, a file or standard input."""
+    from engines.speech.written import decode
     from rtaudio.errors import FileError, UserError
 
     if options.text is not None and options.file is not None:
@@ -140,25 +147,22 @@ def _text(options: argparse.Namespace) -> str:
             content = sys.stdin.buffer.read()
     except OSError as error:
         raise FileError(f"cannot read {name}: {error.strerror}") from None
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"{name} is no UTF-8 text (byte {error.start}): convert it, such as by iconv"
-        ) from None
+    return decode(content, str(name))
 
 
 @contextmanager
 def _progress(reading: Reading) -> Iterator[Callable[[], None]]:
     """A bar for long texts on a terminal; what is given is called now and then."""
+    from rtaudio.cli import on_terminal
+
+    if len(reading.text) < LONG or not on_terminal():
+        yield lambda: None
+        return
     from rich.console import Console
     from rich.progress import Progress
 
-    from rtaudio.cli import on_terminal
-
-    shown = len(reading.text) >= LONG and on_terminal()
     console = Console(stderr=True, emoji=False, markup=False, highlight=False)
-    with Progress(console=console, disable=not shown, transient=True) as bar:
+    with Progress(console=console, transient=True) as bar:
         task = bar.add_task(reading.voice.name, total=len(reading.text))
         yield lambda: bar.update(task, completed=reading.done)
 
