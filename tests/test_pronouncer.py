@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import os
+import signal
 from functools import lru_cache
 from itertools import product
 from pathlib import Path
@@ -29,7 +31,7 @@ from export.models.pronouncer import (
     split,
 )
 from export.pronunciation import from_espeak, written_alike
-from export.training import read_run
+from export.training import load_checkpoint, read_run
 from rtaudio.errors import FileError, UserError
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
@@ -54,7 +56,7 @@ def small(folder, steps=120):
     path = folder / "small.toml"
     path.write_text(
         f'task = "pronouncer"\n[data]\nlexicon = "{lexicon}"\n'
-        "[model]\nembedding = 16\nhidden = 24\nlayers = 1\n[optimiser]\nrate = 0.02\n"
+        "[model]\ndropout = 0.1\nembedding = 16\nhidden = 24\nlayers = 1\n[optimiser]\nrate = 0.02\n"
         f"[training]\nsteps = {steps}\nbatch = 32\nrise = 5\nvalidate = {steps}\nmean = 0.9\n",
         encoding="utf-8",
     )
@@ -147,6 +149,35 @@ def test_batches_follow_from_the_step(tmp_path):
     one.batch(range(16))
     for a, b in zip(one.batch(range(16, 32)), other.batch(range(16, 32)), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_a_run_that_was_interrupted_ends_with_the_same_weights(tmp_path, monkeypatch):
+    config, _ = small(tmp_path, steps=12)
+    command = ["train", str(config), "--compute", "cpu", "-o"]
+    assert main([*command, str(tmp_path / "whole")]) == 0
+    monkeypatch.setattr(training.Pronouncer, "train", interrupted_at(7))
+    assert main([*command, str(tmp_path / "parts")]) == 130
+    monkeypatch.undo()
+    torch.rand(3)
+    assert main([*command, str(tmp_path / "parts"), "--resume"]) == 0
+    one, other = (load_checkpoint(tmp_path / name)[0] for name in ("whole", "parts"))
+    assert one.keys() == other.keys()
+    for name, tensor in one.items():
+        assert torch.equal(tensor, other[name]), name
+
+
+def interrupted_at(step):
+    """A step of training that at one step sends the process what Ctrl-C does."""
+    train = training.Pronouncer.train
+    seen = []
+
+    def counted(*arguments):
+        seen.append(1)
+        if len(seen) == step:
+            os.kill(os.getpid(), signal.SIGINT)
+        return train(*arguments)
+
+    return counted
 
 
 # ------------------------------------------------------------------------------------------- rates

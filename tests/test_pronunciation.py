@@ -119,7 +119,7 @@ def test_phones_are_read_from_any_path_that_spells_them(phones, random):
 def test_card_tells_where_the_network_comes_from():
     card = json.loads(SHIPPED_MODEL.with_suffix(".json").read_text(encoding="utf-8"))
     assert (card["kind"], card["slots"], card["phones"]) == ("pronunciation", SLOTS, list(IPA))
-    assert "CC BY 4.0" in card["licence"]
+    assert "CC BY 4.0" in card["data"]["sources"]["lexicon.tsv"]
     assert card["differences"]["torch - onnx"] <= 1e-4
     assert card["data"]["words"]["held out"] == card["scores"]["words"] == 2000
     assert card["scores"]["network"]["words"] < card["scores"]["espeak-ng, written alike"]["words"]

@@ -51,7 +51,7 @@ class Model:
     embedding: int = 64
     hidden: int = 160
     layers: int = 2
-    dropout: float = 0.2
+    dropout: float = 0.3
 
     def __post_init__(self) -> None:
         for name in ("embedding", "hidden", "layers"):
@@ -255,6 +255,7 @@ class Pronouncer:
         self, batch: tuple[Tensor, ...], random: Callable[..., Tensor], update: Update
     ) -> dict[str, float]:
         """One step of AdamW."""
+        torch.manual_seed(int(2**24 * random(1).item()))  # what drops out follows from the step
         letters, phones = batch[0].long(), batch[1].long()
         logits = self.network(letters).float()  # (batch, places, 1 + phones)
         places = torch.full((len(letters),), logits.shape[1], dtype=torch.long)
