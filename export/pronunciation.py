@@ -1,9 +1,9 @@
 """Score pronunciations: ``python -m export evaluate pronunciation LEXICON``.
 
 Words that are held out (see `export.models.pronouncer`) are read by the network and by espeak-ng, whose IPA
-is written in the lexicon's phones first. What the two ways of writing do not share is not held
-against espeak-ng: a vowel may be a semivowel, a nasal vowel is its vowel, and of a long consonant the first
-half has no breath. So the network is scored twice: on the lexicon's own phones, and on what is left of them.
+is written in the lexicon's phones first. What the two ways of writing do not share is not held against
+espeak-ng: a vowel may be a semivowel, a nasal vowel is its vowel, and of a long consonant the first half has
+no breath. So the network is scored twice: on the lexicon's own phones, and on what is left of them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.speech.espeak import Espeak
-from engines.speech.pronunciation import SHIPPED_MODEL, Pronouncer
+from engines.speech.pronunciation import SHIPPED_MODEL, VOWELS, Pronouncer
 from export.models.pronouncer import Rates, rates, read_lexicon, split
 from export.output import progress, show, write_json
 from rtaudio.errors import FileError
@@ -36,7 +36,6 @@ ESPEAK: Mapping[str, tuple[str, ...]] = {
     "s": ("s",), "ʃ": ("sh",), "h": ("h",),
 }  # fmt: skip
 """espeak-ng's IPA of Bangla, and the lexicon's phones; of several, the one that is right counts."""
-VOWELS = frozenset("aeEioOu")
 SOUND = re.compile("|".join(map(re.escape, sorted(ESPEAK, key=len, reverse=True))) + "|ː")
 
 

@@ -294,7 +294,7 @@ class EspeakVoice:
             yield Chunk(samples, tuple(begun))
 
     def _written(self, spoken: str) -> tuple[str, list[int]]:
-        """A text as espeak-ng is given it, and where in it each codepoint of ``spoken`` has come to."""
+        """A text as espeak-ng is given it, and where in it are each codepoint of ``spoken`` and the end."""
         pieces: list[str] = []
         moved: list[int] = []
         at = length = 0
@@ -304,7 +304,7 @@ class EspeakVoice:
             length += len(between) + len(word)
             pieces += between, word
             at = match.end()
-        moved += range(length, length + len(spoken) - at)
+        moved += range(length, length + len(spoken) - at + 1)
         return "".join([*pieces, spoken[at:]]), moved
 
     def _written_word(self, word: str) -> str:
