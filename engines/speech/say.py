@@ -62,6 +62,11 @@ def command(commands: Any) -> None:
         action="store_true",
         help="speak nothing, but stay with the voice loaded: later calls that play speak through this one",
     )
+    parser.add_argument(
+        "--phones",
+        action="store_true",
+        help="speak nothing, but show the words in IPA: as the network for Bangla and espeak-ng say them",
+    )
     parser.add_argument("--json", metavar="F", help="write a report as JSON ('-' for stdout): times of words")
     parser.set_defaults(run=run)
 
@@ -90,6 +95,8 @@ def run(options: argparse.Namespace) -> int:
         raise UserError("--subtype is for files: give -o FILE too")
     if options.output is not None and (options.device is not None or options.block is not None):
         raise UserError("-o writes a file and does not play: leave --device and --block out")
+    if options.phones and (options.output is not None or options.serve):
+        raise UserError("--phones speaks nothing: leave -o and --serve out")
     if options.serve:
         if options.text is not None or options.file is not None or options.output is not None:
             raise UserError("--serve speaks what later calls say: leave TEXT, --file and -o out")
@@ -98,6 +105,10 @@ def run(options: argparse.Namespace) -> int:
     cli.check_report(options.json, written)
     began = time.perf_counter()
     text = _text(options)
+    if options.phones:
+        from engines.speech.phones import show
+
+        return show(text, options.lang or "en", options.json)
     resident = connect() if options.output is None and _plays_anywhere(options) else None
     if resident is not None:
         said = {"text": text, "voice": anywhere(options.voice), "lang": options.lang or ""}
