@@ -2,7 +2,7 @@
 
 | line | |
 | --- | --- |
-| ``load FILE`` | another file on the deck, from its beginning |
+| ``load FILE`` | play another file, from its start |
 | ``seek TIME`` | go on from another place of the file |
 | ``cue``, ``cue set [TIME]`` | go to the cue point; set it, here or there |
 | ``loop [BEGIN END]``, ``loop off`` | repeat a part of the file, or all of it; play on |
@@ -154,11 +154,16 @@ def _deck(host: Host) -> Deck:
 def _load(host: Host, arguments: list[str]) -> str | None:
     if len(arguments) != 1:
         return None
-    deck, path = _deck(host), Path(arguments[0])
-    file = AudioReader(path, host.plan.rate)
-    deck.check(file)
-    deck.soon(partial(deck.load, file), position=0.0, loop=None)
-    return f"loading {path}, {format_time(file.samples / file.rate)}"
+    deck = _deck(host)
+    file = AudioReader(arguments[0], deck.rate)
+    try:
+        deck.check(file)
+    except UserError:
+        file.close()
+        raise
+    whole = (0.0, file.samples / file.rate) if deck.loop == (0.0, deck.duration) else None
+    deck.soon(partial(deck.load, file), position=0.0, loop=whole)
+    return f"playing {file.info.path.name}"
 
 
 def _seek(host: Host, arguments: list[str]) -> str | None:

@@ -569,8 +569,9 @@ class Plan:
     def owner(self, path: str) -> tuple[Node, Parameter]:
         """The node of the graph that has a parameter, or has one for it where that is inside of a composite.
 
-        `UserError` where the composite has none.
+        `UserError` where there is no such parameter, or the composite has none for it.
         """
+        self.parameter(path)
         name, _, parameter_id = path.rpartition(".")
         while name not in self.graph.nodes:
             name, _, inner = name.rpartition("/")

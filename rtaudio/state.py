@@ -102,9 +102,9 @@ def _declared(parameter: Parameter) -> dict[str, Any]:
 
 
 def deck_state(deck: Deck) -> dict[str, Any]:
-    """Where a deck is and what it does; times in seconds."""
+    """What a deck plays (the path of its file), where it is and what it does; times in seconds."""
     return {
-        "file": str(deck.file.info.path),
+        "file": str(deck.file.info.path.absolute()),
         "position": deck.position,
         "duration": deck.duration,
         "playing": deck.playing,
