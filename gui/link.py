@@ -314,6 +314,14 @@ def _enter_edits(state: dict[str, Any], event: dict[str, Any]) -> None:
     state["loading"] = event["edits"]
 
 
+def _enter_comparison(state: dict[str, Any], event: dict[str, Any]) -> None:
+    state["compare"] = {"dry": event["dry"], "gain": event["gain"]}
+
+
+def _enter_recordings(state: dict[str, Any], event: dict[str, Any]) -> None:
+    state["recordings"] = event["recordings"]
+
+
 def _enter_note(state: dict[str, Any], event: dict[str, Any]) -> None:
     state["notes"] = [*state["notes"], event["text"]][-KEPT:]
 
@@ -327,6 +335,8 @@ _ENTER: dict[str, Callable[[dict[str, Any], dict[str, Any]], None]] = {
     "switch": _enter_switch,
     "deck": _enter_deck,
     "loading": _enter_edits,
+    "compare": _enter_comparison,
+    "record": _enter_recordings,
     "note": _enter_note,
     "problem": _enter_problem,
 }

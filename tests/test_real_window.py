@@ -6,34 +6,24 @@ import subprocess
 
 import numpy as np
 import pytest
-import soundfile as sf
 from display import display, until
 from PySide6.QtGui import QPalette
 from test_link import state_of, value
+from test_window import tone
 from window import PROGRAM, host, own_folders
 
-from gui.application import COLOURS
+from gui.application import COLOURS, Settings
 from rtaudio.observation import Observation
 from rtaudio.server import hosts
 
 pytestmark = pytest.mark.alone
 
-RATE = 48_000
 HANDLE = COLOURS["dark"][QPalette.ColorRole.Link]
 
 
 @pytest.fixture(autouse=True)
 def folders(tmp_path, monkeypatch):
     own_folders(tmp_path, monkeypatch)
-
-
-@pytest.fixture
-def tone(tmp_path):
-    """A file of a steady tone, RMS -20 dBFS."""
-    at = np.arange(4 * RATE)
-    sound = np.sqrt(2) * 0.1 * np.sin(2 * np.pi * 1000 * at / RATE)
-    sf.write(tmp_path / "tone.wav", np.column_stack([sound, sound]), RATE, subtype="FLOAT")
-    return tmp_path / "tone.wav"
 
 
 def level(seen, view):
@@ -49,9 +39,10 @@ def shown(screen):
     return found and screen.do("getactivewindow") in found.split() and found
 
 
-def test_mouse_and_keys_are_heard(tone):
+def test_mouse_and_keys_are_heard(tmp_path):
+    Settings().match_loudness = False
     with (
-        host("--file", tone, "--loop", chain="gain") as started,
+        host("--file", tone(tmp_path), "--loop", chain="gain") as started,
         display() as screen,
         subprocess.Popen([*PROGRAM, "--pid", str(started.process.pid)], env=screen.env) as program,
     ):
@@ -80,9 +71,9 @@ def test_mouse_and_keys_are_heard(tone):
         assert started.process.poll() is None
 
 
-def test_it_ends_in_order_when_it_is_told_to(tone):
+def test_it_ends_in_order_when_it_is_told_to(tmp_path):
     with display() as screen:
-        words = ["--api", "null", "--file", tone, "--loop", "--chain", "gain"]
+        words = ["--api", "null", "--file", tone(tmp_path), "--loop", "--chain", "gain"]
         with subprocess.Popen([*PROGRAM, *map(str, words)], env=screen.env) as program:
             until(lambda: shown(screen))
             (pid,) = until(hosts)

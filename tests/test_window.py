@@ -6,7 +6,9 @@ import signal
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+import soundfile as sf
 from live_process import DEADLINE
 from PySide6.QtCore import QEvent, QObject, Qt, Signal
 from PySide6.QtGui import QAction, QColor, QFont, QPalette, QRawFont
@@ -80,6 +82,13 @@ def ends():
             os.kill(pid, signal.SIGKILL)
 
 
+def tone(folder):
+    """A file of a steady tone, RMS 0.1."""
+    sound = np.sqrt(2) * 0.1 * np.sin(2 * np.pi * 1000 * np.arange(2 * 48_000) / 48_000)
+    sf.write(folder / "tone.wav", np.column_stack([sound, sound]), 48_000, subtype="FLOAT")
+    return folder / "tone.wav"
+
+
 def bypassed(started):
     return {node["name"] for node in state_of(started)["nodes"] if node["bypass"]}
 
@@ -133,28 +142,62 @@ def test_text_that_does_not_fit_is_told_whole(qtbot, shown):
     shown.say("short", is_error=False)
     assert shown.message.toolTip() == ""
     panel = shown.rack.panel("limiter")
-    before = panel.minimumSizeHint()
+    before = panel.minimumSizeHint().width()
     panel.times.show_text(text)
-    assert panel.minimumSizeHint() == before
+    assert panel.minimumSizeHint().width() == before
 
 
 # Keys and menus
 
 
 def test_b_bypasses_and_brings_back_what_was_heard(qtbot, started, shown):
+    """Silence has no loudness to match: then it is heard as it is, and that is said."""
     ask(started, "bypass b")
     until(qtbot, lambda: shown.link.state["nodes"][2]["bypass"])
     press(qtbot, shown, Qt.Key.Key_B)
-    until(qtbot, lambda: bypassed(started) == {"a", "limiter", "b"})
     until(qtbot, shown.bypass_action.isChecked)
-    assert shown.bypass_action.text() == "A/B bypass: dry"
+    assert bypassed(started) == {"a", "limiter", "b"}
+    assert shown.bypass_action.text() == "A/B: the input"
+    assert "no loudness to match" in shown.message.text()
+    assert [node["bypass"] for node in shown._rack_as_it_was()["nodes"]] == [False, False, True]
     press(qtbot, shown, Qt.Key.Key_B)
-    answers = []
-    shown.link.send("help", answers.append)
-    until(qtbot, lambda: answers)
-    assert bypassed(started) == {"b"}
     until(qtbot, lambda: not shown.bypass_action.isChecked())
+    assert bypassed(started) == {"b"}
     ask(started, "unbypass b")
+
+
+def test_the_input_is_heard_as_loud_as_the_output(qtbot, tmp_path):
+    with host("--file", tone(tmp_path), "--loop", chain="gain(gain=-6)") as own, window(qtbot, own) as shown:
+        until(qtbot, lambda: shown.link.observation.views()["out"].position > 2 * 48_000)
+        press(qtbot, shown, Qt.Key.Key_B)
+        until(qtbot, shown.bypass_action.isChecked)
+        assert shown.bypass_action.text() == "A/B: the input, -6.0 dB"
+        shown.match_box.click()
+        until(qtbot, lambda: shown.link.state["compare"] == {"dry": True, "gain": 0.0})
+        until(qtbot, lambda: shown.bypass_action.text() == "A/B: the input")
+        shown.match_box.click()
+        until(qtbot, lambda: shown.bypass_action.text() == "A/B: the input, -6.0 dB")
+        assert shown._rack_as_it_was()["nodes"][0]["bypass"] is False
+
+
+def test_what_is_heard_is_recorded(qtbot, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    with host("--file", tone(tmp_path), "--loop", chain="gain(gain=-6)") as own, window(qtbot, own) as shown:
+        press(qtbot, shown, Qt.Key.Key_R)
+        until(qtbot, shown.record_action.isChecked)
+        (path,) = shown.link.state["recordings"]
+        assert shown.record_action.toolTip() == path
+        at = shown.link.observation.views()["out"].position
+        until(qtbot, lambda: shown.link.observation.views()["out"].position > at + 48_000)
+        press(qtbot, shown, Qt.Key.Key_R)
+        until(qtbot, lambda: not shown.record_action.isChecked())
+        press(qtbot, shown, Qt.Key.Key_M, Qt.KeyboardModifier.ControlModifier)
+        folder = tmp_path / "data" / "rtaudio"
+        until(qtbot, lambda: list(folder.glob("moments/*/rack.toml")))
+    recorded, _ = sf.read(path)
+    assert len(recorded) > 40_000
+    assert np.sqrt(np.mean(recorded[20_000:40_000] ** 2)) == pytest.approx(0.1 * 10 ** (-6 / 20), rel=0.01)
+    assert path == str(next(folder.glob("recordings/*.wav")))
 
 
 def test_b_is_a_letter_where_text_is_typed(qtbot, started, shown):
