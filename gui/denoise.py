@@ -62,13 +62,14 @@ class Denoise(QWidget):
         self.faders: dict[str, ParameterControl] = {}
         """The controls by parameter."""
         self._panel = QWidget()
+        self.reading = Elided()
+        self.reading.setAccessibleName("What is at the cursor")
+        self.reading.setFixedHeight(self.reading.fontMetrics().height() + 2)  # Whether or not it has text.
         self.add = QPushButton("Add &enhance")
         self.add.setToolTip("Have noise removed first, before the other nodes")
         self.add.clicked.connect(self._add_node)
         self._hint = Elided(HINT)
         self._lay_out()
-        for picture in self.pictures:
-            picture.hovered.connect(self._say)
         link.attached.connect(self._on_attached)
         link.detached.connect(self._on_detached)
         link.stated.connect(self._on_stated)
@@ -80,28 +81,31 @@ class Denoise(QWidget):
         choice = QComboBox()
         choice.setAccessibleName(name)
         choice.setToolTip("The input, an output, or a stem of the rack")
-        choice.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
+        choice.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        choice.setMinimumContentsLength(4)
+        choice.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         choice.activated.connect(self._choose)
         return choice
 
     def _lay_out(self) -> None:
         top = QHBoxLayout()
         top.addWidget(QLabel("Compare"))
-        top.addWidget(self.before)
+        top.addWidget(self.before, 1)
         top.addWidget(QLabel("with"))
-        top.addWidget(self.after)
-        top.addStretch(1)
+        top.addWidget(self.after, 1)
         top.addWidget(self.controls)
         splitter = QSplitter(Qt.Orientation.Vertical)
         splitter.setChildrenCollapsible(False)
         splitter.setHandleWidth(6)
         for picture in self.pictures:
+            picture.hovered.connect(self.reading.show_text)
             splitter.addWidget(picture)
         splitter.setSizes([100, 100, 100])
         self._below = QVBoxLayout()
         row = QHBoxLayout()
         row.addWidget(self._hint, 1)
         row.addWidget(self.add)
+        self._below.addWidget(self.reading)
         self._below.addLayout(row)
         self._below.addWidget(self._panel)
         column = QVBoxLayout(self)
@@ -161,9 +165,6 @@ class Denoise(QWidget):
         self.pictures[1].set_views([after], titles.get(after, after))
         is_first = (before, after) == FIRST
         self.pictures[2].set_views([before, after], "Removed" if is_first else f"{before} - {after}")
-
-    def _say(self, text: str) -> None:
-        self._link.said.emit(text, False)
 
     # -------------------------------------------------------------------------------- the node
 

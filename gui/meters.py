@@ -230,11 +230,12 @@ class Meter(_Drawn):
     def sizeHint(self) -> QSize:  # noqa: N802
         """What the text needs."""
         small = QFontMetrics(self.small_font())
-        return QSize(230, self._bars.bottom() + 2 * small.height() + 3 + MARGIN)
+        width = small.horizontalAdvance("peak -99.9  RMS -99.9 dBFS  -99.9 LUFS")
+        return QSize(width + 2 * MARGIN + 2, self._bars.bottom() + 2 * small.height() + 3 + MARGIN)
 
     def minimumSizeHint(self) -> QSize:  # noqa: N802
-        """What can just be read."""
-        return QSize(120, self.sizeHint().height())
+        """What the text needs, too."""
+        return self.sizeHint()
 
     def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802
         """Draw the bars, and the text only where that is wanted."""
@@ -351,10 +352,16 @@ class Meters(QScrollArea):
         self._meters = {key: kept.get(key) or Meter(*key) for key in wanted}
         for place, meter in enumerate(self._meters.values()):
             self._column.insertWidget(place, meter)
+        self.updateGeometry()
 
     def sizeHint(self) -> QSize:  # noqa: N802
         """All of them, without scrolling."""
-        return QSize(240, self._column.sizeHint().height() + 2)
+        inside, bar = self._column.sizeHint(), self.verticalScrollBar().sizeHint()
+        return QSize(inside.width() + bar.width(), inside.height() + 2)
+
+    def minimumSizeHint(self) -> QSize:  # noqa: N802
+        """Some of them, each as wide as its text."""
+        return QSize(self.sizeHint().width(), 90)
 
 
 class Deadlines(_Drawn):
@@ -428,11 +435,12 @@ class Deadlines(_Drawn):
     def sizeHint(self) -> QSize:  # noqa: N802
         """What the text needs."""
         small = QFontMetrics(self.small_font())
-        return QSize(230, HEIGHT + 3 * small.height() + 2 * MARGIN)
+        width = small.horizontalAdvance("p50 0.999  p99 0.999  most 0.99 of 9.9 ms, 0 late")
+        return QSize(width + 2 * MARGIN + 2, HEIGHT + 3 * small.height() + 2 * MARGIN)
 
     def minimumSizeHint(self) -> QSize:  # noqa: N802
-        """What can just be read."""
-        return QSize(120, self.sizeHint().height())
+        """What the text needs, too."""
+        return self.sizeHint()
 
     def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802
         """Draw all of it."""

@@ -151,8 +151,6 @@ def test_views_that_are_late_are_shown_in_step(show, seen, block):
 
 def test_space_freezes_all_three_and_they_are_read_on(qtbot, show, seen, block):
     view = show(seen)
-    said = []
-    seen.said.connect(lambda text, is_error: said.append(text))
     columns = made(range(1, 901))
     for name in ("in", "out"):
         block.add(name, range(1, 301), columns[:300])
@@ -167,9 +165,12 @@ def test_space_freezes_all_three_and_they_are_read_on(qtbot, show, seen, block):
         np.testing.assert_array_equal(pixels(picture), still)
     corner = view.pictures[0].picture.topRight()
     QTest.mouseMove(view.pictures[0], corner + QPoint(-10, 5))
+    QApplication.processEvents()
+    assert pixels(view.pictures[0]).shape == before[0].shape  # The reading has had its room before.
+    assert (pixels(view.pictures[0]) != before[0]).any()
     level = decibels(columns[289].max())
-    assert said[-1].endswith(" dB  0.1 s ago")
-    assert float(said[-1].split("  ")[2].split()[0]) <= level + 0.5
+    assert view.reading.text().endswith(" dB  0.1 s ago")
+    assert float(view.reading.text().split("  ")[2].split()[0]) <= level + 0.5
     qtbot.keyClick(view.pictures[1], Qt.Key.Key_Space)
     view.refresh()
     assert not view.pictures[0].frozen
@@ -203,6 +204,8 @@ def test_levels_and_time_of_all_pictures(qtbot, show, seen, block):
     assert (controls.low.value(), controls.high.value()) == (-75, -65)
     controls.low.setValue(-50)
     assert (controls.low.value(), controls.high.value()) == (-50, -40)
+    controls.low.setValue(-90)
+    controls.high.setValue(0)
     view.refresh()
     before = pixels(view.pictures[0])
     controls.seconds.setCurrentText("20 s")
