@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from engines.speech import libespeak
+from engines.speech.letters import name_letters
 from engines.speech.voice import Chunk, Samples, SpeechError, word_places
 from rtaudio.errors import UserError
 
@@ -272,6 +273,7 @@ class EspeakVoice:
 
     def speak(self, sentence: Sentence, speaker: int = 0, length_scale: float = 1.0) -> Iterator[Chunk]:
         """See `Voice.speak`."""
+        sentence = name_letters(sentence) if self.language == "en" else sentence
         places, word = word_places(sentence), 0
         rate = round(WORDS_A_MINUTE * sentence.rate / length_scale)
         pieces = self._espeak.stream(sentence.spoken, self.variety, rate, round(PITCH * sentence.pitch))
