@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from engines.speech import libespeak
+from engines.speech.letters import name_letters
 from engines.speech.pronunciation import WORD, Pronouncer, for_espeak, to_espeak
 from engines.speech.voice import Chunk, Samples, SpeechError, word_places
 from rtaudio.errors import UserError
@@ -280,6 +281,7 @@ class EspeakVoice:
 
     def speak(self, sentence: Sentence, speaker: int = 0, length_scale: float = 1.0) -> Iterator[Chunk]:
         """See `Voice.speak`."""
+        sentence = name_letters(sentence) if self.language == "en" else sentence
         text, moved = self._written(sentence.spoken)
         places, word = [moved[place] for place in word_places(sentence)], 0
         rate, pitch = round(WORDS_A_MINUTE * sentence.rate / length_scale), round(PITCH * sentence.pitch)
