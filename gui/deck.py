@@ -41,7 +41,7 @@ GRIP = 5
 TICKS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
 """Seconds between two marks of the ruler."""
 TICK_PIXELS = 70
-LOOP_STYLE = "QPushButton:checked { background: palette(highlight); color: palette(highlighted-text); }"
+ON_STYLE = "QPushButton:checked { background: palette(highlight); color: palette(highlighted-text); }"
 
 
 def playhead(deck: dict[str, Any], elapsed: float) -> float:
@@ -389,7 +389,7 @@ class Deck(QWidget):
         self.set_cue = self._button("Set cue", "Shift+C", "Set the cue point here", self.set_cue_here)
         self.loop = self._button("Loop", "L", "Repeat the part that was dragged, or all", self.loop_or_not)
         self.loop.setCheckable(True)
-        self.loop.setStyleSheet(LOOP_STYLE)
+        self.loop.setStyleSheet(ON_STYLE)
         self.play.setFixedWidth(self.play.fontMetrics().horizontalAdvance("⏸ Pause") + 28)
         row = QHBoxLayout()
         for button in (self.play, self.cue, self.set_cue, self.loop):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from functools import partial
 from typing import Any
 
@@ -11,7 +10,6 @@ from PySide6.QtGui import (
     QColor,
     QKeyEvent,
     QKeySequence,
-    QMouseEvent,
     QPainter,
     QPaintEvent,
     QPalette,
@@ -38,17 +36,17 @@ from gui.colours import LAYERS
 from gui.deck import Deck
 from gui.labels import Elided
 from gui.link import Link
+from gui.meters import level
+from gui.parameters import Fader, Scale
+from gui.pictures import PictureControls
 from gui.spectrogram import Spectrogram
 from rtaudio.errors import UserError
 
 ENGINE = "remix"
-LOWEST = -60.0
-"""dB at the lower end of faders and levels; of a fader it is silence."""
-HIGHEST = 6.0
-"""dB at the upper end of levels."""
-STEPS = 10
-"""Steps of a fader for each dB."""
-MARKS = (24, 12, 6, 0, -6, -12, -24, -36, -48)
+LOWEST, HIGHEST = -60.0, 6.0
+"""dB at the ends of a level."""
+MARKS = (24, 12, -12, -24, 6, -6, -36, -48)
+"""dB that are marked at a fader besides 0 and silence, as there is room: the first before the others."""
 HOLD, FALL = 1.0, 30.0
 """Seconds that a peak is held, and dB a second that it falls then."""
 WELL, MARK, PEAK, OVER = QColor("#15171c"), QColor("#6f7a87"), QColor("#e6e9ef"), QColor("#ff6b6b")
@@ -57,76 +55,33 @@ SWITCH_STYLE = "QPushButton:checked {{ background: {}; color: {}; font-weight: b
 MUTED, SOLOED = ("#a83232", "#ffffff"), ("#e0b93c", "#15171c")
 
 
-class Slider(QSlider):
-    """A slider of a value that goes back to its default at a double click or with Delete."""
-
-    turned = Signal(float)
-    """The value, as a user has set it."""
-
-    def __init__(self, orientation: Qt.Orientation, steps: int, default: float, name: str) -> None:
-        super().__init__(orientation)
-        self._steps, self._default = steps, default
-        self._showing = False
-        self.setAccessibleName(name)
-        self.valueChanged.connect(self._turn)
-
-    def set_range(self, least: float, greatest: float, single: float, page: float) -> None:
-        """Set the ends, and the steps of arrow and page keys."""
-        self.setRange(round(self._steps * least), round(self._steps * greatest))
-        self.setSingleStep(round(self._steps * single))
-        self.setPageStep(round(self._steps * page))
-
-    def show_value(self, value: float) -> None:
-        """Show a value that was set elsewhere; not while this is dragged."""
-        if not self.isSliderDown():
-            self._showing = True
-            self.setValue(round(self._steps * value))
-            self._showing = False
-
-    def _turn(self, steps: int) -> None:
-        if not self._showing:
-            self.turned.emit(steps / self._steps)
-
-    def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:  # noqa: N802
-        """Go back to the default."""
-        self.setValue(round(self._steps * self._default))
-
-    def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802
-        """Delete goes back to the default."""
-        if event.key() in (Qt.Key.Key_Delete, Qt.Key.Key_Backspace):
-            self.setValue(round(self._steps * self._default))
-        else:
-            super().keyPressEvent(event)
-
-
-class Scale(QWidget):
+class Marks(QWidget):
     """The dB beside a vertical fader."""
 
-    def __init__(self, fader: Slider) -> None:
+    def __init__(self, fader: Fader) -> None:
         super().__init__()
         self._fader = fader
-        self.setFixedWidth(self.fontMetrics().horizontalAdvance("-48") + 8)
+        self.setFixedWidth(self.fontMetrics().horizontalAdvance("−48") + 8)
 
     def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802
-        """Draw a mark for each of `MARKS` in the fader's range, and one for silence."""
+        """Draw those of `MARKS` that there is room for, and one for silence."""
         fader, painter = self._fader, QPainter(self)
-        metric = fader.style().pixelMetric(QStyle.PixelMetric.PM_SliderLength, None, fader)
-        span = fader.height() - metric
+        handle = fader.style().pixelMetric(QStyle.PixelMetric.PM_SliderLength, None, fader)
         height = self.fontMetrics().height()
         painter.setPen(self.palette().color(QPalette.ColorRole.PlaceholderText))
-        below = -height
-        for mark in (*MARKS, int(LOWEST)):
-            value = mark * STEPS
-            if not fader.minimum() <= value <= fader.maximum():
+        drawn: list[int] = []
+        for mark in (0, round(fader.scale.minimum), *MARKS):
+            place = round(fader.scale.share(mark) * fader.maximum())
+            above = QStyle.sliderPositionFromValue(0, fader.maximum(), place, fader.height() - handle, True)
+            y = above + handle // 2
+            if mark > fader.scale.maximum or any(abs(y - other) < height for other in drawn):
                 continue
-            at = QStyle.sliderPositionFromValue(fader.minimum(), fader.maximum(), value, span, True)
-            y = at + metric // 2
+            drawn.append(y)
             painter.drawLine(self.width() - 4, y, self.width(), y)
-            if y - below >= height:
-                text = "−∞" if mark == int(LOWEST) else f"{mark:+d}".replace("+0", "0").replace("-", "−")
-                room = QRectF(0, y - height / 2, self.width() - 6, height)
-                painter.drawText(room, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, text)
-                below = y
+            text = "−∞" if mark <= fader.scale.minimum else f"{mark:+d}".replace("+0", "0")
+            room = QRectF(0, y - height / 2, self.width() - 6, height)
+            flags = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+            painter.drawText(room, flags, text.replace("-", "−"))
         painter.end()
 
 
@@ -144,12 +99,12 @@ class Level(QWidget):
 
     def show_level(self, peak: float, rms: float, position: int, rate: int) -> None:
         """Show amplitudes at a position of the input."""
-        level = _decibels(peak)
+        now = level(peak)
         fallen = self._peak - FALL * max(0.0, (position - self._held_at) / rate - HOLD)
-        if level >= fallen:
-            self._peak, self._held_at = level, position
-            fallen = level
-        self._rms = _decibels(rms)
+        if now >= fallen:
+            self._peak, self._held_at = now, position
+            fallen = now
+        self._rms = level(rms)
         shown = round(self._y(self._rms)), round(self._y(fallen))
         if shown != self._shown:
             self._shown = shown
@@ -160,8 +115,8 @@ class Level(QWidget):
         self._peak, self._held_at = LOWEST, 0
         self.show_level(0.0, 0.0, 0, 1)
 
-    def _y(self, level: float) -> float:
-        return self.height() * (HIGHEST - min(max(level, LOWEST), HIGHEST)) / (HIGHEST - LOWEST)
+    def _y(self, db: float) -> float:
+        return self.height() * (HIGHEST - min(max(db, LOWEST), HIGHEST)) / (HIGHEST - LOWEST)
 
     def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802
         """Draw the bar, the peak, and a mark at full scale."""
@@ -190,11 +145,11 @@ class Strip(QFrame):
         self._switches: dict[str, QPushButton] = {}
         self._sent = dict.fromkeys(("mute", "solo", "kill"), False)
         title, colour = stem.capitalize(), QColor(*LAYERS[number % len(LAYERS)].tolist())
-        self.fader = Slider(Qt.Orientation.Vertical, STEPS, gain["default"], f"{title} gain in dB")
-        self.fader.set_range(LOWEST, gain["maximum"], 0.5, 3.0)
+        scale = Scale("dB", gain["minimum"], gain["maximum"], gain["unit"], gain["silence"])
+        self.fader = Fader(scale, gain["value"], gain["default"], Qt.Orientation.Vertical)
+        self.fader.setAccessibleName(f"{title} gain")
         self.fader.setMinimumHeight(120)
-        self.fader.turned.connect(self._turn_gain)
-        self._silence = gain["minimum"]
+        self.fader.moved.connect(self._turn_gain)
         self.level = Level(colour, f"{title} level")
         self.value = QLabel()
         self.value.setAlignment(Qt.AlignmentFlag.AlignCenter)
@@ -212,7 +167,7 @@ class Strip(QFrame):
         grid.setHorizontalSpacing(2)
         grid.addWidget(name, 0, 0, 1, 4)
         grid.addWidget(band, 1, 0, 1, 4)
-        grid.addWidget(Scale(self.fader), 2, 0)
+        grid.addWidget(Marks(self.fader), 2, 0)
         grid.addWidget(self.fader, 2, 1, 1, 2)
         grid.addWidget(self.level, 2, 3)
         grid.addWidget(self.value, 3, 0, 1, 4)
@@ -245,12 +200,12 @@ class Strip(QFrame):
                 self.turned.emit(f"{self.stem}_{name}", float(button.isChecked()))
 
     def _turn_gain(self, gain: float) -> None:
-        self.turned.emit(f"{self.stem}_gain", gain if gain > LOWEST else self._silence)
+        self.turned.emit(f"{self.stem}_gain", gain)
         self._show_gain(gain)
 
     def _show_gain(self, gain: float) -> None:
-        shown = f"{round(gain, 1) + 0.0:+.1f} dB".replace("-", "−").replace("+0.0", "0.0")
-        self.value.setText(shown if gain > LOWEST else "−∞ dB")
+        shown = f"{gain:+.1f} dB".replace("-", "−").replace("+0.0", "0.0").replace("−0.0", "0.0")
+        self.value.setText(shown if gain > self.fader.scale.minimum else "−∞ dB")
 
     def set_kill(self, on: bool) -> None:
         """Kill the stem, or let it live, as a click would."""
@@ -261,9 +216,8 @@ class Strip(QFrame):
     def show_value(self, control: str, value: float) -> None:
         """Show what ``gain``, ``mute``, ``solo`` or ``kill`` is now."""
         if control == "gain":
-            self.fader.show_value(max(value, LOWEST))
-            if not self.fader.isSliderDown():
-                self._show_gain(value)
+            self.fader.show_value(value)
+            self._show_gain(self.fader.held)
         elif control in self._switches:
             self._sent[control] = value >= 0.5
             self._switches[control].setChecked(value >= 0.5)
@@ -285,10 +239,6 @@ class Strip(QFrame):
         )
 
 
-def _decibels(amplitude: float) -> float:
-    return 20.0 * math.log10(amplitude) if amplitude > 1e-6 else -120.0
-
-
 class Remix(QWidget):
     """The node ``remix`` of the host's rack, and its deck.
 
@@ -306,6 +256,7 @@ class Remix(QWidget):
         self._node = ""
         self.strips: list[Strip] = []
         self._pictures: list[Spectrogram] = []
+        self._pages: list[QWidget] = []
         self._map = ""
         self._held: dict[int, Strip] = {}
         """Stems that a key kills, by the key."""
@@ -316,17 +267,17 @@ class Remix(QWidget):
         self.layers = QComboBox()
         self.layers.addItems(["overlaid", "stacked"])
         self.layers.setAccessibleName("Pictures of the stems")
-        self.layers.currentIndexChanged.connect(self._make_pictures)
-        self.pictures = QSplitter(Qt.Orientation.Vertical)
-        self.pictures.setChildrenCollapsible(False)
+        self.layers.currentIndexChanged.connect(self._show_layers)
+        self.controls = PictureControls([])
+        self.pictures = QStackedWidget()
         self._strips_row = QHBoxLayout()
         self._strips_row.setSpacing(4)
-        self.crossfader = Slider(Qt.Orientation.Horizontal, 100, 0.0, "Crossfader")
-        self.crossfader.set_range(-1.0, 1.0, 0.05, 0.25)
+        self.crossfader = Fader(Scale("linear", -1.0, 1.0), 0.0, 0.0)
+        self.crossfader.setAccessibleName("Crossfader")
         self.crossfader.setTickPosition(QSlider.TickPosition.TicksBelow)
-        self.crossfader.setTickInterval(100)
+        self.crossfader.setTickInterval(self.crossfader.maximum() // 2)
         self.crossfader.setToolTip("−1: harmonic alone; 0: both; 1: percussive alone")
-        self.crossfader.turned.connect(self._turn_crossfader)
+        self.crossfader.moved.connect(self._turn_crossfader)
         self.sides = QLabel(), QLabel()
         self.stack = QStackedWidget()
         self.stack.addWidget(self._make_nothing())
@@ -384,15 +335,20 @@ class Remix(QWidget):
         label.setBuddy(self.layers)
         choice.addWidget(label)
         choice.addWidget(self.layers)
-        choice.addWidget(self.hover, 1)
+        choice.addStretch(1)
+        choice.addWidget(self.controls)
+        self._choice = choice
         shown = QVBoxLayout()
-        shown.addLayout(choice)
         shown.addWidget(self.pictures, 1)
-        page = QWidget()
-        row = QHBoxLayout(page)
-        row.setContentsMargins(0, 0, 0, 0)
+        shown.addWidget(self.hover)
+        row = QHBoxLayout()
         row.addLayout(shown, 1)
         row.addLayout(mixer)
+        page = QWidget()
+        column = QVBoxLayout(page)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addLayout(choice)
+        column.addLayout(row, 1)
         return page
 
     def _make_strips(self, stems: list[str], parameters: dict[str, dict[str, Any]]) -> None:
@@ -404,25 +360,35 @@ class Remix(QWidget):
             strip.turned.connect(self._turn)
             self._strips_row.addWidget(strip)
 
-    def _make_pictures(self, *_: object) -> None:
-        """Pictures of the stems, one over the other or one for each."""
-        for picture in self._pictures:
-            picture.setParent(None)
-            picture.deleteLater()
+    def _make_pictures(self) -> None:
+        """Pictures of the stems, laid over each other and one for each; what is not seen costs nothing."""
+        for page in self._pages:
+            self.pictures.removeWidget(page)
+            page.deleteLater()
         views = self._views()
-        if self.layers.currentIndex() == 0:
-            # What is left over is the same as nothing at the defaults, and would hide the others.
-            self._pictures = [Spectrogram(self._link, views[:2], "overlay", "Stems")]
-        else:
-            self._pictures = [
-                Spectrogram(self._link, [view], "one", strip.stem.capitalize())
-                for view, strip in zip(views, self.strips, strict=True)
-            ]
+        # What is left over is nothing at the defaults.
+        over = Spectrogram(self._link, views[:2], "overlay", "Stems")
+        stack = QSplitter(Qt.Orientation.Vertical)
+        stack.setChildrenCollapsible(False)
+        self._pictures = [over]
+        for view, strip in zip(views, self.strips, strict=True):
+            picture = Spectrogram(self._link, [view], title=strip.stem.capitalize())
+            stack.addWidget(picture)
+            self._pictures.append(picture)
         for picture in self._pictures:
             picture.hovered.connect(self.hover.show_text)
-            self.pictures.addWidget(picture)
+        self._pages = [over, stack]
+        for page in self._pages:
+            self.pictures.addWidget(page)
+        self.pictures.setCurrentIndex(self.layers.currentIndex())
+        before, self.controls = self.controls, PictureControls(self._pictures)
+        self._choice.replaceWidget(before, self.controls)
+        before.deleteLater()
         if self._map:
             self.set_map(self._map)
+
+    def _show_layers(self, layers: int) -> None:
+        self.pictures.setCurrentIndex(layers)
 
     def _views(self) -> list[str]:
         return [f"{self._node}/{strip.stem}" for strip in self.strips]
@@ -528,11 +494,26 @@ class Remix(QWidget):
         for picture in self._pictures:
             picture.set_map(name)
 
+    def freeze(self, on: bool) -> None:
+        """Have the pictures stand, or roll again; the sound goes on."""
+        self.controls.freeze.setChecked(on)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802
+        """Space freezes."""
+        if event.key() == Qt.Key.Key_Space and not event.isAutoRepeat():
+            self.controls.freeze.toggle()
+        else:
+            super().keyPressEvent(event)
+
     def refresh(self) -> None:
         """Draw what is new."""
         self.deck.refresh()
         if self._node:
             for strip, view in zip(self.strips, self._views(), strict=True):
                 strip.refresh(self._link, view)
+            seen = self._link.observation
+            views = {} if seen is None else seen.views()
+            ends = [views[name].position for name in self._views() if name in views]
+            end = min(ends) // seen.hop if seen is not None and ends else None
             for picture in self._pictures:
-                picture.refresh()
+                picture.refresh(end)

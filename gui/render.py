@@ -167,7 +167,7 @@ class Render(QWidget):
         header.setHighlightSections(False)
         header.setDefaultAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
         letter = table.fontMetrics().averageCharWidth()
-        for column, letters in {FILE: 26, CHAIN: 16, OUTPUT: 26, PROGRESS: 16, SPEED: 9}.items():
+        for column, letters in {FILE: 20, CHAIN: 11, OUTPUT: 20, PROGRESS: 12, SPEED: 8}.items():
             header.resizeSection(column, letters * letter)
         header.setSectionResizeMode(STATE, QHeaderView.ResizeMode.Stretch)
         table.selectionModel().selectionChanged.connect(self._chosen)

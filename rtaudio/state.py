@@ -102,7 +102,7 @@ def _declared(parameter: Parameter) -> dict[str, Any]:
 
 
 def deck_state(deck: Deck) -> dict[str, Any]:
-    """What a deck plays (the path of its file), where it is and what it does; times in seconds."""
+    """Where a deck is and what it does; times in seconds."""
     return {
         "file": str(deck.file.info.path.absolute()),
         "position": deck.position,

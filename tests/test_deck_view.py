@@ -13,9 +13,15 @@ from gui.deck import STEP, Deck, Waveform, clock, columns_of, playhead
 from gui.peaks import GREATEST, LEAST, PARTS, RMS, Peaks, cache_folder
 
 
+@pytest.fixture(scope="module", autouse=True)
+def folders(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        own_folders(tmp_path_factory.mktemp("folders"), patch)
+        yield
+
+
 @pytest.fixture(autouse=True)
-def folders(tmp_path, monkeypatch):
-    own_folders(tmp_path, monkeypatch)
+def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
@@ -144,12 +150,28 @@ def test_clock():
 SECONDS = 20
 
 
+@pytest.fixture(scope="module")
+def song(tmp_path_factory):
+    path = tmp_path_factory.mktemp("deck") / "song one.wav"
+    return write(path, sound(SECONDS * RATE), subtype="PCM_16")
+
+
+@pytest.fixture(scope="module")
+def playing(song):
+    """A host that plays for all tests here."""
+    with host("--file", song, chain="gain") as started:
+        yield started
+        assert started.process.poll() is None
+
+
 @pytest.fixture
-def deck(qtbot, tmp_path):
-    path = write(tmp_path / "song one.wav", sound(SECONDS * RATE), subtype="PCM_16")
-    with host("--file", path, "--loop", chain="gain") as started, attached(qtbot, started) as link:
+def deck(qtbot, song, playing):
+    with attached(qtbot, playing) as link:
         deck = Deck(link)
-        deck.path = path
+        deck.path = song
+        for line in (f"load {song}", "loop", "play"):
+            link.send(line)
+        until(qtbot, lambda: link.state["deck"]["loop"] == [0.0, SECONDS] and link.state["deck"]["playing"])
         qtbot.addWidget(deck)
         deck.resize(1000, 200)
         deck.show()
@@ -157,6 +179,19 @@ def deck(qtbot, tmp_path):
         qtbot.waitUntil(deck.isActiveWindow)
         yield deck
         deck.close()
+
+
+def paused(qtbot, deck):
+    """Pause, and wait until the deck stands still, which takes a ramp."""
+    deck.play_or_pause()
+    until(qtbot, lambda: not deck._link.state["deck"]["playing"])
+    before = [-1.0]
+
+    def stands():
+        before[:] = [*before[-1:], state_of(qtbot, deck)["position"]]
+        return before[0] == before[1]
+
+    until(qtbot, stands)
 
 
 def state_of(qtbot, deck):
@@ -172,8 +207,7 @@ def x_of(deck, seconds):
 
 
 def test_a_click_seeks(qtbot, deck):
-    deck.play_or_pause()
-    until(qtbot, lambda: not deck._link.state["deck"]["playing"])
+    paused(qtbot, deck)
     qtbot.mouseClick(deck.waveform, Qt.MouseButton.LeftButton, pos=x_of(deck, 12.0))
     until(qtbot, lambda: deck._link.state["deck"]["position"] >= 11)
     found = state_of(qtbot, deck)["position"]
@@ -184,9 +218,9 @@ def test_a_click_seeks(qtbot, deck):
 
 
 def test_arrow_keys_seek(qtbot, deck):
-    deck.play_or_pause()
+    paused(qtbot, deck)
     deck.seek(8.0)
-    until(qtbot, lambda: not deck._link.state["deck"]["playing"] and deck.position() == 8.0)
+    until(qtbot, lambda: deck.position() == 8.0)
     deck.refresh()
     deck.waveform.setFocus()
     qtbot.keyClick(deck.waveform, Qt.Key.Key_Right)
@@ -210,7 +244,6 @@ def test_the_playhead_follows_what_is_played(qtbot, deck):
 
 
 def test_a_drag_loops_and_keys_switch_the_loop(qtbot, deck):
-    until(qtbot, lambda: deck._link.state["deck"]["loop"] == [0.0, SECONDS])
     begin, end = x_of(deck, 5.0), x_of(deck, 10.0)
     qtbot.mousePress(deck.waveform, Qt.MouseButton.LeftButton, pos=begin)
     qtbot.mouseMove(deck.waveform, x_of(deck, 7.0))
@@ -238,6 +271,9 @@ def test_cue_and_pause(qtbot, deck):
     qtbot.keyClick(deck, Qt.Key.Key_P)
     until(qtbot, lambda: not deck._link.state["deck"]["playing"])
     assert "Play" in deck.play.text()
+    deck.play_or_pause()
+    until(qtbot, lambda: deck._link.state["deck"]["playing"])
+    paused(qtbot, deck)
     deck.seek(3.0)
     until(qtbot, lambda: deck.position() == 3.0)
     qtbot.keyClick(deck, Qt.Key.Key_C, Qt.KeyboardModifier.ShiftModifier)
@@ -264,7 +300,7 @@ def test_another_file_in_the_deck(qtbot, deck, tmp_path):
     deck.open_file(str(other))
     until(qtbot, lambda: deck.name.text() == str(other))
     assert deck.waveform.duration == 5.0
-    assert deck._link.state["deck"]["loop"] == [0.0, 5.0]
+    assert not deck.loop.isChecked()
     until(qtbot, lambda: deck._peaks.parts and deck._peaks.known == deck._peaks.parts)
 
 

@@ -12,26 +12,38 @@ from window import attached, host, own_folders, until
 from gui.remix import Remix
 
 
-@pytest.fixture(autouse=True)
-def folders(tmp_path, monkeypatch):
-    own_folders(tmp_path, monkeypatch)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+@pytest.fixture(scope="module", autouse=True)
+def folders(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("folders")
+        own_folders(folder, patch)
+        patch.setenv("XDG_CACHE_HOME", str(folder))
+        yield folder
 
 
-@pytest.fixture
-def tone(tmp_path):
+@pytest.fixture(scope="module")
+def tone(folders):
     """A sine whose end goes on with its start: it is harmonic, and as loud at any time."""
     at = np.arange(4 * RATE)
-    return write(tmp_path / "tone.wav", (0.25 * np.sin(at * 2 * np.pi * 440 / RATE)).astype(np.float32))
+    return write(folders / "tone.wav", (0.25 * np.sin(at * 2 * np.pi * 440 / RATE)).astype(np.float32))
+
+
+@pytest.fixture(scope="module")
+def playing(tone):
+    """A host that plays for all tests here."""
+    with host("--file", tone, "--loop", chain="remix(preset=live)") as started:
+        yield started
 
 
 @pytest.fixture
-def view(qtbot, tone):
-    with (
-        host("--file", tone, "--loop", chain="remix(preset=live)") as started,
-        attached(qtbot, started) as link,
-    ):
-        yield shown(qtbot, link)
+def view(qtbot, playing):
+    with attached(qtbot, playing) as link:
+        view = shown(qtbot, link)
+        settled(qtbot, view, FULL)
+        yield view
+        for line in ("harmonic_gain 0", "percussive_gain 0", "percussive_kill 0", "crossfade 0"):
+            link.send(f"set remix.{line}")
+        until(qtbot, lambda: not link._asked)
 
 
 def shown(qtbot, link):
@@ -69,10 +81,9 @@ FULL = 20 * math.log10(0.25 / math.sqrt(2))
 
 def test_a_fader_moves_the_stem_by_as_many_db(qtbot, view):
     harmonic = view.strips[0]
-    settled(qtbot, view, FULL)
     harmonic.fader.setFocus()
-    for _ in range(4):
-        qtbot.keyClick(harmonic.fader, Qt.Key.Key_PageDown)
+    for _ in range(24):
+        qtbot.keyClick(harmonic.fader, Qt.Key.Key_Down)
     assert harmonic.value.text() == "−12.0 dB"
     settled(qtbot, view, FULL - 12)
     assert value(qtbot, view, "remix.harmonic_gain") == -12
@@ -86,7 +97,6 @@ def test_a_fader_moves_the_stem_by_as_many_db(qtbot, view):
 
 
 def test_the_lower_end_is_silence(qtbot, view):
-    settled(qtbot, view, FULL)
     view.strips[0].fader.setValue(view.strips[0].fader.minimum())
     assert view.strips[0].value.text() == "−∞ dB"
     settled(qtbot, view, -180)
@@ -94,7 +104,6 @@ def test_the_lower_end_is_silence(qtbot, view):
 
 
 def test_a_kill_key_kills_while_it_is_held(qtbot, view):
-    settled(qtbot, view, FULL)
     qtbot.keyPress(view, Qt.Key.Key_1)
     assert view.strips[0].kill.isChecked()
     settled(qtbot, view, -180)
@@ -120,7 +129,6 @@ def test_a_key_that_is_held_while_the_window_loses_the_focus_is_let_go(qtbot, vi
 
 
 def test_mute_solo_and_crossfader(qtbot, view):
-    settled(qtbot, view, FULL)
     view.strips[0].mute.click()
     settled(qtbot, view, -180)
     view.strips[0].mute.click()
@@ -142,18 +150,17 @@ def test_what_others_set_is_shown(qtbot, view):
     view.link.send("set remix.percussive_gain -20.5")
     view.link.send("set remix.percussive_mute 1")
     view.link.send("set remix.crossfade -0.25")
-    until(qtbot, lambda: percussive.fader.value() == -205 and percussive.mute.isChecked())
+    until(qtbot, lambda: percussive.fader.held == -20.5 and percussive.mute.isChecked())
     assert percussive.value.text() == "−20.5 dB"
-    until(qtbot, lambda: view.crossfader.value() == -25)
+    until(qtbot, lambda: view.crossfader.held == -0.25)
     view.link.send("undo")
-    until(qtbot, lambda: view.crossfader.value() == 0)
+    until(qtbot, lambda: view.crossfader.held == 0)
     assert value(qtbot, view, "remix.percussive_gain") == -20.5
     percussive.mute.click()
     until(qtbot, lambda: value(qtbot, view, "remix.percussive_mute") == 0)
 
 
 def test_levels_are_drawn_as_they_are(qtbot, view):
-    settled(qtbot, view, FULL)
     view.refresh()
     bar = view.strips[0].level
     assert bar._rms == pytest.approx(FULL, abs=0.05)
@@ -182,13 +189,19 @@ def test_a_rack_without_remix_can_be_given_one(qtbot, tone):
 
 
 def test_pictures_overlaid_and_stacked(qtbot, view):
-    assert [picture.views for picture in view._pictures] == [("remix/harmonic", "remix/percussive")]
-    view.layers.setCurrentIndex(1)
+    over, *stacked = view._pictures
+    assert over.views == ("remix/harmonic", "remix/percussive")
     stems = ("harmonic", "percussive", "residual")
-    assert [picture.views for picture in view._pictures] == [(f"remix/{stem}",) for stem in stems]
-    view.refresh()
-    view.layers.setCurrentIndex(0)
-    assert len(view._pictures) == 1
+    assert [picture.views for picture in stacked] == [(f"remix/{stem}",) for stem in stems]
+    assert over.isVisible()
+    view.layers.setCurrentIndex(1)
+    assert not over.isVisible()
+    assert all(picture.isVisible() for picture in stacked)
+    view.setFocus()
+    qtbot.keyClick(view, Qt.Key.Key_Space)
+    assert all(picture.frozen for picture in view._pictures)
+    view.freeze(False)
+    assert not any(picture.frozen for picture in view._pictures)
 
 
 def test_every_control_has_a_name(view):
@@ -197,5 +210,6 @@ def test_every_control_has_a_name(view):
         for child in view.findChildren(QWidget)
         if child.focusPolicy() & Qt.FocusPolicy.TabFocus and child.isVisibleTo(view)
     ]
-    assert len(controls) >= 3 * 4 + 1 + 1 + 6
-    assert [child for child in controls if not child.accessibleName()] == []
+    assert len(controls) >= 3 * 4 + 1 + 1 + 6 + 4
+    inner = [child for child in controls if child.parent() in controls]  # The line of a spin box.
+    assert [child for child in controls if not child.accessibleName() and child not in inner] == []
