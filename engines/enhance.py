@@ -134,7 +134,8 @@ def run_chunks(options: argparse.Namespace) -> int:
     from rtaudio.errors import UserError
     from rtaudio.render import Job, check_targets
 
-    refuse(options, ["onset", "stereo", "tail", "jobs", "json"], "networks of spectra, such as live")
+    others = ["onset", "stereo", "tail", "jobs", "json", "progress"]
+    refuse(options, others, "networks of spectra, such as live")
     part = MIX if options.mix is None else options.mix
     if options.limit is not None:
         part *= 1 - 10 ** (-options.limit / 20)

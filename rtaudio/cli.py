@@ -16,6 +16,7 @@ import signal
 import sys
 import textwrap
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -41,6 +42,8 @@ MAXIMUM_BLOCK = 65_536
 ENDING = signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)
 """Signals that ask for an end from outside of the terminal, or because it is gone."""
 CLEAR = "\r\x1b[K"
+STEP = 0.1
+"""Seconds between two lines of ``--progress``, at least."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -139,6 +142,12 @@ def add_render_options(parser: argparse.ArgumentParser) -> None:
     )
     add_compute_option(parser)
     parser.add_argument("--json", metavar="F", help="write the report as JSON ('-' for stdout)")
+    parser.add_argument(
+        "--progress",
+        action="store_true",
+        help="tell a program, on stdout, how far it is, in lines of JSON: of one file its 'source', the "
+        "seconds 'done' and in 'total', and the 'speed', times real time; then the report of every file",
+    )
 
 
 def add_compute_option(parser: argparse.ArgumentParser) -> None:
@@ -233,6 +242,8 @@ def render_jobs(graph: Graph, jobs: Sequence[Job], options: argparse.Namespace) 
 
     set_compute(graph, options.compute)
     check_targets(jobs)
+    if options.progress and options.json == "-":
+        raise UserError("--progress and --json - both write to stdout: give --json a file")
     check_report(options.json, [path for job in jobs for path in (job.source, *job.targets.values())])
     rate = graph_rate(graph, 48_000)
     columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f} %")
@@ -246,15 +257,20 @@ def render_jobs(graph: Graph, jobs: Sequence[Job], options: argparse.Namespace) 
         stack.enter_context(on_signals(leave, signal.SIGINT, *ENDING))
         if len(jobs) == 1:
             task = bar.add_task(jobs[0].source.name)
+            steps = _Steps(jobs[0].source) if options.progress else None
 
             def show(done: int, total: int) -> None:
                 bar.start()
                 bar.update(task, completed=done, total=total)
+                if steps is not None:
+                    steps.tell(done / total)
 
             with compiling():
                 reports.append(render(graph, jobs[0], show))
             bar.stop()
             _say_rendered(reports[0], console)
+            if options.progress:
+                _tell(reports[0])
         else:
             make_folder(options.output)
             with suppress(UserError):  # of this rate and width; the files have their own
@@ -269,10 +285,46 @@ def render_jobs(graph: Graph, jobs: Sequence[Job], options: argparse.Namespace) 
             for report in bar.track(found, total=len(jobs), description=f"{len(jobs)} files"):
                 _say_rendered(report, console)
                 reports.append(report)
+                if options.progress:
+                    _tell(report)
     order = [str(job.source) for job in jobs]
     reports.sort(key=lambda report: order.index(report["source"]))
     write_report(options.json, reports[0] if len(jobs) == 1 else reports)
     return int(any("error" in report or report["failures"] for report in reports))
+
+
+class _Steps:
+    """Tells how far a file is, in lines for a program."""
+
+    def __init__(self, source: Path) -> None:
+        from rtaudio.files import AudioReader
+
+        with AudioReader(source) as reader:
+            self._seconds = reader.samples / reader.rate
+        self._source, self._started, self._told = source, 0.0, -math.inf
+
+    def tell(self, part: float) -> None:
+        """So much of it is done, 0 to 1: told if that is long enough after the last time."""
+        now = time.monotonic()
+        self._started = self._started or now
+        if now - self._told < STEP:
+            return
+        self._told = now
+        done = part * self._seconds
+        _tell(
+            {
+                "source": str(self._source),
+                "done": round(done, 3),
+                "total": round(self._seconds, 3),
+                "speed": round(done / max(now - self._started, 1e-3), 1),
+            }
+        )
+
+
+def _tell(step: dict[str, Any]) -> None:
+    """A line of JSON on stdout, for a program that waits for it."""
+    sys.stdout.write(json.dumps(step) + "\n")
+    sys.stdout.flush()
 
 
 def _say_rendered(report: dict[str, Any], console: Any) -> None:

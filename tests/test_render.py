@@ -11,6 +11,7 @@ import sys
 import termios
 import time
 import tracemalloc
+from itertools import pairwise
 from pathlib import Path
 from typing import ClassVar
 
@@ -678,6 +679,31 @@ def test_progress_is_drawn_on_a_terminal_only(tmp_path, start, files):
         assert shown.count("x real time)") == files
         assert ("\x1b" in shown) == terminal
         assert (("0.wav" if files == 1 else "3 files") in shown.replace(str(out), "")) or not terminal
+
+
+@pytest.mark.parametrize("files", [1, 3])
+def test_a_program_is_told_the_progress(tmp_path, capsys, monkeypatch, files):
+    monkeypatch.setattr(cli_module, "STEP", 0.0)
+    for name in range(files):
+        write(tmp_path / "in" / f"{name}.wav", sound(400_000, 1), 32_000)
+    assert cli("render", tmp_path / "in", "-o", tmp_path / "out", "--jobs", 1, "--progress") == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    steps = [line for line in lines if "done" in line]
+    reports = [line for line in lines if "outputs" in line]
+    assert [report["source"] for report in reports] == [f"{tmp_path}/in/{name}.wav" for name in range(files)]
+    assert lines == steps + reports
+    assert (len(steps) > 3) == (files == 1)
+    for before, step in pairwise(steps):
+        assert step["source"] == reports[0]["source"]
+        assert 0 <= before["done"] < step["done"] <= step["total"] == 12.5
+        assert step["speed"] > 0
+
+
+def test_progress_and_a_report_do_not_share_stdout(tmp_path, capsys):
+    write(tmp_path / "in.wav", sound(100, 1))
+    assert cli("render", tmp_path / "in.wav", "-o", tmp_path / "o.wav", "--progress", "--json", "-") == 2
+    assert "give --json a file" in capsys.readouterr().err
+    assert not (tmp_path / "o.wav").exists()
 
 
 def read_all(descriptor):

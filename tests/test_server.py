@@ -242,6 +242,16 @@ def test_programs_hear_of_each_others_changes(steer):
     assert first.take() == []
 
 
+def test_what_goes_with_its_node_is_told_as_an_edit():
+    with steered("gain(gain=-6) | remix(preset=live)") as steer:
+        program = steer.program()
+        steer.ask(program, "set remix.percussive_gain -3", "set remix/harmonic.gain -4", "watch")
+        for node in ("remix", "gain"):
+            steer.ask(program, f"remove {node}")
+            steer.until(lambda: [event for event in program.read() if event["event"] == "done"])
+            assert {event["event"] for event in program.take()} == {"loading", "edit", "note", "done"}
+
+
 def test_a_program_hears_of_what_comes_after_its_line(steer):
     program = steer.program()
     program.send("set gain.gain -1", "watch", "set gain.gain -2", "watch off", "set gain.gain -3", "help")

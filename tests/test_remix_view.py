@@ -1,0 +1,215 @@
+"""The view Remix with a host that plays: what faders and keys do to the stems, as their meters measure it."""
+
+import math
+
+import numpy as np
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QWidget
+from sound_files import RATE, write
+from window import attached, host, own_folders, until
+
+from gui.remix import Remix
+
+
+@pytest.fixture(scope="module", autouse=True)
+def folders(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("folders")
+        own_folders(folder, patch)
+        patch.setenv("XDG_CACHE_HOME", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def tone(folders):
+    """A sine whose end goes on with its start: it is harmonic, and as loud at any time."""
+    at = np.arange(4 * RATE)
+    return write(folders / "tone.wav", (0.25 * np.sin(at * 2 * np.pi * 440 / RATE)).astype(np.float32))
+
+
+@pytest.fixture(scope="module")
+def playing(tone):
+    """A host that plays for all tests here."""
+    with host("--file", tone, "--loop", chain="remix(preset=live)") as started:
+        yield started
+
+
+@pytest.fixture
+def view(qtbot, playing):
+    with attached(qtbot, playing) as link:
+        view = shown(qtbot, link)
+        settled(qtbot, view, FULL)
+        yield view
+        for line in ("harmonic_gain 0", "percussive_gain 0", "percussive_kill 0", "crossfade 0"):
+            link.send(f"set remix.{line}")
+        until(qtbot, lambda: not link._asked)
+
+
+def shown(qtbot, link):
+    view = Remix(link)
+    view.link = link
+    qtbot.addWidget(view)
+    view.resize(900, 640)
+    view.show()
+    view.activateWindow()
+    qtbot.waitUntil(view.isActiveWindow)
+    return view
+
+
+def level(view, stem="harmonic"):
+    """dB of a stem's view in the last 300 ms."""
+    view.refresh()
+    rms = float(view.link.observation.meters(f"remix/{stem}").rms.max())
+    return 20 * math.log10(max(rms, 1e-9))
+
+
+def settled(qtbot, view, expected, stem="harmonic"):
+    """Wait until a stem has a level."""
+    until(qtbot, lambda: abs(level(view, stem) - expected) < 0.05)
+
+
+def value(qtbot, view, path):
+    answers = []
+    view.link.send(f"get {path}", answers.append)
+    until(qtbot, lambda: answers)
+    return answers[0]["value"]
+
+
+FULL = 20 * math.log10(0.25 / math.sqrt(2))
+
+
+def test_a_fader_moves_the_stem_by_as_many_db(qtbot, view):
+    harmonic = view.strips[0]
+    harmonic.fader.setFocus()
+    for _ in range(24):
+        qtbot.keyClick(harmonic.fader, Qt.Key.Key_Down)
+    assert harmonic.value.text() == "−12.0 dB"
+    settled(qtbot, view, FULL - 12)
+    assert value(qtbot, view, "remix.harmonic_gain") == -12
+    qtbot.keyClick(harmonic.fader, Qt.Key.Key_Up)
+    settled(qtbot, view, FULL - 11.5)
+    qtbot.keyClick(harmonic.fader, Qt.Key.Key_Home)
+    qtbot.keyClick(harmonic.fader, Qt.Key.Key_End)
+    qtbot.keyClick(harmonic.fader, Qt.Key.Key_Home)
+    qtbot.keyClick(harmonic.fader, Qt.Key.Key_Delete)
+    settled(qtbot, view, FULL)
+
+
+def test_the_lower_end_is_silence(qtbot, view):
+    view.strips[0].fader.setValue(view.strips[0].fader.minimum())
+    assert view.strips[0].value.text() == "−∞ dB"
+    settled(qtbot, view, -180)
+    assert value(qtbot, view, "remix.harmonic_gain") == -100
+
+
+def test_a_kill_key_kills_while_it_is_held(qtbot, view):
+    qtbot.keyPress(view, Qt.Key.Key_1)
+    assert view.strips[0].kill.isChecked()
+    settled(qtbot, view, -180)
+    qtbot.keyRelease(view, Qt.Key.Key_1)
+    assert not view.strips[0].kill.isChecked()
+    settled(qtbot, view, FULL)
+    view.strips[0].kill.click()
+    settled(qtbot, view, -180)
+    assert value(qtbot, view, "remix.harmonic_kill")
+    qtbot.keyClick(view, Qt.Key.Key_1)
+    settled(qtbot, view, FULL)
+
+
+def test_a_key_that_is_held_while_the_window_loses_the_focus_is_let_go(qtbot, view):
+    other = QWidget()
+    qtbot.addWidget(other)
+    qtbot.keyPress(view, Qt.Key.Key_2)
+    assert view.strips[1].kill.isChecked()
+    other.show()
+    other.activateWindow()
+    until(qtbot, lambda: not view.strips[1].kill.isChecked())
+    until(qtbot, lambda: not value(qtbot, view, "remix.percussive_kill"))
+
+
+def test_mute_solo_and_crossfader(qtbot, view):
+    view.strips[0].mute.click()
+    settled(qtbot, view, -180)
+    view.strips[0].mute.click()
+    settled(qtbot, view, FULL)
+    view.strips[1].solo.click()
+    settled(qtbot, view, -180)
+    view.strips[1].solo.click()
+    settled(qtbot, view, FULL)
+    view.crossfader.setFocus()
+    qtbot.keyClick(view.crossfader, Qt.Key.Key_End)
+    settled(qtbot, view, -180)
+    assert value(qtbot, view, "remix.crossfade") == 1.0
+    qtbot.keyClick(view.crossfader, Qt.Key.Key_Delete)
+    settled(qtbot, view, FULL)
+
+
+def test_what_others_set_is_shown(qtbot, view):
+    percussive = view.strips[1]
+    view.link.send("set remix.percussive_gain -20.5")
+    view.link.send("set remix.percussive_mute 1")
+    view.link.send("set remix.crossfade -0.25")
+    until(qtbot, lambda: percussive.fader.held == -20.5 and percussive.mute.isChecked())
+    assert percussive.value.text() == "−20.5 dB"
+    until(qtbot, lambda: view.crossfader.held == -0.25)
+    view.link.send("undo")
+    until(qtbot, lambda: view.crossfader.held == 0)
+    assert value(qtbot, view, "remix.percussive_gain") == -20.5
+    percussive.mute.click()
+    until(qtbot, lambda: value(qtbot, view, "remix.percussive_mute") == 0)
+
+
+def test_levels_are_drawn_as_they_are(qtbot, view):
+    view.refresh()
+    bar = view.strips[0].level
+    assert bar._rms == pytest.approx(FULL, abs=0.05)
+    assert bar._peak == pytest.approx(20 * math.log10(0.25), abs=0.5)
+    image = bar.grab().toImage()
+    top = next(y for y in range(image.height() // 4, image.height()) if image.pixelColor(7, y).blue() > 200)
+    drawn = 6 - top * 66 / image.height()
+    assert drawn == pytest.approx(20 * math.log10(0.25), abs=1.0)  # The peak's line, then the bar.
+
+
+def test_a_rack_without_remix_can_be_given_one(qtbot, tone):
+    with host("--file", tone, "--loop", chain="gain") as started, attached(qtbot, started) as link:
+        view = shown(qtbot, link)
+        assert view.stack.currentIndex() == 0
+        assert view.insert.isEnabled()
+        view.insert.click()
+        until(qtbot, lambda: view.stack.currentIndex() == 1)
+        assert [strip.stem for strip in view.strips] == ["harmonic", "percussive", "residual"]
+        settled(qtbot, view, FULL)
+        link.send("remove remix")
+        until(qtbot, lambda: view.stack.currentIndex() == 0)
+        qtbot.keyClick(view, Qt.Key.Key_1)
+        link.detach("over")
+        assert not view.insert.isEnabled()
+        assert view.words.text().startswith("No host runs.")
+
+
+def test_pictures_overlaid_and_stacked(qtbot, view):
+    over, *stacked = view._pictures
+    assert over.views == ("remix/harmonic", "remix/percussive")
+    stems = ("harmonic", "percussive", "residual")
+    assert [picture.views for picture in stacked] == [(f"remix/{stem}",) for stem in stems]
+    assert over.isVisible()
+    view.layers.setCurrentIndex(1)
+    assert not over.isVisible()
+    assert all(picture.isVisible() for picture in stacked)
+    view.setFocus()
+    qtbot.keyClick(view, Qt.Key.Key_Space)
+    assert all(picture.frozen for picture in view._pictures)
+    view.freeze(False)
+    assert not any(picture.frozen for picture in view._pictures)
+
+
+def test_every_control_has_a_name(view):
+    controls = [
+        child
+        for child in view.findChildren(QWidget)
+        if child.focusPolicy() & Qt.FocusPolicy.TabFocus and child.isVisibleTo(view)
+    ]
+    assert len(controls) >= 3 * 4 + 1 + 1 + 6 + 4
+    inner = [child for child in controls if child.parent() in controls]  # The line of a spin box.
+    assert [child for child in controls if not child.accessibleName() and child not in inner] == []
