@@ -24,6 +24,7 @@ EVALUATE = {
     "enhancement": ("export.enhancement", "score enhanced speech"),
     "separation": ("export.separation", "score separated songs"),
     "distances": ("export.distances", "distances between two sets of recordings"),
+    "pronunciation": ("export.pronunciation", "score how Bangla words are said"),
 }
 
 

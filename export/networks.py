@@ -56,7 +56,9 @@ class Exportable:
         Whether the first axis of inputs and outputs is free.
     time
         The axis of the inputs and outputs along which a streaming network takes frames: its examples have one
-        frame. Unused without states.
+        frame.
+    sequence
+        Whether a network without states takes any number of frames along ``time``.
     """
 
     network: nn.Module
@@ -66,12 +68,20 @@ class Exportable:
     states: Mapping[str, Tensor] = field(default_factory=dict)
     batch: bool = False
     time: int = 1
+    sequence: bool = False
+
+
+def draw(example: Tensor, shape: Sequence[int], random: torch.Generator) -> Tensor:
+    """Noise of a shape; where the example holds integers, values of it."""
+    if example.is_floating_point():
+        return 0.1 * torch.randn(tuple(shape), generator=random)
+    return example.flatten()[torch.randint(example.numel(), tuple(shape), generator=random)]
 
 
 def round_weights(exportable: Exportable) -> float:
     """Round all weights to float16, in place; returns by how much that changes an output, at the most."""
     random = torch.Generator().manual_seed(1)
-    inputs = [0.1 * torch.randn(x.shape, generator=random) for x in exportable.inputs.values()]
+    inputs = [draw(x, x.shape, random) for x in exportable.inputs.values()]
     found = []
     with torch.no_grad():
         for rounded in (False, True):
@@ -95,7 +105,11 @@ def to_onnx(exportable: Exportable, half: bool) -> bytes:
     """
     names = [*exportable.inputs, *exportable.states]
     outputs = [*exportable.outputs, *(f"new_{name}" for name in exportable.states)]
-    free = [*exportable.inputs, *exportable.outputs] if exportable.batch else []
+    free = {0: "batch"} if exportable.batch else {}
+
+    def axes(frames: str) -> dict[int, str]:
+        return {exportable.time: frames} if exportable.sequence else {}
+
     file = io.BytesIO()
     with warnings.catch_warnings():  # what tracing may miss is found by `differences`
         warnings.simplefilter("ignore")
@@ -105,7 +119,10 @@ def to_onnx(exportable: Exportable, half: bool) -> bytes:
             file,  # type: ignore[arg-type]
             input_names=names,
             output_names=outputs,
-            dynamic_axes={name: {0: "batch"} for name in free},
+            dynamic_axes={
+                **{name: free | axes("frames") for name in exportable.inputs},
+                **{name: free | axes(f"{name}_frames") for name in exportable.outputs},
+            },
             opset_version=OPSET,
             dynamo=False,
         )
@@ -141,13 +158,15 @@ def differences(exportable: Exportable, content: bytes, seed: int = 0) -> dict[s
     states = dict(exportable.states)
     frames = FRAMES if states else 1
 
-    def draw(example: Tensor) -> Tensor:
+    def drawn(example: Tensor) -> Tensor:
         shape = list(example.shape)
         if states:
             shape[exportable.time] *= frames
-        return 0.1 * torch.randn(shape, generator=random)
+        elif exportable.sequence:  # more than the example has, which tracing may have taken for all
+            shape[exportable.time] += 1
+        return draw(example, shape, random)
 
-    inputs = {name: draw(example) for name, example in exportable.inputs.items()}
+    inputs = {name: drawn(example) for name, example in exportable.inputs.items()}
     count = len(exportable.outputs)
 
     def by_torch(part: Mapping[str, Tensor]) -> list[NDArray[np.float32]]:

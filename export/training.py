@@ -46,6 +46,7 @@ TASKS = {
     "enhancer": "export.enhancer:Enhancer",
     "denoiser": "export.denoiser:DenoiserTask",
     "fusion": "export.models.fusion:FusionTask",
+    "pronouncer": "export.models.pronouncer:Pronouncer",
 }
 """What ``task = "NAME"`` in a configuration means."""
 GIVE_UP = 50

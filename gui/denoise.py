@@ -125,7 +125,8 @@ class Denoise(QWidget):
             return
         views = seen.views()
         self._list_views(tuple(views))
-        ends = [views[name].position // seen.hop for name in self.pictures[2].views if name in views]
+        reached = [views[name].position for name in self.pictures[2].views if name in views]
+        ends = [position // seen.hop for position in reached if position]
         for picture in self.pictures:
             picture.refresh(min(ends, default=None))
 

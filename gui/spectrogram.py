@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from math import ceil
 
 import numpy as np
@@ -222,15 +223,11 @@ class Spectrogram(QWidget):
         self.update()
 
     def _keep(self) -> None:
-        """Copy what the host has of the views, up to the edge."""
+        """Copy what the host has of the views."""
         self._kept = {}
         for view in self._views:
-            try:
-                numbers, levels = self._read_live(view, 1)
-            except UserError:
-                continue  # It has gone: nothing is known of it.
-            shown = np.searchsorted(numbers, self._edge, side="right")
-            self._kept[view] = numbers[:shown], levels[:shown]
+            with suppress(UserError):  # It has gone: nothing is known of it.
+                self._kept[view] = self._read_live(view, 1)
 
     def _colour(self) -> None:
         """Draw all again, since it looks different."""

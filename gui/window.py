@@ -310,10 +310,14 @@ class Window(QMainWindow):
 
     def fill(self) -> None:
         """Add the panels and the views, whose libraries take their time: when the window is shown."""
+        from gui.meters import Deadlines, Meters
         from gui.rack import Rack
 
+        left, right = Qt.DockWidgetArea.LeftDockWidgetArea, Qt.DockWidgetArea.RightDockWidgetArea
         self.rack = Rack(self.link)
-        self.add_panel("Rack", self.rack, Qt.DockWidgetArea.LeftDockWidgetArea)
+        self.add_panel("Rack", self.rack, left)
+        self.add_panel("Meters", Meters(self.link), right)
+        self.add_panel("Deadlines", Deadlines(self.link), right)
         for view in views():
             self.add_view(view(self.link))
         self.restoreState(self.settings.geometry("docks"))
@@ -713,7 +717,12 @@ class Window(QMainWindow):
 
 def views() -> list[Any]:
     """The classes of the views, in the order of their tabs."""
-    return []
+    from gui.denoise import Denoise
+    from gui.remix import Remix
+    from gui.render import Render
+    from gui.speak import Speak
+
+    return [Denoise, Remix, Speak, Render]
 
 
 def _what_plays(state: dict[str, Any]) -> str:

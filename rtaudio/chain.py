@@ -38,6 +38,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 from rtaudio.errors import UserError, nearest
 from rtaudio.graph import IN, OUT, SWITCHES, Engine, Graph, Node, engine_of, parameters_of, preset_values
@@ -308,7 +309,7 @@ def _node(name: str, engine: Engine, settings: Mapping[str, Value]) -> Node:
     switches = {host_key(engine, switch): switch for switch in SWITCHES}
     known = [parameter.id for parameter in parameters_of(engine)] + [*switches, host_key(engine, LANE)]
     values: dict[str, Value] = {}
-    on: dict[str, bool] = {}
+    on: dict[str, Any] = {}
     lane = None
     for key, value in settings.items():
         if key not in known:

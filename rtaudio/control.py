@@ -2,7 +2,7 @@
 
 | line | |
 | --- | --- |
-| ``load FILE`` | another file on the deck, from its beginning |
+| ``load FILE`` | play another file, from its start |
 | ``seek TIME`` | go on from another place of the file |
 | ``cue``, ``cue set [TIME]`` | go to the cue point; set it, here or there |
 | ``loop [BEGIN END]``, ``loop off`` | repeat a part of the file, or all of it; play on |
@@ -26,6 +26,7 @@
 | ``watch``, ``watch off`` | on the control socket: be told what happens, see `rtaudio.server` |
 | ``state`` | what is loaded; on the control socket, everything about the host |
 | ``status``, ``help``, ``quit`` | |
+| ``WORD NODE ...`` | what an engine takes itself, as ``say NODE TEXT`` of a voice: ``help`` names it |
 
 What is fixed while sound runs, such as a model or a preset, is set by an edit (`Host.change`): it is loaded
 while sound and lines go on, and heard in a crossfade; the host's notes tell when, or why not.
@@ -118,15 +119,30 @@ def apply(host: Host, line: str) -> str | None:
     arguments = line.strip().split(maxsplit=_SPLIT.get(name, -1))[1:]
     if name == "quit" and not arguments:
         return None
-    if name not in _COMMANDS:
-        raise UserError(f"no command {name!r}{nearest(name, _COMMANDS)} ({', '.join(_COMMANDS)})")
-    usage, run = _COMMANDS[name]
     if name in _OF_GRAPH and host.dry:
         host.compare(False)
-    answer = run(host, arguments)
+    usage, run = _COMMANDS.get(name, ("", None))
+    answer = None if run is None else run(host, arguments)
+    if answer is None:
+        answer = _of_node(host, line)
+    if answer is None and run is None:
+        raise UserError(f"no command {name!r}{nearest(name, _COMMANDS)} ({', '.join(_COMMANDS)})")
     if answer is None:
         raise UserError(f"{line.strip()!r} is not of the form '{usage}'")
     return answer
+
+
+def _of_node(host: Host, line: str) -> Answer | None:
+    """Let a node do a line of its own; None if none takes such lines."""
+    word, name, text = [*line.split(maxsplit=2), "", ""][:3]
+    takers = [each for each, lines in host.plan.own_lines().items() if word in lines]
+    if not takers:
+        return None
+    if name not in takers:
+        what = f"{name!r} takes no {word!r}{nearest(name, takers)}" if name else f"{word!r} needs a node"
+        raise UserError(f"{what} ({', '.join(takers)})")
+    facts = host.plan.take(name, word, text.strip())
+    return Answer(str(facts.pop("answer", "")), **facts)
 
 
 def _deck(host: Host) -> Deck:
@@ -138,11 +154,16 @@ def _deck(host: Host) -> Deck:
 def _load(host: Host, arguments: list[str]) -> str | None:
     if len(arguments) != 1:
         return None
-    deck, path = _deck(host), Path(arguments[0])
-    file = AudioReader(path, host.plan.rate)
-    deck.check(file)
-    deck.soon(partial(deck.load, file), position=0.0, loop=None)
-    return f"loading {path}, {format_time(file.samples / file.rate)}"
+    deck = _deck(host)
+    file = AudioReader(arguments[0], deck.rate)
+    try:
+        deck.check(file)
+    except UserError:
+        file.close()
+        raise
+    whole = (0.0, file.samples / file.rate) if deck.loop == (0.0, deck.duration) else None
+    deck.soon(partial(deck.load, file), position=0.0, loop=whole)
+    return f"playing {file.info.path.name}"
 
 
 def _seek(host: Host, arguments: list[str]) -> str | None:
@@ -427,7 +448,14 @@ def _status(host: Host, arguments: list[str]) -> str | None:
 
 
 def _help(host: Host, arguments: list[str]) -> str | None:
-    return None if arguments else " | ".join(usage for usage, _ in _COMMANDS.values())
+    if arguments:
+        return None
+    own = [
+        f"{word} {name} {usage}".rstrip()
+        for name, lines in host.plan.own_lines().items()
+        for word, usage in lines.items()
+    ]
+    return " | ".join([*(usage for usage, _ in _COMMANDS.values()), *own])
 
 
 _COMMANDS: dict[str, tuple[str, Callable[[Host, list[str]], str | None]]] = {

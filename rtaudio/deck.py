@@ -198,6 +198,7 @@ class _Tape:
     """A ring, and what of the file lies on it."""
 
     ring: Ring
+    file: AudioReader
     at: int
     """Sample of the file that comes on it next."""
     loop: _Loop | None
@@ -253,7 +254,7 @@ class Deck:
         loop: bool | tuple[float, float] = False,
     ) -> None:
         check_places(file, start, loop)
-        self.rate, self.samples, self.channels = file.rate, file.samples, file.channels
+        self.rate, self.samples = file.rate, file.samples
         self.cue_point = start
         """Where `cue` goes."""
         self.problems: list[str] = []
@@ -266,6 +267,7 @@ class Deck:
         """Changes that wait, the one that is being made first, and what will be: replaced, never changed."""
         self._queue, self._woken = threading.Lock(), threading.Event()
         self.file, self._at = file, 0
+        self._channels = file.channels
         self._words, self._ramp = words, ramp
         self._fade = words[FADE] = round(FADE_SECONDS * self.rate)
         words[DECLICK] = round(DECLICK_SECONDS * self.rate)
@@ -352,31 +354,6 @@ class Deck:
         found = [will_be[what] for _, will_be in self._wanted if what in will_be]
         return found[-1] if found else now()
 
-    def check(self, file: AudioReader) -> None:
-        """`UserError` where `load` would not take a file."""
-        if file.rate != self.rate or file.channels not in (1, self.channels):
-            has = f"{file.channels} channels at {file.rate} Hz"
-            raise UserError(f"{file.info.path} has {has}, the graph {self.channels} at {self.rate} Hz")
-
-    def load(self, file: AudioReader) -> None:
-        """Go on with another file, from its beginning, without a loop; closes the one before.
-
-        It is at the rate of the graph, and has as many channels, or one, which all of those then play.
-
-        Raises
-        ------
-        UserError
-            It has not.
-        """
-        self.check(file)
-        with self._door, self._lock:
-            for tape in filter(None, (self._tape, self._coming)):
-                tape.broken = True  # What it holds is enough for the fade.
-            before, self.file, self._at = self.file, file, 0
-            self.samples, self.cue_point = file.samples, 0.0
-        before.close()
-        self._change(0, None)
-
     def seek(self, to: float) -> None:
         """Go on from another place; a paused deck stays paused. `UserError` beyond the file."""
         self._change(self._sample(to), self._loop)
@@ -404,6 +381,34 @@ class Deck:
         """Play on beyond the end of the loop."""
         self._change(None, None)
 
+    def check(self, file: AudioReader) -> None:
+        """Refuse a file that `load` would not take, as that does."""
+        if file.rate != self.rate:
+            raise ValueError(f"the file is at {file.rate} Hz, the deck at {self.rate}")
+        if file.channels != self._channels and 1 not in (file.channels, self._channels):
+            has = f"{file.info.path.name} has {file.channels} channels, what plays {self._channels}"
+            raise UserError(f"{has}: start a host with --file for it")
+
+    def load(self, file: AudioReader) -> None:
+        """Play another file from its start, which is its cue point; the one before is closed.
+
+        A loop over the whole file is one over the whole of this; any other ends. A single channel is heard in
+        all of the graph's, and several are averaged for a single one.
+
+        Raises
+        ------
+        ValueError
+            The file is not at the deck's rate.
+        UserError
+            It has other channels, or cannot be read: what plays goes on.
+        """
+        self.check(file)
+        self._change(0, None, file)
+
+    def close(self) -> None:
+        """Close the file; nobody reads it any more."""
+        self.file.close()
+
     def pause(self) -> None:
         """Fade out, and stand still at the end of the ramp."""
         self._switch(0)
@@ -419,14 +424,19 @@ class Deck:
             self.changes += 1
             self.changed()
 
-    def _change(self, to: int | None, loop: _Loop | None) -> None:
-        """Let a tape be heard that begins at ``to``; None: where the present one will then have come to."""
+    def _change(self, to: int | None, loop: _Loop | None, file: AudioReader | None = None) -> None:
+        """Let a tape be heard that begins at ``to``; None: where the present one will then have come to.
+
+        With a ``file``, it is of that, and the loop is what the loop before is there.
+        """
         with self._door, self._lock:
             waiting = self._coming if _withdraw(self._words) else None
             self._coming = self._coming if waiting is None else None
             self._await_turn()
             base = self._taken(self._tape)
             place = self._place(self._tape, base)
+            if file is not None:
+                loop = self._take_file(file)
             if to is None:
                 if waiting is not None and waiting.base < 0:
                     to = place = waiting.places[0][1]
@@ -438,11 +448,26 @@ class Deck:
                 if not self._fill(tape):
                     break
             self._words[NEXT] = tape.ring.address
-            self._words[NEXT_FROM] = -1 if to is not None else base * self.channels
+            self._words[NEXT_FROM] = -1 if to is not None else base * self._channels
             self._coming, self.length = tape, None
             write_release(self._words, TURN, OFFERED)
         self.changes += 1
         self.changed()
+
+    def _take_file(self, file: AudioReader) -> _Loop | None:
+        """Read another file from now on; returns its loop. No tape of the one before gets any more of it."""
+        loop = self._loop
+        whole = loop is not None and (loop.begin, loop.end) == (0, self.samples)
+        before, self.file = self.file, file
+        self._at = 0
+        try:
+            loop = self._looped(0, file.samples) if whole and file.samples >= self._fade else None
+        except FileError:
+            self.file, self._at = before, -1
+            raise
+        before.close()
+        self.samples, self.cue_point = file.samples, 0.0
+        return loop
 
     def _await_turn(self) -> None:
         """Wait until the fade of the last change is over."""
@@ -499,13 +524,13 @@ class Deck:
             self._lock.release()
 
     def _new_tape(self, at: int, base: int = -1) -> _Tape:
-        ring = Ring(self._capacity * self.channels)
-        return _Tape(ring, at, self._loop, base, places=[(0, at)])
+        ring = Ring(self._capacity * self._channels)
+        return _Tape(ring, self.file, at, self._loop, base, places=[(0, at)])
 
     def _fill(self, tape: _Tape) -> bool:
-        """Put the next samples on a tape; False if there is no room."""
-        channels = self.channels
-        if tape.ring.writable < CHUNK * channels:
+        """Put the next samples on a tape; False if there is no room, or it is of a file before."""
+        channels = self._channels
+        if tape.ring.writable < CHUNK * channels or tape.file is not self.file:
             return False
         loop = tape.loop if tape.loop is not None and tape.at < tape.loop.end else None
         n = min(CHUNK, (self.samples if loop is None else loop.end) - tape.at)
@@ -538,7 +563,7 @@ class Deck:
         except FileError as error:
             tape.broken = True
             self.problems.append(f"{error}; silence follows")
-            return np.zeros((self.channels, n), np.float32)
+            return np.zeros((self._channels, n), np.float32)
         if loop is not None:
             fade = loop.before.shape[1]
             first = max(0, loop.end - fade - tape.at)
@@ -551,7 +576,7 @@ class Deck:
         fade = min(self._fade, begin, end - begin)
         short = end - begin <= CACHED_SECONDS * self.rate
         try:
-            before = self._read(begin - fade, fade) if fade else np.zeros((self.channels, 0), np.float32)
+            before = self._read(begin - fade, fade) if fade else np.zeros((self._channels, 0), np.float32)
             return _Loop(begin, end, before, self._read(begin, end - begin) if short else None)
         except FileError as error:
             raise FileError(f"{error}; choose another loop") from None
@@ -562,10 +587,15 @@ class Deck:
         self._at = -1  # if that fails
         block = self.file.read(n)
         self._at = at + n
-        return block if len(block) == self.channels else np.repeat(block, self.channels, axis=0)
+        if block.shape[0] == self._channels:
+            return block
+        if block.shape[0] == 1:
+            return block.repeat(self._channels, axis=0)
+        mean: NDArray[np.float32] = np.mean(block, axis=0, keepdims=True, dtype=np.float32)
+        return mean
 
     def _taken(self, tape: _Tape) -> int:
-        return tape.ring.taken // self.channels
+        return tape.ring.taken // self._channels
 
     def _heard(self) -> _Tape:
         """The tape that is heard, or is about to be after a seek."""

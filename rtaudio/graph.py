@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from graphlib import CycleError, TopologicalSorter
 from operator import attrgetter
 from pathlib import Path
@@ -104,6 +105,37 @@ def parameters_of(engine: Engine) -> tuple[Parameter, ...]:
     return tuple(found)
 
 
+def set_inside(made: Processor | Composite, path: str, value: Value) -> None:
+    """Set a parameter of a node inside of a composite that no plan has opened yet.
+
+    Parameters
+    ----------
+    made
+        The composite.
+    path
+        ``"node.parameter"``, or ``"node/node.parameter"`` where that is a composite, too.
+    value
+        In the parameter's unit.
+
+    Raises
+    ------
+    UserError
+        There is no such node or parameter, or the value does not fit.
+    """
+    name, _, parameter = path.rpartition(".")
+    nodes = made.graph.nodes if isinstance(made, Composite) else {}
+    around = [node for node in nodes.values() if path.startswith(f"{node.name}/")]
+    if name in nodes:
+        node = nodes[name]
+        node.values[parameter] = value
+    elif around:
+        node = around[0]
+        node.inside[path.removeprefix(f"{node.name}/")] = value
+    else:
+        raise UserError(f"there is no {path!r} inside of it{nearest(name, nodes)}")
+    node.make()
+
+
 def preset_values(engine: Engine, name: str) -> dict[str, Value]:
     """Values of an engine's preset, by parameter, in their units; `UserError` if there is none such."""
     if name not in engine.presets:
@@ -145,6 +177,8 @@ class Node:
     """Where it runs: 0 in the callback, 1 on a worker thread, 2 in a worker process; None: from its cost."""
     held: bool = field(default=False, kw_only=True, compare=False)
     """Bypassed without its kernel being run at all, until it is switched on: it has crashed the last host."""
+    inside: dict[str, Value] = field(default_factory=dict, kw_only=True)
+    """Of a composite: what is set inside of it, by ``"node.parameter"``, beside what it sets itself."""
 
     declared: Engine = field(init=False, repr=False, compare=False)
     """The engine as it is without what it takes from ``values``, see `engine_of`."""
@@ -162,7 +196,8 @@ class Node:
     def __reduce__(self) -> tuple[Any, ...]:
         """What another process makes the node of: the engine as its module declares it, see `engine_of`."""
         declared = attrgetter(self.engine.__qualname__)(sys.modules[self.engine.__module__])
-        return Node, (self.name, declared, self.values, self.bypass, self.mute, self.solo, self.lane)
+        values = self.name, declared, self.values, self.bypass, self.mute, self.solo, self.lane
+        return partial(Node, inside=self.inside), values
 
     def copy(self) -> Node:
         """The same node, which can be set otherwise."""
@@ -171,14 +206,18 @@ class Node:
     def with_values(self, values: dict[str, Value]) -> Node:
         """The node with other values; `UserError` where they do not fit."""
         state = self.bypass, self.mute, self.solo, self.lane
-        return Node(self.name, self.declared, values, *state, held=self.held)
+        inside = dict(self.inside)
+        return Node(self.name, self.declared, values, *state, held=self.held, inside=inside)
 
     def make(self) -> Processor | Composite:
         """A new instance of the engine with the node's values; `UserError` where they do not fit."""
         try:
-            return self.engine(**self.values)
+            made = self.engine(**self.values)
+            for path, value in self.inside.items():
+                set_inside(made, path, value)
         except UserError as error:
             raise self._wrong(error) from None
+        return made
 
     def changed(self, parameter: str, value: Value) -> Node:
         """The node with another value of a parameter; others that its engine then does not have are gone.
@@ -298,12 +337,13 @@ class Graph:
     def insert(self, node: Node, *edges: str) -> Graph:
         """A graph with a node put into an edge, or into several that begin or end together.
 
-        The nodes are those of this graph.
+        The nodes are those of this graph. A source leaves the edges as they are: it is heard beside what they
+        carry.
 
         Parameters
         ----------
         node
-            Has one input that must be connected, and an output.
+            Has one input that must be connected, or none, and an output.
         *edges
             ``"a.port -> b.port"``, such as are there.
 
@@ -321,8 +361,9 @@ class Graph:
         if not outputs:
             raise UserError(f"{node.name} has no output: it cannot be put into an edge")
         main = node.engine.fallback if node.engine.fallback in outputs else outputs[0]
-        kept = [f"{each.source} -> {each.target}" for each in self.edges if each not in split]
-        into = dict.fromkeys(f"{edge.source} -> {node.name}" for edge in split)
+        taken = split if node.engine.inputs else []
+        kept = [f"{each.source} -> {each.target}" for each in self.edges if each not in taken]
+        into = dict.fromkeys(f"{edge.source} -> {node.name}" for edge in taken)
         onwards = dict.fromkeys(f"{node.name}.{main} -> {edge.target}" for edge in split)
         return Graph([*self.nodes.values(), node], [*kept, *into, *onwards])
 

@@ -231,17 +231,26 @@ def merged(graph: Graph, begin: Graph, end: Graph) -> Graph:
 
 def _merged(here: Node, was: Node, wanted: Node) -> Node:
     """A node with what differs between two states of it as the second has it."""
-    values = dict(here.values)
-    for name in was.values.keys() | wanted.values.keys():
-        if was.values.get(name) != wanted.values.get(name):
-            values.pop(name, None)
-            if name in wanted.values:
-                values[name] = wanted.values[name]
+    values = _merged_values(here.values, was.values, wanted.values)
+    inside = _merged_values(here.inside, was.inside, wanted.inside)
     switches = [
         getattr(wanted if getattr(was, switch) != getattr(wanted, switch) else here, switch)
         for switch in (*SWITCHES, "lane")
     ]
-    if values == here.values and switches == [getattr(here, switch) for switch in (*SWITCHES, "lane")]:
+    before = [here.values, here.inside, *(getattr(here, switch) for switch in (*SWITCHES, "lane"))]
+    if [values, inside, *switches] == before:
         return here
     held = here.held and bool(switches[0])
-    return Node(here.name, here.declared, values, *switches, held=held)
+    return Node(here.name, here.declared, values, *switches, held=held, inside=inside)
+
+
+def _merged_values(
+    here: Mapping[str, Value], was: Mapping[str, Value], wanted: Mapping[str, Value]
+) -> dict[str, Value]:
+    values = dict(here)
+    for name in was.keys() | wanted.keys():
+        if was.get(name) != wanted.get(name):
+            values.pop(name, None)
+            if name in wanted:
+                values[name] = wanted[name]
+    return values

@@ -1072,7 +1072,7 @@ class Host:
         for thread in self._threads:
             thread.join()
         if self.deck is not None:
-            self.deck.file.close()
+            self.deck.close()
         for recording in self._recordings:
             self._finish_recording(recording)
         self.observer.close()

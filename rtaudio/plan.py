@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -42,7 +42,7 @@ from rtaudio.native import now_ns, read_acquire, write_release
 from rtaudio.parts import ENTRY, Part, composites, fallback_of, open_graph, stems
 from rtaudio.placement import block_costs_ns, divide, in_process, place
 from rtaudio.processes import Pool
-from rtaudio.processor import MAXIMUM_CHANNELS, RATES, Block, Parameter, Value
+from rtaudio.processor import MAXIMUM_CHANNELS, RATES, Block, Parameter, Processor, Value
 from rtaudio.remote import Remote, RemoteSegment
 from rtaudio.routing import bare
 from rtaudio.succession import Succession, steps_of, succession
@@ -142,8 +142,12 @@ class Plan:
         self.taps: list[NDArray[Any]] = []
         """Memory that the callback copies the views to."""
         self.segments: list[Segment] = []
-        self.inside: dict[str, Value] = {}
-        """What was set inside of composites, by path: the graph does not hold it."""
+        self.inside: dict[str, Value] = {
+            f"{node.name}/{path}": value
+            for node in graph.nodes.values()
+            for path, value in node.inside.items()
+        }
+        """What was set inside of composites, by path; the graph's nodes hold it, too."""
         self._heard: list[_Heard] = []
         self._composites = composites(graph)
         self._started = False
@@ -504,9 +508,19 @@ class Plan:
         self._send(step, index, target, at, parameter.smoothing)
         if name in self.graph.nodes:
             self.graph.nodes[name].values[parameter_id] = parameter.checked(value, name)
-            self.inside.pop(f"{inner}.{inner_id}", None)
+            self._note_inside(f"{inner}.{inner_id}", None)
         else:
-            self.inside[f"{inner}.{inner_id}"] = value
+            self._note_inside(f"{inner}.{inner_id}", parameter.checked(value, name))
+
+    def _note_inside(self, path: str, value: Value | None) -> None:
+        """Note what is set inside of a composite; None: what that sets itself."""
+        name, _, inner = path.partition("/")
+        held = self.graph.nodes[name].inside if inner else {}
+        for found, key in (self.inside, path), (held, inner):
+            if value is None:
+                found.pop(key, None)
+            else:
+                found[key] = value
 
     def parameter(self, path: str) -> Parameter:
         """The declaration of a parameter: see `set`. `UserError` if there is none such."""
@@ -568,6 +582,23 @@ class Plan:
                 raise UserError(f"{path} is fixed while sound runs: {has}")
             parameter_id = found[0]
         return self.graph.nodes[name], self.parameter(f"{name}.{parameter_id}")
+
+    def own_lines(self) -> dict[str, Mapping[str, str]]:
+        """The lines that nodes take themselves, by their names: see `Processor.lines`."""
+        return {name: made.lines for name, made in self._takers()}
+
+    def take(self, name: str, word: str, text: str) -> dict[str, Any]:
+        """Let a node do one of its `own_lines`: see `Processor.take`."""
+        return bare(self._steps[name].processor).take(word, text)
+
+    def told(self) -> dict[str, dict[str, Any]]:
+        """What the nodes that take lines tell, by name: see `Processor.told`."""
+        return {name: made.told() for name, made in self._takers()}
+
+    def _takers(self) -> Iterator[tuple[str, Processor]]:
+        for name, step in self._steps.items():
+            if step.of_node and bare(step.processor).lines:
+                yield name, bare(step.processor)
 
     def bypass(self, name: str, on: bool = True, at: int = NOW) -> None:
         """Play a node's input, delayed by its latency, instead of its output (or back), with a crossfade."""

@@ -9,6 +9,7 @@
 | reset() | control, between blocks | no | prepared |
 | latency, tail (samples) | any | no | constant after prepare |
 | error(status), why the kernel failed | control | yes | prepared |
+| take(word, text), told(): lines of its own | control | yes, for a moment | prepared |
 | release() | control | yes | stopped |
 
 An engine is a subclass of `Processor` with its declarations as class attributes, an `allocate` that returns
@@ -189,6 +190,9 @@ class Processor:
     """The values that `of` made this engine of: every node of it has them."""
     presets: ClassVar[Mapping[str, Mapping[str, Value]]] = {}
     """Settings for a use each, by name: values by parameter, in their units; others keep their defaults."""
+    lines: ClassVar[Mapping[str, str]] = {}
+    """Lines of its own that a running node takes, see `take`: what follows the node's name, for help, by the
+    line's first word: ``{"say": "TEXT"}`` takes ``say NODE TEXT``."""
     tolerance: ClassVar[float] = 0.0
     """Largest difference from the independent reference of the tests; 0 is bit for bit."""
     KERNEL: ClassVar[Kernel | PythonKernel]
@@ -383,6 +387,34 @@ class Processor:
         if status == 0:
             return NO_NUMBER
         return self.KERNEL.raised if self.in_python else ""  # type: ignore[union-attr]
+
+    def take(self, word: str, text: str) -> dict[str, Any]:
+        """Do a line that begins with a word of `lines`, at once: what takes long is left to a thread.
+
+        Parameters
+        ----------
+        word
+            Of `lines`.
+        text
+            What follows the node's name; empty where nothing does.
+
+        Returns
+        -------
+        ``answer``, in words, and what else programs may want to know, in what JSON has.
+
+        Raises
+        ------
+        UserError
+            The line is wrong: nothing has changed.
+        """
+        raise NotImplementedError
+
+    def told(self) -> dict[str, Any]:
+        """How what its `lines` have begun goes on, in what JSON has: ``words``, and the same for programs.
+
+        Asked for several times a second while somebody watches; who watches is told when it has changed.
+        """
+        return {}
 
     def run_python(self, block: Block, out: Block, position: int, parameters: int) -> None:
         """Let an engine in Python process a block at a position, with the ramps at an address."""

@@ -82,6 +82,8 @@ class RackNode(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     """0: the callback, 1: a worker thread, 2: a worker process; not said: where there is room."""
     parameters: dict[str, Plain] = {}
     """Values in the parameters' units."""
+    inside: dict[str, Plain] = {}
+    """Of a composite such as ``remix``: values of nodes inside of it, by ``node.parameter``."""
     models: dict[str, Sha256] = {}
     """SHA-256 of the model file that each of these parameters named when the rack was saved."""
     package: str = ""
@@ -229,7 +231,7 @@ def parse_rack(text: str, find: Find = load_engine) -> Rack:
     nodes = {}
     for name, table in _tables(document.get("nodes", {})):
         where = f"node {name!r}"
-        for key, kind in ("parameters", Plain), ("models", Sha256):
+        for key, kind in ("parameters", Plain), ("inside", Plain), ("models", Sha256):
             for inner, value in table[key].items() if isinstance(table.get(key), dict) else ():
                 _convert(value, kind, f"{where}: {inner!r}")
         nodes[name] = _convert(table, RackNode, where)
@@ -378,7 +380,8 @@ def _node(name: str, node: RackNode, find: Find) -> Node:
         _check_models(known.model_files(values), node.models)
     except UserError as error:
         raise UserError(f"node {name!r}: {error}") from None
-    return Node(name, engine, values, node.bypass, node.mute, node.solo, node.lane)
+    switches = node.bypass, node.mute, node.solo, node.lane
+    return Node(name, engine, values, *switches, inside=dict(node.inside))
 
 
 def _check_models(files: Mapping[str, Path], saved: Mapping[str, str]) -> None:
@@ -443,6 +446,7 @@ def _saved(node: Node) -> RackNode:
         solo=node.solo,
         lane=node.lane,  # type: ignore[arg-type]
         parameters={key: _plain(value) for key, value in node.values.items()},
+        inside={key: _plain(value) for key, value in node.inside.items()},
         models={parameter: _sha256(file) for parameter, file in files.items()},
         package=_package(node.engine),
     )

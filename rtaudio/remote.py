@@ -47,6 +47,8 @@ from rtaudio.ring import ring_skip
 
 ANSWER_LIMIT = 5.0
 """Seconds that a worker is given to answer anything but `prepare`."""
+LINE_LIMIT = 1.0
+"""Seconds that it is given to do a line: control waits for it."""
 REASON_LIMIT = 0.5
 """Seconds that it is given to say why a node has failed."""
 HANG_BLOCKS = 8
@@ -84,7 +86,7 @@ class Remote(Processor):
         self.made = part.processor
         for declared in ("id", "version", "summary", "inputs", "outputs", "parameters"):
             setattr(self, declared, getattr(self.made, declared))
-        for declared in ("rates", "lane", "fallback", "unity", "tolerance", "grid"):
+        for declared in ("rates", "lane", "fallback", "unity", "tolerance", "grid", "lines"):
             setattr(self, declared, getattr(self.made, declared))
         super().__init__(**self.made.values)
         self._described, self._pool = describe(part), pool
@@ -94,6 +96,10 @@ class Remote(Processor):
         """What makes another worker prepare it too."""
         self.ask_why: Callable[[int], str] | None = None
         """Asks the worker that runs it why it failed, by status."""
+        self.tell: Callable[[dict[str, Any], Callable[[dict[str, Any]], None]], None] | None = None
+        """Sends the worker that runs it a message; the answer comes in the pool's thread."""
+        self._told: dict[str, Any] = {}
+        self._asking = False
 
     def prepare(self, rate: int, block: int, fixed: bool = False, channels: int = 2) -> None:
         """Let a worker prepare it; `UserError` where it cannot."""
@@ -120,6 +126,30 @@ class Remote(Processor):
     def error(self, status: int) -> str:
         """See `Processor.error`; empty, too, where the worker does not answer soon."""
         return self.ask_why(status) if self.ask_why is not None else super().error(status)
+
+    def take(self, word: str, text: str) -> dict[str, Any]:
+        """See `Processor.take`; `UserError`, too, where the worker does not answer soon."""
+        answer: Future[dict[str, Any]] = Future()
+        if self.tell is not None:
+            self.tell({"do": "line", "word": word, "text": text}, answer.set_result)
+        try:
+            found = answer.result(LINE_LIMIT)
+        except TimeoutError:
+            raise UserError(f"its worker process did not answer for {LINE_LIMIT:g} s") from None
+        if "error" in found:
+            raise UserError(found["error"])
+        return found
+
+    def told(self) -> dict[str, Any]:
+        """What the worker answered last, see `Processor.told`; it is asked again, and not waited for."""
+        if self.tell is not None and not self._asking:
+            self._asking = True
+            self.tell({"do": "told"}, self._hear)
+        return self._told
+
+    def _hear(self, answer: dict[str, Any]) -> None:
+        """The worker has told, in the pool's thread."""
+        self._told, self._asking = answer.get("told", {}), False
 
     def ramps(self) -> NDArray[np.float64]:
         """See `Processor.ramps`."""
@@ -262,7 +292,7 @@ class RemoteSegment(Segment):
         self._settle(HEAD)
         ring_skip(self._events.address, 0)  # Loads, or compiles, what taking over needs.
         for name, part in self._parts.items():
-            part.ask_why = partial(self._ask_why, name)
+            part.ask_why, part.tell = partial(self._ask_why, name), partial(self._tell, name)
         pool.adopt(self, self._process)
         self._prepare(self._process)
 
@@ -328,6 +358,10 @@ class RemoteSegment(Segment):
         """Give the worker its priority again."""
         self._process.tell(self._priority_message(), _ignore)
 
+    def _tell(self, name: str, message: dict[str, Any], then: Callable[[dict[str, Any]], None]) -> None:
+        """Send a message for a part to the process that works."""
+        self._process.tell({**message, "name": name}, then)
+
     def _ask_why(self, name: str, status: int) -> str:
         answer: Future[dict[str, Any]] = Future()
         self._process.tell({"do": "explain", "name": name, "status": status}, answer.set_result)
@@ -389,7 +423,7 @@ class RemoteSegment(Segment):
         """Close what is open, and let go of what refers to this."""
         self.walk.send = self.walk.events.push
         for part in self._parts.values():
-            part.ask_why = None
+            part.ask_why = part.tell = None
         self._close_stat()
 
     def start_spare(self) -> None:

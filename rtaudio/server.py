@@ -18,6 +18,7 @@ have an ``event``, and in ``text`` the same in words. To miss nothing, ``watch``
 | --- | --- |
 | ``set`` | ``parameter`` (``"node.parameter"``), ``value`` |
 | ``switch`` | ``node``, ``switch`` (``bypass``, ``mute`` or ``solo``), ``on`` |
+| ``told`` | ``node``, ``told``: how what its own lines have begun goes on, as in the state |
 | ``edit`` | another graph is heard: ask for the ``state`` |
 | ``loading`` | ``edits``: those on their way, in words |
 | ``done`` | ``edit``: the number of one that is over; ``heard``: false if it was refused or given up |

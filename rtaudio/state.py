@@ -34,20 +34,24 @@ def state(host: Host) -> dict[str, Any]:
     A node has its ``name``, ``engine``, ``version``, ``inputs``, ``outputs``, ``presets`` (names),
     ``parameters``, ``bypass``, ``mute``, ``solo``, ``failed`` (bypassed since its kernel failed), ``lane``
     (that of the slowest of its parts) and ``inside``: the nodes of a composite, without switches; their
-    ``name`` is what ``set`` takes.
+    ``name`` is what ``set`` takes. One that takes lines of its own (`Processor.lines`) has them in ``lines``,
+    and in ``told`` how what they have begun goes on, with ``words`` for people.
     """
     plan, report = host.plan, host.statistics()
     engines, lanes = plan.engines(), {name: node["lane"] for name, node in report["nodes"].items()}
+    lines, told = plan.own_lines(), plan.told()
+    own = {name: {"lines": dict(taken), "told": told[name]} for name, taken in lines.items()}
     nodes = []
     for name in plan.graph.order():
         node = plan.graph.nodes[name]
         inside = [inner for inner in engines if inner.startswith(f"{name}/")]
         nodes.append(
             _described(plan, name, engines[name])
+            | own.get(name, {})
             | {switch: getattr(node, switch) for switch in SWITCHES}
             | {"failed": name in report["bypassed"]}
             | {"lane": max(lanes.get(part, 0) for part in (name, *inside))}
-            | {"inside": [_described(plan, inner, engines[inner]) for inner in inside]}
+            | {"inside": [_described(plan, inner, engines[inner]) | own.get(inner, {}) for inner in inside]}
         )
     return {
         **{word: report[word] for word in ("pid", "rate", "block", "channels")},
@@ -144,6 +148,10 @@ class Changes:
                 files = list(now[fact])
                 text = f"recording {', '.join(files)}" if files else "nothing is recorded"
                 found.append({"event": kind, "recordings": files, "text": text})
+            elif kind == "told" and fact in now:
+                told = now[fact]
+                text = f"{name}: {told.get('words', '')}"
+                found.append({"event": kind, "node": name, "told": told, "text": text})
             elif kind == "switch" and fact in now and bool(now[fact]) != bool(before.get(fact)):
                 on = bool(now[fact])
                 text = f"{name}: {switch} {'on' if on else 'off'}"
@@ -167,7 +175,7 @@ def _outermost(plan: Plan, path: str) -> str:
 
 
 def _facts(host: Host) -> dict[tuple[str, str, str], Any]:
-    """What can change: parameters that were set, switches, recordings, edits on their way."""
+    """What can change: values, switches, recordings, the comparison, edits on their way, what nodes tell."""
     plan = host.plan
     found: dict[tuple[str, str, str], Any] = {
         ("loading", "", ""): tuple(loading(host)),
@@ -177,4 +185,5 @@ def _facts(host: Host) -> dict[tuple[str, str, str], Any]:
     for name, node in plan.graph.nodes.items():
         found |= {("set", f"{name}.{each}", ""): value for each, value in node.values.items()}
         found |= {("switch", name, switch): getattr(node, switch) for switch in SWITCHES}
+    found |= {("told", name, ""): told for name, told in plan.told().items()}
     return found | {("set", path, ""): value for path, value in plan.inside.items()}

@@ -2,7 +2,8 @@
 
 The host writes lines of JSON into a socket and gets a line back for each: ``prepare`` makes a part and
 measures it, ``lay_out`` puts the parts into a walk over the memory that both processes map, ``start`` runs it
-in a thread, `lanes.work`, ``priority`` gives that real-time scheduling, ``explain`` asks why a node failed.
+in a thread, `lanes.work`, ``priority`` gives that real-time scheduling, ``explain`` asks why a node failed,
+``line`` lets a node do a line of its own, and ``told`` asks how that goes on.
 The process ends with the socket, and with the host's thread that started it, however that ends.
 """
 
@@ -35,6 +36,7 @@ from rtaudio.layout import COMMANDS, Layout, Signal, Step, Walk
 from rtaudio.native import read_acquire
 from rtaudio.parts import Part, rebuild
 from rtaudio.placement import block_costs_ns
+from rtaudio.processor import Processor
 from rtaudio.realtime import demote, limit_runaway, lock_memory, raise_priority
 from rtaudio.routing import bare
 
@@ -75,10 +77,17 @@ class Worker:
             return self._lay_out(message)
         if message["do"] == "start":
             return self._start(message)
-        if message["do"] == "explain":
-            processor = bare(self._parts[message["name"]].processor)
-            return {"reason": processor.error(message["status"])}
+        if message["do"] in ("explain", "line", "told"):
+            return self._ask(bare(self._parts[message["name"]].processor), message)
         return self._raise_priority(message["priority"])
+
+    def _ask(self, processor: Processor, message: Mapping[str, Any]) -> dict[str, Any]:
+        """What a processor answers to what the host wants to know, or to have done."""
+        if message["do"] == "line":
+            return processor.take(message["word"], message["text"])
+        if message["do"] == "told":
+            return {"told": processor.told()}
+        return {"reason": processor.error(message["status"])}
 
     def _prepare(self, message: Mapping[str, Any]) -> dict[str, Any]:
         """Make a part, prepare it and measure its worst block."""

@@ -24,6 +24,7 @@ from rtaudio.host import Host
 from rtaudio.plan import Plan
 from rtaudio.rack import rack_of, save_rack
 from rtaudio.server import Server
+from rtaudio.state import state
 
 pytestmark = pytest.mark.alone
 
@@ -135,6 +136,24 @@ def moved(host, changes):
     while host.deck.changes == changes:
         assert time.monotonic() < until
         time.sleep(0.001)
+
+
+def test_another_file(host, tmp_path):
+    changes = host.deck.changes
+    assert apply(host, f"load {write(tmp_path / 'a song.wav', 30.0)}") == "playing a song.wav"
+    moved(host, changes)
+    assert host.deck.duration == 30.0
+    assert state(host)["deck"]["file"] == str(tmp_path / "a song.wav")
+    before = host.deck.file
+    for name, why in (("gone.wav", "cannot read"), ("", "is not of the form 'load FILE'")):
+        with pytest.raises(UserError, match=why):
+            apply(host, f"load {name and tmp_path / name}")
+    sf.write(tmp_path / "three.wav", np.zeros((100, 3)), RATE)
+    with pytest.raises(UserError, match=r"three\.wav has 3 channels, what plays 2"):
+        apply(host, f"load {tmp_path / 'three.wav'}")
+    assert host.deck.file == before
+    steps(host, 9)
+    assert host.deck.position == pytest.approx(9 * 512 / RATE)
 
 
 def test_cue(host):

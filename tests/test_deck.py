@@ -262,6 +262,82 @@ def test_sound_that_goes_on_while_a_loop_is_prepared_is_not_heard_again(tmp_path
     np.testing.assert_array_equal(heard, x[: len(heard)])
 
 
+def crossfaded(before, after):
+    """What is heard from a change on: of the file before, the fade, then that of the file after."""
+    share = np.ones((len(after), 1))
+    share[:FADE, 0] = smoothstep(np.arange(FADE) / FADE)
+    return before + share * (after - before)
+
+
+@pytest.mark.parametrize("channels", [(2, 2), (2, 1), (1, 3)])
+def test_another_file_is_heard_with_the_next_block(tmp_path, channels):
+    first, other = noise(RATE, channels[0]), noise(RATE, channels[1], seed=1)
+    write(tmp_path / "a.wav", first)
+    mixed = other if channels[0] == channels[1] else other.mean(axis=1, keepdims=True).repeat(channels[0], 1)
+    with Playing(tmp_path / "a.wav", start=0.25, loop=(0.25, 0.5)) as playing:
+        playing.step(4)
+        playing.deck.load(AudioReader(write(tmp_path / "b.wav", other[:40_000])))
+        deck = playing.deck
+        assert (deck.file.info.path.name, deck.position, deck.cue_point, deck.loop) == (
+            "b.wav",
+            0.0,
+            0.0,
+            None,
+        )
+        heard = playing.step(8)
+        at = 12_000 + 4 * 512
+        expected = crossfaded(first[at : at + len(heard)], mixed[: len(heard)])
+        np.testing.assert_allclose(heard, expected, rtol=0, atol=2e-6)
+        assert deck.position == len(heard) / RATE
+        deck.seek(30_000 / RATE)
+        np.testing.assert_allclose(
+            playing.step(8)[FADE:], mixed[30_000 + FADE :][: 8 * 512 - FADE], atol=1e-6
+        )
+        assert not playing.step(20)[-512:].any()
+
+
+def test_a_loop_over_all_is_one_over_all_of_the_next_file(tmp_path):
+    other = write(tmp_path / "b.wav", noise(10_000, seed=1))
+    with Playing(write(tmp_path / "a.wav", noise(RATE)), loop=True) as playing:
+        playing.step(4)
+        playing.deck.load(AudioReader(other))
+        assert playing.deck.loop == (0.0, 10_000 / RATE)
+        heard = playing.step(60)
+    np.testing.assert_array_equal(heard[FADE:], read(other)[np.arange(FADE, len(heard)) % 10_000])
+
+
+def test_a_file_is_loaded_whatever_was_asked_before_and_after(tmp_path):
+    files = [write(tmp_path / f"{name}.wav", noise(RATE, seed=name)) for name in range(4)]
+    with Playing(files[0], 128) as playing:
+        deck = playing.deck
+        playing.step(3)
+        deck.load(AudioReader(files[1]))
+        deck.load(AudioReader(files[2]))  # Before anything was heard of the one before.
+        heard = playing.step(8)
+        np.testing.assert_array_equal(heard[FADE:], read(files[2])[FADE : len(heard)])
+        deck.set_loop(0.5, 0.6)
+        deck.load(AudioReader(files[3]))
+        deck.clear_loop()
+        deck.pause()
+        assert deck.position == 0.0
+        assert not playing.step(10)[-128:].any()
+        deck.play()
+        at = round(deck.position * RATE)
+        heard = playing.step(10)
+        np.testing.assert_array_equal(heard[FADE:], read(files[3])[at + FADE : at + len(heard)])
+        assert playing.host.statistics()["file_underflows"] == 0
+
+
+def test_a_file_of_other_channels_is_refused_and_what_plays_goes_on(tmp_path):
+    x = read(write(tmp_path / "a.wav", noise(RATE)))
+    with Playing(tmp_path / "a.wav") as playing:
+        with pytest.raises(UserError, match=r"b\.wav has 3 channels, what plays 2"):
+            playing.deck.load(AudioReader(write(tmp_path / "b.wav", noise(100, 3))))
+        with pytest.raises(ValueError, match="44100 Hz"):
+            playing.deck.load(AudioReader(tmp_path / "a.wav", 44_100))
+        np.testing.assert_array_equal(playing.step(4), x[: 4 * 512])
+
+
 def test_what_was_asked_last_counts(tmp_path):
     with Playing(write(tmp_path / "a.wav", noise(RATE))) as playing:
         playing.step(2)

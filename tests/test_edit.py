@@ -209,7 +209,11 @@ def test_what_was_set_inside_of_a_composite_survives_an_edit(again):
     sound.edit(sound.host.plan.graph.remove("gain"))
     sound.step(100)
     after = np.abs(np.concatenate(sound.heard[-100:])).max()
+    changed = sound.host.plan.graph.nodes["remix"].changed("preset", "balanced")
+    sound.edit(sound.host.plan.graph.replace(changed))
+    kept = sound.host.plan.value(f"remix/{mapped.node}.{mapped.parameter}")
     sound.result()
+    assert kept == (-10.0 if again else -20.0)
     assert before < 0.25
     assert after == pytest.approx(before, rel=0.01)
 

@@ -360,7 +360,6 @@ def test_of_several_outputs_the_one_that_its_bypass_plays_goes_on():
         (Node("b", Amp), "a to out", "edge 'a to out' is not of the form 'a.port -> b.port'"),
         (Node("a", Amp), "a -> out", "node 'a' is defined twice: give one another name"),
         (Node("b", Sink), "a -> out", "b has no output: it cannot be put into an edge"),
-        (Node("b", Tone), "a -> out", "edge 'a.out -> b': b has no input"),
         (Node("b", Cross), "a -> out", "edge 'a.out -> b': b has 2 inputs: say which (left, right)"),
         (
             Node("b c", Amp),
@@ -375,6 +374,15 @@ def test_a_node_that_does_not_fit_into_an_edge_is_refused(node, edge, message):
         graph.insert(node, edge)
     assert str(caught.value) == message
     assert links(graph)[1] == {"in.main -> a.in", "a.out -> out.main"}
+
+
+def test_a_source_is_put_beside_what_an_edge_carries():
+    graph = Graph(amps("a"), ["in -> a", "a -> out"])
+    put = graph.insert(Node("b", Tone), *graph.place("last"))
+    assert links(put)[1] == {"in.main -> a.in", "a.out -> out.main", "b.out -> out.main"}
+    put = graph.insert(Node("b", Tone), *graph.place("before a"))
+    assert links(put)[1] == {"in.main -> a.in", "b.out -> a.in", "a.out -> out.main"}
+    assert links(put.remove("b")) == links(graph)
 
 
 def test_what_fed_a_node_that_is_removed_feeds_what_it_fed():

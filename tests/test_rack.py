@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import os
+import pickle
 from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from rtaudio.chain import open_chain, parse_chain
 from rtaudio.cli import main
 from rtaudio.errors import FileError, UserError
 from rtaudio.graph import Graph, Node
+from rtaudio.kernel import FROM, TO
+from rtaudio.plan import Plan
 from rtaudio.processor import Parameter, Processor
 from rtaudio.rack import (
     DevicePreferences,
@@ -148,7 +151,7 @@ def test_a_preset_and_what_adds_to_it():
         (
             "nodes.a = {engine = 'trim', gain = 1}",
             "node 'a': unknown key 'gain', did you mean 'engine'? (engine, use, bypass, mute, solo, lane, "
-            "parameters, models, package); values of parameters stand under 'parameters'",
+            "parameters, inside, models, package); values of parameters stand under 'parameters'",
         ),
         ("nodes.a = {engine = 'trim', lane = 3}", "node 'a': lane: no such value: 3"),
         ("nodes.a = {engine = 'trim', solo = 1}", "node 'a': solo: want true or false, not a whole number"),
@@ -462,6 +465,57 @@ def test_bindings_inside_of_composites_stay_with_them():
     graph = parse_chain("pair", find)
     assert rack_of(graph, Rack(midi=[inner])).midi == [inner]
     assert rack_of(parse_chain("trim", find), Rack(midi=[inner])).midi == []
+
+
+def test_what_is_set_inside_of_a_composite_is_saved_with_it(tmp_path):
+    """A nested one, and one that the composite has a parameter for; it is there again at rest, anywhere."""
+    graph = parse_chain("r: remix(percussive_insert='delay(time=100)', percussive_gain=-3)")
+    plan = Plan(graph, 48_000, 128, 2, offline=True)
+    plan.set("r/percussive/delay.mix", 0.6)
+    plan.set("r/percussive.gain", -9.0)
+    plan.set("r/harmonic.gain", -20.0)
+    plan.set("r.harmonic_gain", -6.0)
+    save_rack(tmp_path / "r.toml", rack_of(plan.graph))
+    plan.close()
+    rack = load_rack(tmp_path / "r.toml")
+    assert rack.nodes["r"].inside == {"percussive/delay.mix": 0.6, "percussive/fader.gain": -9.0}
+    assert rack.nodes["r"].parameters["harmonic_gain"] == -6.0
+    for made in (graph_of(rack), pickle.loads(pickle.dumps(graph_of(rack)))):  # noqa: S301 - our own
+        again = Plan(made, 48_000, 128, 2, offline=True)
+        for path, value in (
+            ("percussive/delay.mix", 0.6),
+            ("percussive.gain", -9.0),
+            ("harmonic.gain", -6.0),
+        ):
+            assert again.value(f"r/{path}") == value
+        mix = again._steps["r/percussive/delay"]
+        at = [each.id for each in mix.processor.parameters].index("mix")
+        assert mix.ramps[at, FROM] == mix.ramps[at, TO] == 0.6
+        again.close()
+
+
+@pytest.mark.parametrize(
+    ("inside", "message"),
+    [
+        ('"hpss.powr" = 2', "no parameter 'powr', did you mean 'power'?"),
+        ('"hps.margin" = 2', "there is no 'hps.margin' inside of it, did you mean 'hpss'?"),
+        ('"percussive/delay.mix" = 0.5', "there is no 'delay.mix' inside of it"),
+        ('"percussive/fader.gain" = 99', "gain=99 is out of range"),
+        ('"stems.percussive_kill" = [1]', "want true or false, a whole number, a number or a string"),
+    ],
+)
+def test_what_cannot_be_inside_is_told(inside, message):
+    text = f'version = 2\n[nodes.r]\nengine = "remix"\ninside = {{ {inside} }}\n'
+    with pytest.raises(UserError) as error:
+        graph_of(parse_rack(text))
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_nothing_is_inside_of_an_engine():
+    text = 'version = 2\n[nodes.g]\nengine = "gain"\ninside = { "x.y" = 1 }\n'
+    with pytest.raises(UserError, match=r"g: there is no 'x\.y' inside of it"):
+        graph_of(parse_rack(text))
 
 
 def test_saving(tmp_path):

@@ -339,6 +339,15 @@ def test_pictures_that_keep_step_end_at_the_same_column(show, block):
         np.testing.assert_array_equal(drawn(ahead), drawn(behind))
 
 
+def test_the_edge_goes_back_where_one_that_is_later_is_to_be_kept_step_with(show, block):
+    widget = show(link_to_this_process(), width=60, height=40)
+    columns = dict(zip(range(1, 101), made(range(1, 101)), strict=True))
+    block.add("in", range(1, 101), made(range(1, 101)))
+    for end in (100, 93, 96):
+        widget.refresh(end)
+        np.testing.assert_array_equal(drawn(widget), plainly(columns, end, 60, 40, 60, viridis))
+
+
 # Sound
 
 

@@ -182,7 +182,7 @@ def _time(match: re.Match[str]) -> Reading:
 
 def _fraction(match: re.Match[str]) -> Reading:
     top, bottom = int(match[1]), int(match[2])
-    if _after(match) in {"জন", "টি", "টা", "দিন", "মাস", "বছর", "বার"}:
+    if _after(match) in {"জন", "টি", "টা", "ঘণ্টা", "দিন", "মাস", "বছর", "বার"}:
         return f"{cardinal(top)} {cardinal(bottom)}"
     return _parts(top, bottom) if 0 < top < bottom else f"{cardinal(top)} বাই {cardinal(bottom)}"
 
@@ -287,7 +287,8 @@ def _ratio(match: re.Match[str]) -> Reading:
 
 
 def _score(match: re.Match[str]) -> Reading:
-    return f"{amount(match[1])} {amount(match[2])}" if match[1] == match[2] else None
+    goals = re.match(r"\s?গোল", match.string[match.end() :])
+    return f"{amount(match[1])} {amount(match[2])}" if goals or match[1] == match[2] else None
 
 
 def _unit(match: re.Match[str]) -> Reading:

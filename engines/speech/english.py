@@ -48,7 +48,9 @@ from engines.speech.english_words import (
 from engines.speech.words import Drop, Mark, Reading, Rule, Scanner, Token, Word, canonical, join
 
 LETTER = r"A-Za-zÀ-ÖØ-öø-ɏḀ-ỿ"
-MONTH = r"(" + "|".join([*MONTHS, *sorted(SHORT_MONTHS, key=len, reverse=True)]) + r")\b\.?"
+MONTH_NAME = "|".join([*MONTHS, *sorted(SHORT_MONTHS, key=len, reverse=True)])
+MONTH = rf"({MONTH_NAME})\b(?:(?:(?<=\b[A-Z][a-z]{{2}})(?<!May)|(?<=Sept))\.(?=,|\s*[{DASH}\da-z]))?"
+"""The dot of a short name, unless a sentence may end there."""
 SIGNS = r"US\$|[AC]\$|[$€£¥₹৳₩₽]"
 MAGNITUDE = r"(?:\s?(thousand|million|billion|trillion|lakh|crore|bn|mn|tn|[kKmMbBT]))?(?![A-Za-z])"
 CODE = "|".join(code for code in CODES if code.isupper() and code.isalpha())
@@ -369,6 +371,12 @@ def _unit(match: re.Match[str]) -> Reading:
     one, several = UNITS[match[2]]
     spoken = amount(match[1])
     return f"{spoken} {one if spoken in {'one', 'minus one'} or _adjective(match) else several}"
+
+
+def _volts_and_amperes(match: re.Match[str]) -> Reading:
+    volts, amperes = ("volt", "volts"), ("ampere", "amperes")
+    one, other = (amount(match[i]) for i in (1, 3))
+    return f"{one} {volts[one != 'one']}{match[2]}{other} {amperes[other != 'one']}"
 
 
 def _by(match: re.Match[str]) -> Reading:
@@ -715,6 +723,7 @@ DIGITS = _rules(
     (r"(\d{1,3})(?:″|(?:(?<=[x×]\d)|(?<=[x×] \d)|(?<=[x×]\d\d)|(?<=[x×] \d\d))\")", _inches),
     (rf"(\d{{4}})[{DASH}](\d{{4}}|\d\d)(?!\d)(?!-\d)", _years),
     (rf"(\d{{1,3}})[{DASH}](\d{{1,3}})(?!\d)", _score),
+    (rf"({AMOUNT})\s?V( and | at |, )({AMOUNT})\s?A{NO_LETTER}", _volts_and_amperes),
     (
         rf"({AMOUNT})[\s\u00a0\u202f]?({UNIT}){NO_LETTER}"
         r"(?![²³/^])",
@@ -770,8 +779,7 @@ NAMES = _rules(
     ),
     (
         r"(Mon|Tues?|Wed|Thurs?|Fri|Sat|Sun)\b\.?(?=,?\s+(?:\d{1,2}(?:st|nd|rd|th)?\s+)?(?:"
-        + MONTH[1:-5]
-        + r"\b)",
+        rf"{MONTH_NAME})\b)",
         _day,
     ),
     (rf"{MONTH}[{DASH}]{MONTH}(?![\w-])", _months),

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from engines.speech import libespeak
+from engines.speech.letters import name_letters
+from engines.speech.pronunciation import WORD, Pronouncer, for_espeak, to_espeak
 from engines.speech.voice import Chunk, Samples, SpeechError, word_places
 from rtaudio.errors import UserError
 
@@ -66,10 +68,10 @@ class Espeak:
             self._started()
 
     def synthesise(
-        self, text: str, voice: str, rate: int = WORDS_A_MINUTE, pitch: int = PITCH
+        self, text: str, voice: str, rate: int = WORDS_A_MINUTE, pitch: int = PITCH, named: bool = False
     ) -> tuple[Samples, list[Event]]:
         """Speak a text: all samples, at `rate` Hz, and events, see `stream`."""
-        pieces = list(self.stream(text, voice, rate, pitch))
+        pieces = list(self.stream(text, voice, rate, pitch, named))
         samples = [piece for piece, _ in pieces]
         return (
             np.concatenate(samples) if samples else np.zeros(0, np.float32),
@@ -77,7 +79,7 @@ class Espeak:
         )
 
     def stream(
-        self, text: str, voice: str, rate: int = WORDS_A_MINUTE, pitch: int = PITCH
+        self, text: str, voice: str, rate: int = WORDS_A_MINUTE, pitch: int = PITCH, named: bool = False
     ) -> Iterator[tuple[Samples, list[Event]]]:
         """Speak a text, piece by piece as it is made.
 
@@ -91,6 +93,8 @@ class Espeak:
             Words a minute; held between 80 and 450.
         pitch
             0 to 100.
+        named
+            Whether ``[[...]]`` in the text has names of espeak-ng's phonemes.
 
         Yields
         ------
@@ -108,6 +112,7 @@ class Espeak:
             "voice": voice,
             "rate": int(min(FASTEST, max(SLOWEST, rate))),
             "pitch": int(min(100, max(0, pitch))),
+            "named": named,
         }
         with self._lock:
             connection = self._asked(request)
@@ -145,7 +150,8 @@ class Espeak:
             As `stream`.
         """
         with self._lock:
-            found: list[list[str]] = self._heard(self._asked({"phonemes": text, "voice": voice}))["end"]
+            request = {"phonemes": for_espeak(text), "voice": voice}
+            found: list[list[str]] = self._heard(self._asked(request))["end"]
             return found
 
     def close(self) -> None:
@@ -246,6 +252,8 @@ class EspeakVoice:
         As `rtaudio voices` lists it.
     variety
         espeak-ng's name of the voice: ``en-us``, ``bn``.
+    pronouncer
+        How Bangla words are said; None: as espeak-ng says them.
 
     Raises
     ------
@@ -253,7 +261,8 @@ class EspeakVoice:
         espeak-ng is not installed, or has no such voice.
     """
 
-    def __init__(self, name: str, variety: str) -> None:
+    def __init__(self, name: str, variety: str, pronouncer: Pronouncer | None = None) -> None:
+        self._pronouncer = pronouncer
         self.name, self.language, self.variety = name, variety.partition("-")[0], variety
         self.speakers: Sequence[str] = ()
         self._espeak = Espeak()
@@ -272,9 +281,11 @@ class EspeakVoice:
 
     def speak(self, sentence: Sentence, speaker: int = 0, length_scale: float = 1.0) -> Iterator[Chunk]:
         """See `Voice.speak`."""
-        places, word = word_places(sentence), 0
-        rate = round(WORDS_A_MINUTE * sentence.rate / length_scale)
-        pieces = self._espeak.stream(sentence.spoken, self.variety, rate, round(PITCH * sentence.pitch))
+        sentence = name_letters(sentence) if self.language == "en" else sentence
+        text, moved = self._written(sentence.spoken)
+        places, word = [moved[place] for place in word_places(sentence)], 0
+        rate, pitch = round(WORDS_A_MINUTE * sentence.rate / length_scale), round(PITCH * sentence.pitch)
+        pieces = self._espeak.stream(text, self.variety, rate, pitch, self._pronouncer is not None)
         for samples, events in pieces:
             begun = []
             for event in events:
@@ -283,6 +294,24 @@ class EspeakVoice:
                         begun.append((word, event.sample))
                         word += 1
             yield Chunk(samples, tuple(begun))
+
+    def _written(self, spoken: str) -> tuple[str, list[int]]:
+        """A text as espeak-ng is given it, and where in it are each codepoint of ``spoken`` and the end."""
+        pieces: list[str] = []
+        moved: list[int] = []
+        at = length = 0
+        for match in WORD.finditer(spoken):
+            between, word = spoken[at : match.start()], self._written_word(match[0])
+            moved += [*range(length, length + len(between)), *[length + len(between)] * len(match[0])]
+            length += len(between) + len(word)
+            pieces += between, word
+            at = match.end()
+        moved += range(length, length + len(spoken) - at + 1)
+        return "".join([*pieces, spoken[at:]]), moved
+
+    def _written_word(self, word: str) -> str:
+        phones = [] if self._pronouncer is None else self._pronouncer.read(word, nasal=True)
+        return to_espeak(phones) if phones else for_espeak(word)
 
     def close(self) -> None:
         """End the process."""

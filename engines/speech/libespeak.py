@@ -4,9 +4,10 @@ espeak-ng is one set of globals, and foreign code: so it lives in a process of i
 nothing and is there in some hundredths of a second. It is installed by the system, never shipped.
 
 Requests and answers are frames of bytes on a connection. A request is JSON: ``speak`` (with ``voice``,
-``rate`` in words a minute, ``pitch`` 0 to 100) or ``phonemes`` (with ``voice``), and the ``text``. ``speak``
-is answered by pairs of frames, JSON of events and 16-bit samples, as they are made; either ends with a JSON
-frame that has ``end``, and ``cpu``, the seconds that the process has taken so far, or ``error``.
+``rate`` in words a minute, ``pitch`` 0 to 100, and ``named``: whether ``[[...]]`` has names of phonemes) or
+``phonemes`` (with ``voice``), and the text. ``speak`` is answered by pairs of frames, JSON of events and
+16-bit samples, as they are made; either ends with a JSON frame that has ``end``, and ``cpu``, the seconds
+that the process has taken so far, or ``error``.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ PHONEME_EVENTS, PHONEME_IPA, DONT_EXIT = 0x0001, 0x0002, 0x8000
 RATE, PITCH = 1, 3
 """Parameters."""
 CHARS_UTF8, IPA, CHARACTERS = 1, 2, 1
+NAMED_PHONEMES = 0x100
 LIST_END, WORD, PHONEME = 0, 1, 7
 """Kinds of events."""
 CLAUSE_ENDS = {".": ".", "?": "?", "!": "!", ",": ", ", ":": ": ", ";": "; "}
@@ -113,12 +115,13 @@ class Library:
         if self._library.espeak_SetVoiceByName(voice.encode()) != 0:
             raise ValueError(f"espeak-ng has no voice {voice!r}: see 'espeak-ng --voices'")
 
-    def speak(self, text: str, rate: int, pitch: int) -> None:
-        """Speak a text; returns when all is heard."""
+    def speak(self, text: str, rate: int, pitch: int, named: bool) -> None:
+        """Speak a text, where ``named`` with ``[[names of phonemes]]``; returns when all is heard."""
+        flags = CHARS_UTF8 | (NAMED_PHONEMES if named else 0)
         self._library.espeak_SetParameter(RATE, rate, 0)
         self._library.espeak_SetParameter(PITCH, pitch, 0)
         content = text.replace("\0", " ").encode("utf-8", "replace") + b"\0"
-        if self._library.espeak_Synth(content, len(content), 0, CHARACTERS, 0, CHARS_UTF8, None, None) != 0:
+        if self._library.espeak_Synth(content, len(content), 0, CHARACTERS, 0, flags, None, None) != 0:
             raise ValueError("espeak-ng cannot speak this")
 
     def phonemes(self, text: str) -> list[list[str]]:
@@ -179,7 +182,7 @@ def work(descriptor: int) -> None:
             try:
                 library.choose(request["voice"])
                 if "speak" in request:
-                    library.speak(request["speak"], request["rate"], request["pitch"])
+                    library.speak(request["speak"], request["rate"], request["pitch"], request["named"])
                     say(end=True, cpu=time.process_time())
                 else:
                     say(end=library.phonemes(request["phonemes"]), cpu=time.process_time())

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from engines.sessions import open_session, reason
 from engines.speech.espeak import Espeak
+from engines.speech.letters import name_letters
 from engines.speech.voice import Chunk, Samples, SpeechError, word_places
 from rtaudio.errors import FileError
 from rtaudio.processor import RATES
@@ -249,6 +250,8 @@ class PiperVoice:
     def speak(self, sentence: Sentence, speaker: int = 0, length_scale: float = 1.0) -> Iterator[Chunk]:
         """See `Voice.speak`."""
         config, done, begun = self.config, 0, 0
+        if config.espeak.partition("-")[0] == "en":
+            sentence = name_letters(sentence)
         if config.espeak:
             parts = self._espeak.phonemes(sentence.spoken, config.espeak)
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -56,7 +57,7 @@ class Reading:
     problems : list of str
         Sentences that could not be spoken, and why, in words.
     notes : list of str
-        What was read in another way than it is written, in words.
+        What was read in another way than it is written, in words, as far as it has been read.
     done : int
         Codepoints that have been read.
     samples : int
@@ -83,25 +84,30 @@ class Reading:
         length_scale: float = 1.0,
         began: float | None = None,
     ) -> None:
-        from engines.speech.text import sentences
+        from engines.speech.text import each_sentence
 
         self._began, started = time.perf_counter() if began is None else began, time.thread_time()
         self.text, self.voice, self.language = text, voice, language
-        self.sentences: list[Sentence] = sentences(text, language)
-        if not any(map(_speakable, self.sentences)):
-            what = f"{text.strip()[:SHOWN]!r} has no words" if text.strip() else "the text is empty"
-            raise UserError(f"there is nothing to speak: {what}")
-        self._speaker, self._length_scale = speaker, length_scale
         self.marks: list[Mark] = []
         self.problems: list[str] = []
-        self.notes = [note for sentence in self.sentences for note in sentence.notes]
+        self.notes: list[str] = []
+        self._sentences: Iterator[Sentence] = each_sentence(text, language)
+        begun = list(_up_to_speech(self._sentences))
+        if not begun or not _speakable(begun[-1]):
+            what = f"{text.strip()[:SHOWN]!r} has no words" if text.strip() else "the text is empty"
+            raise UserError(f"there is nothing to speak: {what}")
+        self._sentences = chain(begun, self._sentences)
+        self._speaker, self._length_scale = speaker, length_scale
         self.done = self.samples = self.spoken = 0
         self.first_ms: float | None = None
         self.cpu = time.thread_time() - started
 
     def __iter__(self) -> Iterator[Samples]:
         """The sound, mono at the voice's rate, chunk by chunk."""
-        for sentence in self.sentences:
+        started = time.thread_time()
+        for sentence in self._sentences:
+            self.cpu += time.thread_time() - started
+            self.notes += sentence.notes
             if _speakable(sentence):
                 yield from self._speak(sentence)
             pause = round(sentence.pause * self.voice.rate)
@@ -109,6 +115,7 @@ class Reading:
                 self.samples += pause
                 yield np.zeros(pause, np.float32)
             self.done = sentence.end
+            started = time.thread_time()
         self.done = len(self.text)
 
     def _speak(self, sentence: Sentence) -> Iterator[Samples]:
@@ -123,7 +130,7 @@ class Reading:
                     self.marks.append(Mark("word", start + at, word.begin, word.end))
                 self.samples += len(chunk.samples)
                 if self.first_ms is None and len(chunk.samples):
-                    self.first_ms = 1e3 * (time.perf_counter() - self._began)
+                    self.first_ms = round(1e3 * (time.perf_counter() - self._began), 1)
                 cpu += time.thread_time() - started
                 yield chunk.samples if gain == 1 else chunk.samples * gain
                 started = time.thread_time()
@@ -134,6 +141,11 @@ class Reading:
             self.problems.append(f"left out {shown!r}: {error}")
         self.cpu = cpu + time.thread_time() - started + max(0.0, self.voice.cpu - elsewhere)
 
+    @property
+    def cpu_per_second(self) -> float | None:
+        """CPU seconds that a second of sound has taken; None: there is no sound yet."""
+        return round(self.cpu * self.voice.rate / self.samples, 4) if self.samples else None
+
     def report(self) -> dict[str, Any]:
         """What was read so far, for reports."""
         rate = self.voice.rate
@@ -143,8 +155,8 @@ class Reading:
             "rate": rate,
             "sentences": self.spoken,
             "seconds": round(self.samples / rate, 3),
-            "first_sound_ms": None if self.first_ms is None else round(self.first_ms, 1),
-            "cpu_per_second": round(self.cpu * rate / self.samples, 4) if self.samples else None,
+            "first_sound_ms": self.first_ms,
+            "cpu_per_second": self.cpu_per_second,
             "left_out": self.problems,
             "notes": self.notes,
             "marks": [
@@ -152,6 +164,14 @@ class Reading:
                 for mark in self.marks
             ],
         }
+
+
+def _up_to_speech(sentences: Iterator[Sentence]) -> Iterator[Sentence]:
+    """Sentences up to the first one that can be spoken."""
+    for sentence in sentences:
+        yield sentence
+        if _speakable(sentence):
+            return
 
 
 def _speakable(sentence: Sentence) -> bool:

@@ -7,7 +7,9 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -60,6 +62,11 @@ def command(commands: Any) -> None:
         action="store_true",
         help="speak nothing, but stay with the voice loaded: later calls that play speak through this one",
     )
+    parser.add_argument(
+        "--phones",
+        action="store_true",
+        help="speak nothing, but show the words in IPA: as the network for Bangla and espeak-ng say them",
+    )
     parser.add_argument("--json", metavar="F", help="write a report as JSON ('-' for stdout): times of words")
     parser.set_defaults(run=run)
 
@@ -88,6 +95,8 @@ def run(options: argparse.Namespace) -> int:
         raise UserError("--subtype is for files: give -o FILE too")
     if options.output is not None and (options.device is not None or options.block is not None):
         raise UserError("-o writes a file and does not play: leave --device and --block out")
+    if options.phones and (options.output is not None or options.serve):
+        raise UserError("--phones speaks nothing: leave -o and --serve out")
     if options.serve:
         if options.text is not None or options.file is not None or options.output is not None:
             raise UserError("--serve speaks what later calls say: leave TEXT, --file and -o out")
@@ -96,13 +105,21 @@ def run(options: argparse.Namespace) -> int:
     cli.check_report(options.json, written)
     began = time.perf_counter()
     text = _text(options)
+    if options.phones:
+        from engines.speech.phones import show
+
+        return show(text, options.lang or "en", options.json)
     resident = connect() if options.output is None and _plays_anywhere(options) else None
     if resident is not None:
         said = {"text": text, "voice": anywhere(options.voice), "lang": options.lang or ""}
         report = ask(resident, {**said, "speaker": options.speaker, "factor": options.rate_factor})
     else:
         with ExitStack() as stack:
-            voice = open_voice(options.voice, options.lang or "en")
+            with ThreadPoolExecutor(1) as apart:  # What plays is imported while the voice starts.
+                opening = apart.submit(open_voice, options.voice, options.lang or "en")
+                if options.output is None:
+                    import_module("engines.speech.player")
+                voice = opening.result()
             stack.callback(voice.close)
             language = options.lang or (voice.language if voice.language in LANGUAGES else "en")
             speaker = find_speaker(voice, options.speaker)
@@ -124,6 +141,7 @@ def _plays_anywhere(options: argparse.Namespace) -> bool:
 
 def _text(options: argparse.Namespace) -> str:
     """The text to speak, of the argument, a file or standard input."""
+    from engines.speech.written import decode
     from rtaudio.errors import FileError, UserError
 
     if options.text is not None and options.file is not None:
@@ -140,25 +158,22 @@ def _text(options: argparse.Namespace) -> str:
             content = sys.stdin.buffer.read()
     except OSError as error:
         raise FileError(f"cannot read {name}: {error.strerror}") from None
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"{name} is no UTF-8 text (byte {error.start}): convert it, such as by iconv"
-        ) from None
+    return decode(content, str(name))
 
 
 @contextmanager
 def _progress(reading: Reading) -> Iterator[Callable[[], None]]:
     """A bar for long texts on a terminal; what is given is called now and then."""
+    from rtaudio.cli import on_terminal
+
+    if len(reading.text) < LONG or not on_terminal():
+        yield lambda: None
+        return
     from rich.console import Console
     from rich.progress import Progress
 
-    from rtaudio.cli import on_terminal
-
-    shown = len(reading.text) >= LONG and on_terminal()
     console = Console(stderr=True, emoji=False, markup=False, highlight=False)
-    with Progress(console=console, disable=not shown, transient=True) as bar:
+    with Progress(console=console, transient=True) as bar:
         task = bar.add_task(reading.voice.name, total=len(reading.text))
         yield lambda: bar.update(task, completed=reading.done)
 

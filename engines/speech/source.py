@@ -3,13 +3,16 @@
 The thread keeps the ring full, sentence by sentence and chunk by chunk, resampled to the host's rate. What
 has to be quick is done in the kernel: to cancel, it fades out over 5 ms and passes over what lies in the
 ring; a pause is the same fade, and then the ring stands still.
+
+Where words and sentences begin in the ring is kept with it, so that what is heard is known at any time.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -33,7 +36,8 @@ from rtaudio.processor import Parameter, Processor
 from rtaudio.ring import Ring, ring_pop, ring_readable, ring_skip, ring_taken
 
 if TYPE_CHECKING:
-    from engines.speech.reading import Reading
+    from engines.speech.reading import Mark, Reading
+    from engines.speech.speaker import Speaker
 
 RING_SECONDS = 4.0
 """Length of the ring: what a busy interpreter may stall."""
@@ -42,6 +46,8 @@ READY_SECONDS = 0.25
 FADE_SECONDS = 0.005
 CHUNK = 4096
 """Samples that are put into the ring at a time."""
+PROBLEMS = 8
+"""Of a queue, that are kept."""
 IDLE = 0.02
 """Seconds that the thread waits where the ring is full."""
 NAP_NS = 200_000
@@ -118,27 +124,61 @@ def say_kernel(state: int, inputs: int, outputs: int, n: int, params: int, conte
     return 0
 
 
+@dataclass
+class Text:
+    """A text in a queue."""
+
+    number: int
+    """From 1, as they were added."""
+    make: Callable[[], Reading | None]
+    """Makes it ready to be read, in the queue's thread; `UserError` where it cannot be. None: it was only to
+    be done, and nothing is to be read."""
+    reading: Reading | None = None
+    """Once it is ready."""
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What is heard of a queue."""
+
+    text: Text | None = None
+    """None: nothing."""
+    sentence: tuple[int, int] | None = None
+    word: tuple[int, int] | None = None
+    """Where they begin and end in the text, in codepoints."""
+
+
+SILENCE = Heard()
+
+
 class Queue:
     """Texts that wait to be spoken, and the thread that speaks them into a ring. Any thread may call.
 
     `open` comes before anything else.
+
+    Attributes
+    ----------
+    problems : collections.deque
+        The last texts and sentences that could not be spoken, and why, in words.
     """
 
     def __init__(self) -> None:
         self.rate = 0
         self._shared = np.zeros(SHARED_WORDS, np.int64)
         self._ring: Ring | None = None
-        self._texts: deque[Reading] = deque()
+        self.problems: deque[str] = deque(maxlen=PROBLEMS)
+        self._texts: deque[Text] = deque()
+        self._marks: deque[tuple[int, Text, Mark | None]] = deque()
+        """What begins, in order: after how many samples; None: the text is over."""
+        self._heard = SILENCE
         self._changed = threading.Condition()
-        self._written, self._turn = 0, 0
+        self._written = self._turn = self._number = 0
         self._closed = False
         self._thread: threading.Thread | None = None
 
     def open(self, rate: int) -> None:
-        """Begin to fill a ring at a rate in Hz."""
+        """Make the ring, for a rate in Hz."""
         self.rate, self._ring = rate, Ring(round(RING_SECONDS * rate))
-        self._thread = threading.Thread(target=self._run, name="rtaudio-say", daemon=True)
-        self._thread.start()
 
     @property
     def addresses(self) -> tuple[int, int]:
@@ -173,21 +213,65 @@ class Queue:
             written = self._written
             return not self.waiting and self.taken >= written
 
-    def add(self, reading: Reading) -> None:
-        """Let a text follow those that wait."""
+    @property
+    def paused(self) -> bool:
+        """Whether it stands still."""
+        return read_acquire(self._shared, PAUSED) == 1
+
+    @property
+    def heard(self) -> Heard:
+        """What has been played last of what is not over yet."""
         with self._changed:
-            self._texts.append(reading)
-            write_release(self._shared, PENDING, len(self._texts))
-            self._changed.notify_all()
+            self._follow()
+            return self._heard
+
+    def _follow(self) -> None:
+        """Take the marks that have been played; with the lock held."""
+        taken = self.taken
+        while self._marks and self._marks[0][0] < taken:
+            _, text, mark = self._marks.popleft()
+            if mark is None:
+                self._heard = SILENCE
+            elif mark.kind == "sentence":
+                self._heard = Heard(text, (mark.begin, mark.end))
+            else:
+                self._heard = Heard(text, self._heard.sentence, (mark.begin, mark.end))
+
+    def add(self, reading: Reading | Callable[[], Reading]) -> int:
+        """Let a text, or what makes it ready, follow those that wait; returns its number, from 1."""
+        make = reading if callable(reading) else lambda: reading
+        with self._changed:
+            self._number += 1
+            self._append(Text(self._number, make))
+            return self._number
+
+    def prepare(self, work: Callable[[], None]) -> None:
+        """Let something be done after the texts that wait, in the thread that speaks them."""
+        with self._changed:
+            self._append(Text(0, work))
+
+    def _append(self, text: Text) -> None:
+        self._texts.append(text)
+        self._count()
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="rtaudio-say", daemon=True)
+            self._thread.start()
+        self._changed.notify_all()
+
+    def _count(self) -> None:
+        """Tell the kernel how many texts there are."""
+        write_release(self._shared, PENDING, sum(text.number > 0 for text in self._texts))
 
     def cancel(self) -> None:
         """Fall silent, within one block, and forget what waits."""
         with self._changed:
             self._turn += 1
             self._texts.clear()
+            self._marks.clear()
+            self._heard = SILENCE
             write_release(self._shared, CANCELLED, self._written)
             write_release(self._shared, BUSY, 0)
-            write_release(self._shared, PENDING, 0)
+            self._count()
             self._changed.notify_all()
 
     def pause(self) -> None:
@@ -225,28 +309,47 @@ class Queue:
                 self._changed.wait_for(lambda: self._texts or self._closed)
                 if self._closed:
                     return
-                reading, turn = self._texts[0], self._turn
+                text, turn = self._texts[0], self._turn
             try:
-                self._speak(reading, turn)
+                text.reading = text.make()
+                if text.reading is not None:
+                    self._speak(text, text.reading, turn)
             except UserError as error:
-                reading.problems.append(str(error))
+                self._fail(text, str(error))
             except Exception as error:  # a voice's, say: no reason to stop the others
-                reading.problems.append(f"{type(error).__name__}: {error}")
+                self._fail(text, f"{type(error).__name__}: {error}")
             with self._changed:
                 if turn == self._turn:
                     self._texts.popleft()
+                    self._marks.append((self._written - 1, text, None))
                     write_release(self._shared, BUSY, 0)
-                    write_release(self._shared, PENDING, len(self._texts))
+                    self._count()
                 self._changed.notify_all()
 
-    def _speak(self, reading: Reading, turn: int) -> None:
+    def _fail(self, text: Text, problem: str) -> None:
+        self.problems.append(problem)
+        if text.reading is not None:
+            text.reading.problems.append(problem)
+
+    def _speak(self, text: Text, reading: Reading, turn: int) -> None:
         import soxr
 
         up = soxr.ResampleStream(reading.voice.rate, self.rate, 1, quality="HQ")
         same = reading.voice.rate == self.rate
+        start, scale = self._written, self.rate / reading.voice.rate
+        marks = problems = 0
         for samples in reading:
+            with self._changed:
+                if turn != self._turn:
+                    return
+                begun = reading.marks[marks:]
+                self._marks += [(start + round(scale * mark.sample), text, mark) for mark in begun]
+                self._follow()
+            self.problems += reading.problems[problems:]
+            marks, problems = len(reading.marks), len(reading.problems)
             if not self._put(samples if same else up.resample_chunk(samples), turn):
                 return
+        self.problems += reading.problems[problems:]
         if not same:
             self._put(up.resample_chunk(np.zeros(0, np.float32), last=True), turn)
 
@@ -273,7 +376,10 @@ class Say(Processor):
     while it runs; where the voice is too slow, there is a gap.
 
     A voice whose network makes noise of its own, as most of Piper's do, never speaks twice the same. An edit
-    of a graph that runs begins the text anew.
+    that makes the node anew begins the text anew.
+
+    While it runs it takes lines: ``say`` and ``read`` let a text, or a file of text, follow those that wait;
+    ``hush`` ends all of them within a block; ``use`` sets how texts that come are spoken.
     """
 
     id = "say"
@@ -293,6 +399,14 @@ class Say(Processor):
         ),
         Parameter("factor", 1.0, 0.25, 4.0, "", "log", automatable=False, doc="how much faster"),
     )
+    lines: ClassVar[Mapping[str, str]] = {
+        "say": "TEXT",
+        "read": "FILE",
+        "hush": "",
+        "pause": "",
+        "resume": "",
+        "use": "voice|lang|speaker|factor VALUE",
+    }
     tolerance = 1e-6
     KERNEL = say_kernel
     queue: ClassVar[Queue | None] = None
@@ -301,47 +415,55 @@ class Say(Processor):
     def allocate(self) -> Sequence[NDArray[Any]]:
         """State: counts; scratch."""
         self._end_speech()
-        self._speech: Queue | None = self.queue
-        if self.queue is None and self.values["text"]:
+        if self.queue is None:
             self._begin_speech()
-        addresses = (0, 0) if self._speech is None else self._speech.addresses
+        speech = self._speech if self.queue is None else self.queue
         fade = round(FADE_SECONDS * self.rate)
-        return np.array([self.channels, *addresses, fade, fade], np.int64), np.zeros(self.block, np.float32)
+        counts = np.array([self.channels, *speech.addresses, fade, fade], np.int64)
+        return counts, np.zeros(self.block, np.float32)
 
-    _speech: Queue | None = None
-    _voice: Any = None
+    _speech: Queue
+    """Of its own."""
+    _speaker: Speaker | None = None
 
     def _begin_speech(self) -> None:
         """Speak the text into a new queue, until some is there."""
-        from engines.speech.reading import Reading
-        from engines.speech.voice import find_speaker
-        from engines.speech.voices import open_voice
+        from engines.speech.speaker import Speaker
 
-        said = {name: str(self.values[name]) for name in ("text", "voice", "lang", "speaker")}
-        self._voice = open_voice(said["voice"], said["lang"])
-        speaker = find_speaker(self._voice, said["speaker"])
-        factor = 1.0 / float(self.values["factor"])
         self._speech = Queue()
         self._speech.open(self.rate)
-        self._speech.add(Reading(said["text"], self._voice, said["lang"], speaker, factor))
-        self._speech.wait_ready()
+        self._speaker = Speaker(self._speech, self.parameters, self.values)
+        if self.values["text"]:
+            try:
+                self._speaker.begin(str(self.values["text"]))
+            except UserError:
+                self._end_speech()
+                raise
+            self._speech.wait_ready()
 
     def _end_speech(self) -> None:
-        if self._speech is not None and self._speech is not self.queue:
-            self._speech.close()
-        self._speech = None
-        if self._voice is not None:
-            self._voice.close()
-            self._voice = None
+        if self._speaker is not None:
+            self._speaker.close()
+            self._speaker = None
+
+    def take(self, word: str, text: str) -> dict[str, Any]:
+        """See `Processor.take`."""
+        if self._speaker is None:
+            raise UserError(f"{self.id} speaks for the program that has started it")
+        return self._speaker.take(word, text)
+
+    def told(self) -> dict[str, Any]:
+        """See `Processor.told` and `Speaker.told`."""
+        return {} if self._speaker is None else self._speaker.told()
 
     def reset(self) -> None:
         """Begin the text anew."""
         super().reset()
-        if self._voice is not None:
+        if self._speaker is not None:
             self._end_speech()
             self._begin_speech()
             counts = self._state[COUNTS]
-            counts[[RING, SHARED]] = self._fresh[COUNTS][[RING, SHARED]] = self._speech.addresses  # type: ignore[union-attr]
+            counts[[RING, SHARED]] = self._fresh[COUNTS][[RING, SHARED]] = self._speech.addresses
 
     def release(self) -> None:
         """End the speech."""
@@ -354,5 +476,6 @@ def source_of(given: Queue) -> type[Say]:
 
     class Queued(Say):
         queue = given
+        lines: ClassVar[Mapping[str, str]] = {}
 
     return Queued

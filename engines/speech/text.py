@@ -7,16 +7,19 @@ import unicodedata
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from importlib import import_module
+from itertools import chain
 from types import ModuleType
 
-from engines.speech import bangla, english
+from engines.speech import LANGUAGES
 from engines.speech.markup import Fixed, Piece, pieces
 from engines.speech.words import ENDS, SPACE, Drop, Mark, Token, Word, canonical, join
 from rtaudio.errors import UserError
 
-__all__ = ["LANGUAGES", "Sentence", "Word", "sentences"]
+__all__ = ["Sentence", "Word", "each_sentence", "sentences"]
 
-LANGUAGES: dict[str, ModuleType] = {"en": english, "bn": bangla}
+FRONTS = {"en": "english", "bn": "bangla"}
+"""Modules that read a language; each is imported when a text needs it."""
 PAUSE = 0.35
 """Seconds after a sentence or a line."""
 PARAGRAPH = 0.7
@@ -91,23 +94,33 @@ def sentences(text: str, language: str) -> list[Sentence]:
     UserError
         There is no such language. No text raises.
     """
+    return list(each_sentence(text, language))
+
+
+def each_sentence(text: str, language: str) -> Iterator[Sentence]:
+    """The same as `sentences`, one by one: the first of a long text is there at once."""
     if language not in LANGUAGES:
         raise UserError(f"no language {language!r}: give one of {', '.join(LANGUAGES)}")
-    found: list[Sentence] = []
+    last: Sentence | None = None
+    """Held back: a pause may follow it."""
     end = 0
     for piece in pieces(text):
-        cut = list(_sentences(text, piece, language))
         end = piece.ends[-1] if len(piece.ends) else end
+        cut = _sentences(text, piece, language)
         if piece.notes:
-            if not cut:
-                cut.append(Sentence("", end, end, "", 0.0))
-            cut[0].notes[:0] = piece.notes
-        found += cut
-        if piece.pause and found:
-            found[-1] = replace(found[-1], pause=found[-1].pause + piece.pause)
+            first = next(cut, None) or Sentence("", end, end, "", 0.0)
+            first.notes[:0] = piece.notes
+            cut = chain([first], cut)
+        for sentence in cut:
+            if last is not None:
+                yield last
+            last = sentence
+        if piece.pause and last is not None:
+            last = replace(last, pause=last.pause + piece.pause)
         elif piece.pause:
-            found.append(Sentence("", end, end, "", piece.pause))
-    return found
+            last = Sentence("", end, end, "", piece.pause)
+    if last is not None:
+        yield last
 
 
 def _sentences(source: str, piece: Piece, language: str) -> Iterator[Sentence]:
@@ -199,7 +212,7 @@ def _read(
     text: str, begin: int, end: int, fixed: list[Fixed], language: str
 ) -> tuple[list[Token], list[Drop]]:
     """Words and marks of a stretch; what the author has fixed is spoken as he says."""
-    front = LANGUAGES[language]
+    front = import_module(f"engines.speech.{FRONTS[language]}")
     tokens: list[Token] = []
     dropped: list[Drop] = []
     for part in [*(f for f in fixed if begin <= f.begin and f.end <= end), None]:

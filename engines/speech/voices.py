@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engines.speech.espeak import Espeak, EspeakVoice
+from engines.speech.pronunciation import find_pronouncer
 from engines.speech.voice import Voice
 from rtaudio.errors import FileError, UserError, nearest
 
@@ -85,7 +86,7 @@ def open_voice(name: str = "", language: str = "en") -> Voice:
         return _open_added(added)
     if name.startswith(ESPEAK):
         variety = name.removeprefix(ESPEAK)
-        return EspeakVoice(name, VARIETIES.get(variety, variety))
+        return EspeakVoice(name, VARIETIES.get(variety, variety), find_pronouncer(variety))
     path = Path(name)
     if path.name != name or path.suffix == ".onnx" or path.is_dir():
         from engines.speech.piper import PiperVoice

@@ -1,0 +1,408 @@
+"""Lines that let a running source speak: what is heard, where it is, and what watchers are told."""
+
+import json
+import os
+import time
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+import tiny_voices
+from stepped import Stepped
+from tiny_voices import HOP, IDS, PER_ID, RATE
+
+pytest.importorskip("onnxruntime", reason="runs networks")
+
+from engines.speech import english, voices
+from engines.speech.source import FADE_SECONDS
+from engines.speech.text import each_sentence, sentences
+from rtaudio.chain import load_chain
+from rtaudio.control import apply
+from rtaudio.errors import UserError
+from rtaudio.host import Host
+from rtaudio.null import NullDevice
+from rtaudio.plan import Plan
+from rtaudio.server import Server, connect
+from rtaudio.state import state
+from rtaudio.steering import Steering
+
+BLOCK = 128
+DEADLINE = 60.0
+TEXT = "a bad hat. he fell!"
+FADE = round(FADE_SECONDS * RATE)
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A voice of letters whose samples tell the ids, 1/256 each, and where each begins."""
+    return tiny_voices.telling(tmp_path_factory.mktemp("voices") / "ada", frames=True, phoneme_type="text")
+
+
+class Slow(Stepped):
+    """Calls when the test says so, at the voice's rate."""
+
+    rate = RATE
+
+
+@contextmanager
+def playing(chain, device=None):
+    with Host(Plan(load_chain(chain), RATE, BLOCK, 1), device or Slow()) as made:
+        made.start()
+        yield made
+
+
+@pytest.fixture
+def host(folder):
+    with playing(f"say(voice='{folder}')") as made:
+        yield made
+
+
+def said(text):
+    """What the telling voice says of a text: ids of ``^ _ p _ p _ ... $``, then the pause."""
+    pieces = []
+    for sentence in sentences(text, "en"):
+        known = [IDS[letter][0] for letter in sentence.spoken if letter in IDS]
+        ids = [1, 0, *(n for each in known for n in (each, 0)), 2]
+        pieces.append(np.repeat(np.array(ids, np.float32) / 256, PER_ID * HOP))
+        pieces.append(np.zeros(round(sentence.pause * RATE), np.float32))
+    return np.concatenate(pieces)
+
+
+def words_at(text):
+    """Where every word and sentence of a text begins, in samples: counted from the ids, of which the first
+    word has those before it, too.
+    """
+    found, start = [], 0
+    for sentence in sentences(text, "en"):
+        found.append((start, "sentence", [sentence.begin, sentence.end]))
+        at = 0
+        for word in sentence.words:
+            at = sentence.spoken.index(word.spoken, at)
+            before = sum(letter in IDS for letter in sentence.spoken[:at])
+            ids = 2 + 2 * before if before else 0
+            found.append((start + ids * PER_ID * HOP, "word", [word.begin, word.end]))
+            at += len(word.spoken)
+        start += len(said(sentence.text)) if sentence.end < len(text) else 0
+    return found
+
+
+def until(happened, host=None):
+    limit = time.monotonic() + DEADLINE
+    while not (found := happened()):
+        assert time.monotonic() < limit
+        if host is not None:
+            host.poll()
+        time.sleep(0.002)
+    return found
+
+
+def told(host, name="say"):
+    return json.loads(json.dumps(host.plan.told()[name]))
+
+
+def spoken(host):
+    """Wait until all texts are in the ring."""
+    until(lambda: told(host)["waiting"] == 0)
+
+
+def step(host, blocks=1):
+    return np.concatenate([host.device.step(0)[:, 0] for _ in range(blocks)])
+
+
+# What is heard
+
+
+def test_a_line_is_spoken(host):
+    assert not step(host, 3).any()
+    answer = apply(host, f"say say {TEXT}")
+    assert (str(answer), answer.facts) == ("text 1", {"text": 1})
+    spoken(host)
+    truth = said(TEXT)
+    heard = step(host, -(-len(truth) // BLOCK) + 3)
+    np.testing.assert_array_equal(heard[: len(truth)], truth)
+    assert not heard[len(truth) :].any()
+    assert told(host)["underflows"] == 0
+
+
+@pytest.mark.parametrize("lane", [1, 2])
+def test_a_line_is_spoken_in_a_worker(folder, lane, tmp_path):
+    with playing(f"say(voice='{folder}', lane={lane})", NullDevice(freewheel=False, rate=RATE)) as host:
+        assert apply(host, f"say say {TEXT}").facts == {"text": 1}
+        until(lambda: told(host).get("word"), host)
+        assert apply(host, "hush say") == "silent"
+        until(lambda: told(host)["words"] == "silent", host)
+        with pytest.raises(UserError, match="'read' takes a file"):
+            apply(host, "read say")
+
+
+def test_a_line_is_spoken_where_nothing_keeps_time(folder):
+    with playing(f"say(voice='{folder}')", NullDevice(freewheel=True)) as host:
+        apply(host, f"say say {TEXT}")
+        until(lambda: not told(host)["speaking"])
+
+
+def test_words_and_sentences_are_told_when_they_are_heard(host):
+    apply(host, f"say say {TEXT}")
+    spoken(host)
+    truth = words_at(TEXT)
+    assert [kind for _, kind, _ in truth].count("sentence") == 2
+    for block in range(1, len(said(TEXT)) // BLOCK):
+        step(host)
+        begun = [(kind, span) for at, kind, span in truth if at < block * BLOCK]
+        sentence, word = (
+            [span for kind, span in begun if kind == wanted][-1] for wanted in ("sentence", "word")
+        )
+        now = told(host)
+        assert (now["text"], now["sentence"], now["word"]) == (1, sentence, word)
+    step(host, 3)
+    now = told(host)
+    assert (now["text"], now["sentence"], now["word"], now["words"]) == (0, None, None, "silent")
+
+
+def test_at_another_rate_words_are_where_they_are_heard(folder):
+    with Host(Plan(load_chain(f"say(voice='{folder}')"), 44_100, BLOCK, 1), Stepped()) as host:
+        host.start()
+        apply(host, f"say say {TEXT}")
+        spoken(host)
+        second = [at for at, kind, _ in words_at(TEXT) if kind == "sentence"][1]
+        step(host, 2 * second // BLOCK)
+        assert told(host)["sentence"] == [0, len("a bad hat.")]
+        step(host, 2)
+        assert told(host)["sentence"] == [len("a bad hat. "), len(TEXT)]
+
+
+def test_hush_is_heard_within_a_block_and_the_next_text_follows(host):
+    apply(host, "say say a bad hat a bad hat a bad hat")
+    apply(host, "say say he fell")
+    spoken(host)
+    assert step(host, 10).any()
+    assert apply(host, "hush say") == "silent"
+    assert told(host)["words"] == "silent"
+    after = step(host, 4)
+    assert not after[FADE:].any()
+    assert apply(host, "say say so").facts == {"text": 3}
+    spoken(host)
+    truth = said("so")
+    heard = step(host, len(truth) // BLOCK)
+    np.testing.assert_array_equal(heard, truth[: len(heard)])
+    assert told(host)["text"] == 3
+
+
+def test_a_pause_stands_still_and_hush_ends_it(host):
+    apply(host, "say say a bad hat" + " a bad hat" * 40)
+    spoken(host)
+    step(host, 20)
+    assert apply(host, "pause say") == "paused"
+    step(host, 2)
+    before = told(host)
+    assert before["paused"]
+    assert before["words"].startswith("paused, text 1, '")
+    assert not step(host, 40).any()
+    assert told(host) == before
+    assert apply(host, "resume say") == "goes on"
+    assert step(host, 40).any()
+    apply(host, "pause say")
+    apply(host, "hush say")
+    assert not told(host)["paused"]
+    step(host, 2)
+    apply(host, "say say so")
+    spoken(host)
+    assert step(host, 10).any()
+
+
+def test_texts_wait_for_each_other(host):
+    answers = [str(apply(host, f"say say {text}")) for text in ("a bad hat " * 40, "so", "be it")]
+    assert answers[0] == "text 1"
+    assert answers[1].startswith("text 2")
+    heard = []
+    while told(host)["speaking"]:
+        step(host)
+        heard.append(told(host)["text"])
+    numbers = [number for number in heard if number]
+    assert sorted(numbers) == numbers
+    assert set(numbers) == {1, 2, 3}
+
+
+def test_use_sets_how_the_next_texts_are_spoken(host, folder):
+    apply(host, "say say so")
+    apply(host, "use say factor 0.5")
+    apply(host, "say say so")
+    spoken(host)
+    one, two = said("so"), np.repeat(said("so")[: 7 * PER_ID * HOP], 2)
+    heard = step(host, (len(one) + len(two)) // BLOCK)
+    np.testing.assert_array_equal(heard[: len(one)], one)
+    n = min(len(two), len(heard) - len(one))
+    np.testing.assert_array_equal(heard[len(one) :][:n], two[:n])
+    assert told(host)["factor"] == 0.5
+    assert (told(host)["voice"], told(host)["lang"]) == (str(folder), "en")
+
+
+def test_a_voice_is_opened_when_it_is_chosen_and_once(host, monkeypatch):
+    opened, open_voice = [], voices.open_voice
+    monkeypatch.setattr(voices, "open_voice", lambda *wanted: opened.append(wanted) or open_voice(*wanted))
+    folder = told(host)["voice"]
+    apply(host, f"use say voice {folder}")
+    until(lambda: opened)
+    assert opened == [(folder, "en")]
+    assert not told(host)["speaking"]
+    for _ in range(2):
+        apply(host, "say say so")
+    spoken(host)
+    assert len(opened) == 1
+
+
+def test_a_long_text_is_cut_as_it_is_read(monkeypatch):
+    found = []
+    read = english.read
+    monkeypatch.setattr(english, "read", lambda *arguments: found.append(arguments) or read(*arguments))
+    text = "He fell.\n" * 1_000
+    cut = each_sentence(text, "en")
+    assert next(cut).text == "He fell."
+    assert len(found) < 5
+    assert [next(cut).begin for _ in range(3)] == [9, 18, 27]
+    assert len(list(cut)) == 996
+    assert len(found) > 1_000
+
+
+def test_a_file_is_read(host, tmp_path):
+    path = tmp_path / "a long text.txt"
+    path.write_text("a bad hat.\n" * 90_000, encoding="utf-8-sig")
+    assert apply(host, f"read say {path}").facts == {"text": 1}
+    until(lambda: step(host).any())
+    now = told(host)
+    assert (now["text"], now["length"], now["sentence"]) == (1, 990_000, [0, 10])
+    assert now["made"] < 100_000
+    assert now["first_sound_ms"] > 0
+    apply(host, "hush say")
+    until(lambda: told(host)["waiting"] == 0)
+
+
+def test_what_cannot_be_spoken_is_told_and_the_next_is_spoken(host, folder, tmp_path):
+    for line in ("say say ?!", "say say a. qqqq. so.", "use say voice nobody", "say say a"):
+        apply(host, line)
+    apply(host, f"use say voice {folder}")
+    apply(host, "say say be it")
+    heard = []
+    while told(host)["speaking"]:
+        step(host)
+        heard.append(told(host)["text"])
+    assert set(heard) - {0} == {2, 4}
+    problems = told(host)["problems"]
+    assert len(problems) == 3
+    for part, problem in zip(
+        ("has no words", "left out 'qqqq.'", "no voice 'nobody'"), problems, strict=True
+    ):
+        assert part in problem
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("say", "'say' needs a node (say)"),
+        ("say sya hello", "'sya' takes no 'say', did you mean 'say'? (say)"),
+        ("say say", "'say' takes a text"),
+        ("hush say now", "'hush' takes nothing more"),
+        ("pause say now", "'pause' takes nothing more"),
+        ("pause gain", "'gain' takes no 'pause' (say)"),
+        ("pause", "no file plays: start with --file"),
+        ("read say no.txt", "cannot read no.txt: no such file"),
+        ("read say .", "cannot read .: not a file"),
+        ("read say pipe", "cannot read pipe: not a file"),
+        ("read say bad.txt", "bad.txt is no UTF-8 text (byte 3): convert it, such as by iconv"),
+        ("use say", "'use' takes one of voice, lang, speaker, factor"),
+        ("use say fator 2", "no 'fator', did you mean 'factor'? (voice, lang, speaker, factor)"),
+        ("use say factor", "factor '' is not a number (0.25 to 4)"),
+        ("use say factor nan", "use: factor=nan is out of range (0.25 to 4)"),
+        ("use say lang fr", "use: lang='fr' is not one of en, bn"),
+    ],
+)
+def test_mistakes_are_told_in_a_line_and_change_nothing(folder, tmp_path, monkeypatch, line, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bad.txt").write_bytes(b"caf\xe9")
+    os.mkfifo(tmp_path / "pipe")
+    with playing(f"say(voice='{folder}') | gain") as host:
+        before = told(host)
+        with pytest.raises(UserError) as refused:
+            apply(host, line)
+        assert str(refused.value) == message
+        assert told(host) == before
+
+
+def test_the_text_of_the_chain_is_told_too_and_its_mistakes_refuse_the_chain(folder):
+    with playing(f"say(voice='{folder}', text='{TEXT}')") as host:
+        heard = step(host, 20)
+        np.testing.assert_array_equal(heard, said(TEXT)[: len(heard)])
+        assert told(host)["text"] == 1
+    with pytest.raises(UserError, match="no voice 'nobody'"):
+        Plan(load_chain("say(voice=nobody, text=a)"), RATE, BLOCK, 1)
+
+
+# Edits and readers
+
+
+def test_an_edit_beside_it_lets_it_go_on(folder):
+    with playing(f"say(voice='{folder}')", NullDevice(rate=RATE)) as host:
+        apply(host, "say say " + "a bad hat. " * 40)
+        until(lambda: told(host)["word"], host)
+        apply(host, "insert last gain")
+        until(lambda: not host.edits, host)
+        assert list(host.plan.graph.nodes) == ["say", "gain"]
+        first = told(host)
+        assert first["text"] == 1
+        until(lambda: told(host)["sentence"] != first["sentence"], host)
+        apply(host, "hush say")
+        assert told(host)["words"] == "silent"
+
+
+def test_help_and_the_state_have_the_lines(host):
+    help_ = apply(host, "help")
+    assert help_.endswith(
+        "quit | say say TEXT | read say FILE | hush say | pause say | resume say | "
+        "use say voice|lang|speaker|factor VALUE"
+    )
+    node = json.loads(json.dumps(state(host)))["nodes"][0]
+    assert node["lines"]["read"] == "FILE"
+    assert node["told"] == told(host)
+    with playing("gain") as other:
+        assert "lines" not in state(other)["nodes"][0]
+
+
+def test_who_watches_is_told_every_word(host):
+    with Server() as server:
+        server.listen()
+        steering = Steering(host, server, lambda text, answers: None)
+        with connect(os.getpid()) as program:
+            program.setblocking(False)
+            program.sendall(f"watch\nsay say {TEXT}\n".encode())
+            got = b""
+            while b'"text": 1' not in got and b'"text":1' not in got:
+                steering.serve(0.01)
+                got += _taken(program)
+            spoken(host)
+            for _ in range(len(said(TEXT)) // BLOCK + 3):
+                step(host)
+                steering.serve(0)
+                got += _taken(program)
+            got += _taken(program)
+    events = [json.loads(line) for line in got.splitlines()]
+    events = [event for event in events if event.get("event") == "told"]
+    assert {event["node"] for event in events} == {"say"}
+    words = [TEXT[slice(*event["told"]["word"])] for event in events if event["told"]["word"]]
+    assert [word for word, before in zip(words, ["", *words], strict=False) if word != before] == [
+        *("a", "bad", "hat", "he", "fell")
+    ]
+    assert "say: text 1, 'bad'" in [event["text"] for event in events]
+    assert events[-1]["text"] == "say: silent"
+
+
+def _taken(program):
+    try:
+        return program.recv(1 << 20)
+    except BlockingIOError:
+        return b""
