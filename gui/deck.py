@@ -109,14 +109,15 @@ class Waveform(QWidget):
         """As wide as there is room, and lower than pictures of spectra."""
         return QSize(600, 130)
 
-    def show_file(self, peaks: Peaks | None, duration: float) -> None:
+    def show_file(self, peaks: Peaks | None) -> None:
         """Show another file, or none."""
-        self._peaks, self.duration = peaks, duration
+        self._peaks = peaks
         self._drawn = ()
         self.update()
 
-    def show_deck(self, cue: float, loop: tuple[float, float] | None, repeats: bool) -> None:
+    def show_deck(self, duration: float, cue: float, loop: tuple[float, float] | None, repeats: bool) -> None:
         """Show what is set."""
+        self.duration = duration
         if self._fixed is None:
             self.loop = loop
         self.cue, self.repeats = cue, repeats
@@ -506,7 +507,7 @@ class Deck(QWidget):
             self._close_peaks()
             self._peaks = None if file is None else Peaks(file)
             self._remembered = None
-            self.waveform.show_file(self._peaks, 0.0 if deck is None else deck["duration"])
+            self.waveform.show_file(self._peaks)
             self.name.show_text("" if file is None else str(file))
         for button in (self.play, self.cue, self.set_cue, self.loop):
             button.setEnabled(deck is not None)
@@ -515,7 +516,8 @@ class Deck(QWidget):
         loop = None if deck is None or deck["loop"] is None else (deck["loop"][0], deck["loop"][1])
         self._remembered = loop or self._remembered
         self.loop.setChecked(loop is not None)
-        self.waveform.show_deck(0.0 if deck is None else deck["cue"], self._remembered, loop is not None)
+        duration, cue = (0.0, 0.0) if deck is None else (deck["duration"], deck["cue"])
+        self.waveform.show_deck(duration, cue, self._remembered, loop is not None)
         self.refresh()
 
     def position(self) -> float:

@@ -300,8 +300,8 @@ def test_another_file_in_the_deck(qtbot, deck, tmp_path):
     other = write(tmp_path / "song two.flac", sound(5 * RATE, 1), subtype="PCM_16")
     deck.open_file(str(other))
     until(qtbot, lambda: deck.name.text() == str(other))
-    assert deck.waveform.duration == 5.0
-    assert not deck.loop.isChecked()
+    until(qtbot, lambda: deck._link.state["deck"]["loop"] == [0.0, 5.0] and deck.waveform.duration == 5.0)
+    assert deck.loop.isChecked()
     until(qtbot, lambda: deck._peaks.parts and deck._peaks.known == deck._peaks.parts)
 
 
@@ -312,7 +312,8 @@ def test_the_picture_shows_where_it_is_loud(qtbot, tmp_path):
     waveform = Waveform()
     qtbot.addWidget(waveform)
     waveform.resize(400, 220)
-    waveform.show_file(made(qtbot, write(tmp_path / "a.wav", x)), 40_000 / RATE)
+    waveform.show_file(made(qtbot, write(tmp_path / "a.wav", x)))
+    waveform.show_deck(40_000 / RATE, 0.0, None, False)
     waveform.show()
     waveform.grab()
     inked = waveform._pixels != waveform._pixels[0, 0]
