@@ -1,4 +1,4 @@
-# make run: a demonstration (about ten seconds of sound, pictures in out/).   make test: every check.
+# make run: a demonstration, in the window or as ten seconds of sound, with pictures in out/.   make test: every check.
 # Both set themselves up on a fresh Debian or Ubuntu, and are quick the second time.
 
 SHELL := /bin/bash
@@ -10,8 +10,11 @@ PACKAGES := python3-venv python3-dev gcc ffmpeg libportaudio2 jackd2 xvfb xdotoo
 
 .PHONY: run test lint benchmark clean
 
+# Where there is a display, the window with the clip playing; elsewhere the clip is played, and drawn into out/.
 run: $(VENV)/.run
-	@$(BIN)/python examples/demo.py out
+	@if [ -n "$$DISPLAY$$WAYLAND_DISPLAY" ] && $(MAKE) -s $(VENV)/.gui && \
+	  $(BIN)/rtaudio gui --file examples/clip.flac --loop --chain 'remix(preset=live)'; then :; \
+	else $(BIN)/python examples/demo.py out; fi
 
 test: $(VENV)/.test lint
 	@failed=0; \
@@ -86,7 +89,12 @@ $(VENV)/.run: pyproject.toml | $(BIN)/python
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[demo]'
 	@touch $@
 
+$(VENV)/.gui: pyproject.toml | $(VENV)/.run
+	@echo "installing Python packages for the window"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[demo,gui]'
+	@touch $@
+
 $(VENV)/.test: pyproject.toml | $(BIN)/python
 	@echo "installing Python packages for the tests"
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[test]'
-	@touch $@ $(VENV)/.run
+	@touch $@ $(VENV)/.run $(VENV)/.gui

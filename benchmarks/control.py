@@ -38,6 +38,8 @@ APART = 0.06, 0.12
 """Seconds between two changes: the fader's 10 ms are over, and the host's looks are met at any time."""
 LEVELS = -6, 0
 """Decibels."""
+ENVIRONMENT = {name: text for name, text in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+"""Modules are compiled once, as where rtaudio is installed."""
 
 
 def measure(load: str, way: str, changes: int, folder: Path) -> dict[str, Any]:
@@ -77,8 +79,8 @@ def move(pid: int, way: str, changes: int) -> tuple[list[int], float]:
                 if not json.loads(answers.readline())["ok"]:
                     raise SystemExit(f"{line} was refused")
             else:
-                command = [sys.executable, "-m", "rtaudio", "ctl", *line.split()]
-                subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+                command = [Path(sys.executable).with_name("rtaudio"), "ctl", *line.split()]
+                subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=ENVIRONMENT)
     after = os.times()
     return sent, sum(after[2:4]) - sum(before[2:4])
 

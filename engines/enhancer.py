@@ -27,11 +27,11 @@ from engines import chunks
 from engines.cards import find_model, read_card, read_content, read_kind
 from engines.dynamics import exp2
 from engines.enhance import MIX, MODELS
-from engines.network import MEASURED, MOST_CHANNELS, NOT_FINITE, said_by
-from engines.sessions import InterpretedInference, InterpretedSession
+from engines.network import COMPUTE, MEASURED, MOST_CHANNELS, NOT_FINITE, said_by
+from engines.sessions import AUTO, InterpretedInference, InterpretedSession, gpu_of
 from rtaudio.errors import FileError, UserError
 from rtaudio.inference import WORDS, Inference, Session, Tensor, available, run
-from rtaudio.kernel import channel, kernel, position, power_of_two, settled, value
+from rtaudio.kernel import addresses, channel, kernel, position, power_of_two, settled, value
 from rtaudio.native import (
     compiled,
     f32_cube,
@@ -44,7 +44,7 @@ from rtaudio.native import (
     i64_vector,
     int64_at,
 )
-from rtaudio.processor import RATES, Parameter, Port, Processor, Value
+from rtaudio.processor import NO_NUMBER, RATES, Block, Parameter, Port, Processor, Value
 from rtaudio.resample import mirror, pair, polyphase
 from rtaudio.stft import SIZES, fft_tables, inverse_real_fft, real_fft
 
@@ -315,45 +315,61 @@ def turn_to(state: int, c: int) -> None:
         cleaned[0, f], cleaned[1, f] = re * y_re - im * y_im, re * y_im + im * y_re
 
 
+@compiled
+def hear(state: int, k: int, noisy: Any) -> None:
+    """What the network sees after hop ``k``, of all channels."""
+    low, hop, chunk = f32_matrix(state, LOW), i64_vector(state, SHAPE)[HOP], noisy.shape[1]
+    for c in range(low.shape[0]):
+        x = low[c, place(low, (k + 1) * hop - chunk) :]
+        for i in range(chunk):
+            noisy[c, i] = x[i]
+
+
+@compiled
+def cross(state: int, k: int, noisy: Any, enhanced: Any) -> int:
+    """What is to be removed of hop ``k``, and crossfades from the last one, of all channels; 0 is well."""
+    shape, made, fresh = i64_vector(state, SHAPE), f32_matrix(state, MADE), f32_vector(state, FRESH)
+    fading, rise = f32_matrix(state, FADING), f32_vector(state, RISE)
+    hop, late, fade, chunk = shape[HOP], shape[LATE], rise.shape[0], noisy.shape[1]
+    for c in range(noisy.shape[0]):
+        silent = True
+        for i in range(chunk):
+            silent = silent and noisy[c, i] == 0
+        wet = enhanced[c, chunk - shape[LOOKAHEAD] - hop - fade :]
+        finite = True
+        for i in range(hop + fade):
+            if silent:
+                wet[i] = np.float32(0)
+            finite = finite and np.isfinite(wet[i])
+        if not finite:
+            return NOT_FINITE
+        rest, dry = fading[c], noisy[c, chunk - hop - late :]
+        for i in range(fade):
+            wet[i] = rise[i] * wet[i] + (np.float32(1) - rise[i]) * rest[i]
+        after = wet[hop:]
+        for i in range(fade):
+            rest[i] = after[i]
+        for i in range(hop):
+            fresh[i] = dry[i] - wet[i]
+        mirror(made[c], k * hop, fresh, hop)
+    return 0
+
+
 @kernel
 def chunks_kernel(state: int, inputs: int, outputs: int, n: int, params: int, context: int) -> int:
     """The kernel of `EnhanceChunks`."""
     shape, at = i64_vector(state, SHAPE), position(context)
-    low, made, fresh = f32_matrix(state, LOW), f32_matrix(state, MADE), f32_vector(state, FRESH)
     noisy, enhanced = f32_matrix(state, NOISY), f32_matrix(state, ENHANCED)
-    fading, rise = f32_matrix(state, FADING), f32_vector(state, RISE)
-    hop, late, fade, chunk = shape[HOP], shape[LATE], rise.shape[0], noisy.shape[1]
     take_in(state, inputs, at, n)
     for k in range(at * shape[PER_SPAN] // shape[SPAN], (at + n) * shape[PER_SPAN] // shape[SPAN]):
         lower(state, k)
-        for c in range(low.shape[0]):
-            x = low[c, place(low, (k + 1) * hop - chunk) :]
-            for i in range(chunk):
-                noisy[c, i] = x[i]
+        hear(state, k, noisy)
         status = run(int64_at(i64_vector(state, CALL)[0], WORDS))
         if status != 0:
             return status
-        for c in range(low.shape[0]):
-            silent = True
-            for i in range(chunk):
-                silent = silent and noisy[c, i] == 0
-            wet = enhanced[c, chunk - shape[LOOKAHEAD] - hop - fade :]
-            finite = True
-            for i in range(hop + fade):
-                if silent:
-                    wet[i] = np.float32(0)
-                finite = finite and np.isfinite(wet[i])
-            if not finite:
-                return NOT_FINITE
-            rest, dry = fading[c], low[c, place(low, k * hop - late) :]
-            for i in range(fade):
-                wet[i] = rise[i] * wet[i] + (np.float32(1) - rise[i]) * rest[i]
-            after = wet[hop:]
-            for i in range(fade):
-                rest[i] = after[i]
-            for i in range(hop):
-                fresh[i] = dry[i] - wet[i]
-            mirror(made[c], k * hop, fresh, hop)
+        status = cross(state, k, noisy, enhanced)
+        if status != 0:
+            return status
     hand_out(state, outputs, n, params, at)
     return 0
 
@@ -444,7 +460,7 @@ class Enhance(Processor):
     )
     LIMIT = Parameter("limit", LIMIT, 0.0, 100.0, "dB", doc="by how much noise is lowered at most")
     MIX = Parameter("mix", 1.0, doc="how much is removed of what the network finds")
-    parameters = (
+    parameters: ClassVar[tuple[Parameter, ...]] = (
         MODEL,
         LIMIT,
         MIX,
@@ -466,7 +482,9 @@ class Enhance(Processor):
     tolerance = 1e-6
     KERNEL = spectra_kernel
     path: ClassVar[Path] = MODELS["live"]
-    others: ClassVar[Mapping[str, str]] = dict.fromkeys(("hop", "lookahead"), "sees chunks, such as paper")
+    others: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("hop", "lookahead", "compute"), "sees chunks, such as paper"
+    )
     """Parameters of the other kind, and what a network has to do for them."""
 
     def __init__(self, /, **values: Value) -> None:
@@ -491,8 +509,8 @@ class Enhance(Processor):
         model = values.get("model", default)
         if not isinstance(model, str) or model == default:
             return cls
-        path = path_of(model)
-        return _engine(model, path, kind_of(path))  # type: ignore[return-value]
+        path, compute = path_of(model), str(values.get("compute", AUTO))
+        return _engine(model, path, kind_of(path), compute)  # type: ignore[return-value]
 
     @classmethod
     def model_files(cls, values: Mapping[str, Value]) -> Mapping[str, Path]:
@@ -627,7 +645,7 @@ class Enhance(Processor):
 
 
 class EnhanceChunks(Enhance):
-    """`Enhance` with a network that sees chunks, such as ``paper``.
+    """`Enhance` with a network that sees chunks, such as ``paper``, on the CPU.
 
     Every ``hop`` samples, at the network's rate, it sees the last of them that it can; it is used up to
     ``lookahead`` samples before the end of that, and crossfades over `engines.chunks.FADE`. Channels are
@@ -647,6 +665,7 @@ class EnhanceChunks(Enhance):
             "lookahead", chunks.LOOKAHEAD, 0, 16_384, "samples", "integer", automatable=False,
             doc="as many it hears after what it is used for",
         ),
+        COMPUTE,
     )  # fmt: skip
     KERNEL = chunks_kernel
     path = MODELS["paper"]
@@ -657,6 +676,7 @@ class EnhanceChunks(Enhance):
 
     def __init__(self, /, **values: Value) -> None:
         super().__init__(**values)
+        self.runs_on = self.runs_on or "cpu"
         hop, ahead = self.frames, int(self.values["lookahead"])
         if hop + ahead + chunks.FADE > self.card.chunk:
             raise UserError(
@@ -708,6 +728,77 @@ class EnhanceChunks(Enhance):
         _check(self.path, "gives", session.outputs, {"enhanced": (None, self.card.chunk)})
 
 
+class EnhanceChunksOnGpu(EnhanceChunks):
+    """`EnhanceChunks` on a GPU, which sees all chunks of a block at once; see `engines.chunks.ChunkModel`.
+
+    Raises
+    ------
+    UserError
+        As of `EnhanceChunks`; or ONNX Runtime does not get the GPU.
+    """
+
+    in_python = True
+    offline_block = 65_536
+
+    def __init__(self, /, **values: Value) -> None:
+        super().__init__(**values)
+        self.calls_python, self.runs_on = False, ""
+        self._model: chunks.ChunkModel | None = None
+
+    def fit(self, rate: int) -> None:
+        """Take blocks of any size: large ones hold many hops."""
+        self.hop = None
+
+    def allocate(self) -> Sequence[NDArray[Any]]:
+        """State: conversions and rings, and what crossfades. Opens the network."""
+        self.runs_on = self.model().runs_on
+        lookahead = int(self.values["lookahead"])
+        common = self._common(lookahead + chunks.FADE, self.card.chunk, 0)
+        common[SHAPE][LOOKAHEAD] = lookahead
+        nothing = np.zeros((0, 0), np.float32)  # where the compiled kernel has tensors
+        fading = np.zeros((self.channels, chunks.FADE), np.float32)
+        return *common, np.zeros(0, np.int64), nothing, nothing, fading, chunks.rise(chunks.FADE)
+
+    def model(self) -> chunks.ChunkModel:
+        """The network, which is opened once."""
+        if self._model is None:
+            self._model = chunks.ChunkModel(self.path, str(self.values["compute"]))
+        return self._model
+
+    def process(self, block: Block, out: Block) -> None:
+        """As `chunks_kernel`, with one call of the network."""
+        state, at, n = self._table.ctypes.data, self.position, out.shape[1]
+        shape = self._state[SHAPE]
+        inputs, outputs = addresses(block), addresses(out)
+        take_in(state, inputs.ctypes.data, at, n)
+        per_span, span = int(shape[PER_SPAN]), int(shape[SPAN])
+        hops = range(at * per_span // span, (at + n) * per_span // span)
+        noisy = np.zeros((len(hops), self.channels, self.card.chunk), np.float32)
+        for k, heard in zip(hops, noisy, strict=True):
+            lower(state, k)
+            hear(state, k, heard)
+        if hops:
+            enhanced = self._call(noisy.reshape(-1, self.card.chunk)).reshape(noisy.shape)
+            for k, heard, wet in zip(hops, noisy, enhanced, strict=True):
+                if cross(state, k, heard, wet):
+                    raise ArithmeticError(NO_NUMBER)
+        hand_out(state, outputs.ctypes.data, n, self._parameters, at)
+
+    def _call(self, noisy: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What the network makes of chunks; if the CPU takes over, that is counted."""
+        model = self.model()
+        enhanced = model(noisy)
+        if model.runs_on != self.runs_on:
+            self.runs_on = model.runs_on
+            self.takeovers[0] += 1
+        return enhanced
+
+    def release(self) -> None:
+        """Free the state, and the network."""
+        super().release()
+        self._model = None
+
+
 def infer(
     session: Session | InterpretedSession,
     states: Mapping[str, str] | None = None,
@@ -720,6 +811,7 @@ def infer(
 
 
 KINDS: Mapping[str, type[Enhance]] = {SPECTRA: Enhance, chunks.KIND: EnhanceChunks}
+ON_GPU: Mapping[str, type[Enhance]] = {chunks.KIND: EnhanceChunksOnGpu}
 
 
 def path_of(model: str) -> Path:
@@ -742,19 +834,21 @@ def kind_of(path: Path) -> str:
 
 
 @lru_cache
-def _engine(model: str, path: Path, kind: str) -> type[Enhance]:
+def _engine(model: str, path: Path, kind: str, compute: str) -> type[Enhance]:
     """The engine with a model; the same for the same, so that nodes of it are of one engine."""
-    base = KINDS[kind]
-    declared = replace(base.parameters[0], default=model)
+    base = KINDS[kind] if gpu_of(compute) is None else ON_GPU.get(kind, KINDS[kind])
+    defaults = {"model": model, "compute": compute}
     return type(
         Enhance.__name__,
         (base,),
         {
             "__doc__": base.__doc__,
             "__module__": Enhance.__module__,
-            "given": {"model": model},
+            "given": {"model": model} | ({} if compute == AUTO else {"compute": compute}),
             "path": path,
-            "parameters": (declared, *base.parameters[1:]),
+            "parameters": tuple(
+                replace(each, default=defaults.get(each.id, each.default)) for each in base.parameters
+            ),
         },
     )
 

@@ -40,6 +40,10 @@ MEASURED = 4
 """Hops whose cost is measured together."""
 STATE_TYPES = (np.float32, np.float64, np.int64, np.int32)
 
+COMPUTE = Parameter(
+    "compute", AUTO, scale="text", automatable=False, doc="what it runs on: cpu, cuda:N, or auto: the CPU"
+)
+
 NOT_FINITE = 2
 """Status of a network that put out something that is no number; `inference.FAILED` is 1."""
 
@@ -101,13 +105,7 @@ class Streaming(Processor):
             automatable=False,
             doc="NAME.onnx, its card NAME.json beside it; or the name of a model that is installed",
         ),
-        Parameter(
-            "compute",
-            AUTO,
-            scale="text",
-            automatable=False,
-            doc="what it runs on: cpu, cuda:N, or auto: the CPU",
-        ),
+        COMPUTE,
     )
     lane = 1
     unity: ClassVar[Mapping[str, Value] | None] = None

@@ -85,12 +85,12 @@ def run(options: argparse.Namespace) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, frame: window.close())
     window.show()
+    made.processEvents()
     if pid is None:
         window.start()
-    else:
-        window.attach(pid)
-    made.processEvents()
     window.fill()
+    if pid is not None:
+        window.attach(pid)
     return int(made.exec())
 
 

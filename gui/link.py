@@ -28,6 +28,8 @@ AT_ONCE = 1 << 16
 """Bytes that are read at once."""
 KEPT = 50
 """Notes, and problems, that are kept: the last ones."""
+NEWS = "edit", "done", "note", "problem"
+"""Events after which the latency, and whatever else is in a state, may be another."""
 ENDED = "the host has ended"
 
 
@@ -56,10 +58,11 @@ class Link(QObject):
     """A host is there: its process number. `state` and `observation` are, too."""
     detached = Signal(str)
     """It is gone: why, in one line."""
-    stated = Signal(dict)
-    """A whole new `state`: after attaching, and after an edit."""
-    changed = Signal(dict)
-    """An event of ``watch`` (see `rtaudio.server`), entered in `state`."""
+    stated = Signal(object)
+    """A whole new `state`: after attaching, after an edit, and after news of the host. (As a dict, Qt would
+    copy it.)"""
+    changed = Signal(object)
+    """An event of ``watch`` (see `rtaudio.server`), a dict, entered in `state`."""
     said = Signal(str, bool)
     """A line for the status line; whether it is an error."""
 
@@ -78,6 +81,8 @@ class Link(QObject):
         """Values to set, the newest of each path."""
         self._setting: Counter[str] = Counter()
         """Sets of a path that are not answered yet."""
+        self._is_old = self._is_asked = False
+        """Whether `state` is to be asked for, and whether it has been."""
         self._pace = QTimer(self)
         self._pace.setSingleShot(True)
         self._pace.setInterval(FRAME_MS)
@@ -125,6 +130,7 @@ class Link(QObject):
         self._begun.clear()
         self._values.clear()
         self._setting.clear()
+        self._is_old = self._is_asked = False
         self._pace.stop()
         self.detached.emit(why)
 
@@ -218,10 +224,20 @@ class Link(QObject):
         self.attached.emit(self.pid)
         self.stated.emit(self.state)
 
+    def _ask_state(self) -> None:
+        """Ask for a new state; if one is on its way, when that has come."""
+        self._is_old = self._is_asked
+        if not self._is_asked:
+            self._is_asked = True
+            self._ask("state", self._next_state)
+
     def _next_state(self, answer: dict[str, Any]) -> None:
+        self._is_asked = False
         if answer["ok"]:
             self.state = answer["state"]
             self.stated.emit(self.state)
+        if self._is_old:
+            self._ask_state()
 
     def _say_answer(self, answer: dict[str, Any]) -> None:
         self.said.emit(answer.get("answer", answer.get("error", "")), not answer["ok"])
@@ -233,14 +249,14 @@ class Link(QObject):
     def _enter(self, event: dict[str, Any]) -> None:
         """Enter an event in the state, and tell it."""
         kind = event["event"]
-        if kind == "edit":
-            self._ask("state", self._next_state)
-        elif self.state:
-            _ENTER.get(kind, _nothing)(self.state, event)
-        if kind in ("note", "problem") or (kind == "done" and not event["heard"]):
-            self.said.emit(event["text"], kind != "note")
         if not self.state:
             return  # The first one will have it.
+        if kind in _ENTER:
+            _ENTER[kind](self.state, event)
+        if kind in NEWS:
+            self._ask_state()
+        if kind in ("note", "problem") or (kind == "done" and not event["heard"]):
+            self.said.emit(event["text"], kind != "note")
         if kind == "set" and (self._setting[event["parameter"]] or event["parameter"] in self._values):
             return  # It is older than what is on its way.
         self.changed.emit(event)
@@ -298,6 +314,14 @@ def _enter_edits(state: dict[str, Any], event: dict[str, Any]) -> None:
     state["loading"] = event["edits"]
 
 
+def _enter_comparison(state: dict[str, Any], event: dict[str, Any]) -> None:
+    state["compare"] = {"dry": event["dry"], "gain": event["gain"]}
+
+
+def _enter_recordings(state: dict[str, Any], event: dict[str, Any]) -> None:
+    state["recordings"] = event["recordings"]
+
+
 def _enter_note(state: dict[str, Any], event: dict[str, Any]) -> None:
     state["notes"] = [*state["notes"], event["text"]][-KEPT:]
 
@@ -306,15 +330,13 @@ def _enter_problem(state: dict[str, Any], event: dict[str, Any]) -> None:
     state["problems"] = [*state["problems"], event["text"]][-KEPT:]
 
 
-def _nothing(state: dict[str, Any], event: dict[str, Any]) -> None:
-    """An event that changes nothing in a state."""
-
-
 _ENTER: dict[str, Callable[[dict[str, Any], dict[str, Any]], None]] = {
     "set": _enter_value,
     "switch": _enter_switch,
     "deck": _enter_deck,
     "loading": _enter_edits,
+    "compare": _enter_comparison,
+    "record": _enter_recordings,
     "note": _enter_note,
     "problem": _enter_problem,
 }

@@ -25,7 +25,7 @@ FADER_LAW = 80.0
 controllers move it: amplitude goes with the fourth power of the way."""
 VALUE_WIDTH = 10
 """Digits for which a value has room."""
-_NUMBER = re.compile(r"([-+−]?(?:\d+[.,]?\d*|[.,]\d+)|[-+−]?inf)\s*(k?)\s*(.*)", re.IGNORECASE)
+_NUMBER = re.compile(r"([-+−]?(?:\d+[.,]?\d*|[.,]\d+)(?:e[-+]?\d+)?|[-+−]?inf)\s*(k?)\s*(.*)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Scale:
             return f"-inf {self.unit}".rstrip()
         if self.unit == "Hz" and abs(value) >= 1000.0:
             return f"{value / 1000.0:.4g} kHz"
-        return f"{value:.6g} {self.unit}".rstrip()
+        return f"{value:{'.0f' if self.kind == 'integer' else '.6g'}} {self.unit}".rstrip()
 
     def parse(self, text: str) -> float:
         """The value that a text means: a number, with or without the unit.
@@ -363,7 +363,7 @@ class ParameterControl(QObject):
             self.refused.emit(f"{self.id}: {error}")
             return
         self.fader.show_value(value)
-        self.typed.setText(self.scale.text(value))
+        self.typed.show_text(self.scale.text(value))
         self.chosen.emit(value)
 
 

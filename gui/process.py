@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -15,10 +16,10 @@ from PySide6.QtCore import QObject, QTimer, Signal
 from gui.application import state_folder
 from rtaudio.cli import one_line
 from rtaudio.errors import UserError
-from rtaudio.server import hosts
+from rtaudio.server import connect
 
-LOOK_MS = 40
-"""Milliseconds between two looks at a host that is starting or running."""
+LOOK_MS, REST_MS = 40, 200
+"""Milliseconds between two looks at a host that is starting, and at one that runs."""
 PATIENCE = 5.0
 """Seconds that a host has to end."""
 LOGS = 32
@@ -33,7 +34,7 @@ class HostProcess(QObject):
     ready = Signal(int)
     """It takes lines now: its process number."""
     ended = Signal(str)
-    """It has ended before, or without, being asked to: what it has said last."""
+    """It has ended without `end`: why, in a line."""
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -43,7 +44,6 @@ class HostProcess(QObject):
         self._last = ""
         self._is_ready = False
         self._timer = QTimer(self)
-        self._timer.setInterval(LOOK_MS)
         self._timer.timeout.connect(self._look)
 
     @property
@@ -85,7 +85,7 @@ class HostProcess(QObject):
             self._log.close()
         self._log = path.open("rb")
         self._begun, self._last, self._is_ready = b"", "", False
-        self._timer.start()
+        self._timer.start(LOOK_MS)
 
     def end(self) -> None:
         """End it, and wait until it has; where there is none, do nothing."""
@@ -116,10 +116,17 @@ class HostProcess(QObject):
         if over:
             self._process = None
             self._timer.stop()
-            self.ended.emit(self._last or f"it has ended with status {process.returncode}")
-        elif not self._is_ready and process.pid in hosts():
+            self.ended.emit(self._why(process.returncode))
+        elif not self._is_ready and _takes_lines(process.pid):
             self._is_ready = True
+            self._timer.setInterval(REST_MS)
             self.ready.emit(process.pid)
+
+    def _why(self, status: int) -> str:
+        """Why it has ended, in a line."""
+        if status < 0:
+            return f"the host was ended by {signal.Signals(-status).name}"
+        return (status and self._last) or "the host has ended"
 
     def _read(self) -> None:
         if self._log is None:
@@ -128,6 +135,15 @@ class HostProcess(QObject):
         for line in lines:
             self._last = one_line(line.decode(errors="replace"))
             self.said.emit(self._last)
+
+
+def _takes_lines(pid: int) -> bool:
+    """Whether the host in a process can be connected to."""
+    try:
+        connect(pid).close()
+    except UserError:
+        return False
+    return True
 
 
 def _open_log() -> tuple[BinaryIO, Path]:

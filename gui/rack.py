@@ -49,6 +49,7 @@ ASK_MS = 1500
 """Milliseconds after which the engines are found out: the window is shown, and the host plays."""
 WIDTH = 360
 LANES = {1: "on a worker thread", 2: "in a worker process"}
+TIMES_TIP = "Median and 99th percentile of the time that it takes of a block, and the latency that it adds"
 _FAINT = QPalette.ColorRole.PlaceholderText
 
 
@@ -331,6 +332,7 @@ class NodePanel(QFrame):
         self.setAccessibleName(f"node {self.name}")
         self._make_head(node)
         self.times = Elided(role=_FAINT)
+        self.times.set_tip(TIMES_TIP)
         self.watchdog = QLabel()
         self.watchdog.setWordWrap(True)
         self.watchdog.setForegroundRole(QPalette.ColorRole.BrightText)
@@ -418,7 +420,7 @@ class NodePanel(QFrame):
 
     def _grid(self, parameters: list[dict[str, Any]]) -> QWidget:
         """A grid of controls."""
-        box = QWidget()
+        box = QWidget(self)  # Without a parent it would be shown as a window.
         grid = QGridLayout(box)
         grid.setContentsMargins(0, 0, 0, 0)
         grid.setHorizontalSpacing(6)

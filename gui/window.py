@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -51,7 +53,10 @@ IDLE_MS = 1000
 """Milliseconds between two pictures of a window that nobody sees."""
 TOLD = 0.25
 """Seconds between two readings of what the status line tells: text is dear to draw."""
-FIRST_SIZE = (1280, 800)
+FIRST_SIZE, TITLE_BAR = (1280, 800), 40
+"""Width and height of a window that was never shown, where the screen has room, and what its title takes."""
+KEPT = 1000
+"""Lines about xruns and misses that are kept: the last ones."""
 XRUNS = {
     "input_underflows": "input underflows",
     "input_overflows": "input overflows",
@@ -101,7 +106,8 @@ class Window(QMainWindow):
         self._last: dict[str, Any] = {}
         """The state of the host that was heard last."""
         self._stopping = False
-        self._bypassed: list[str] = []
+        self._off: set[str] = set()
+        """Nodes that are bypassed for themselves, not since the input is heard instead."""
         self._panels: list[tuple[QDockWidget, Panel]] = []
         self._seen_frames, self._seen_cpu, self._seen_at = 0, time.process_time(), 0.0
         self._spent: tuple[float, float] | None = None
@@ -114,7 +120,8 @@ class Window(QMainWindow):
         self._make_bar()
         self._make_status()
         self._make_menus()
-        self.resize(*FIRST_SIZE)
+        room = self.screen().availableSize()
+        self.resize(min(FIRST_SIZE[0], room.width()), min(FIRST_SIZE[1], room.height() - TITLE_BAR))
         self.restoreGeometry(settings.geometry("window"))
         self._timer = QTimer(self)
         self._timer.setTimerType(Qt.TimerType.PreciseTimer)
@@ -145,9 +152,14 @@ class Window(QMainWindow):
         )
         self.stop_action = self._action("S&top", "Shift+F5", self.stop, "End the host")
         self.bypass_action = self._action(
-            "A/B bypass", "B", self._bypass, "Hear the input as it came, delayed as the output is"
+            "A/B bypass", "B", self._compare, "Hear the input as it came, delayed as the output is"
         )
         self.bypass_action.setCheckable(True)
+        self.record_action = self._action("Record", "R", self._record, "Record what is heard, to a file")
+        self.record_action.setCheckable(True)
+        self.mark_action = self._action(
+            "&Mark", "Ctrl+M", self._mark, "Keep the last ten seconds, input and output, and the rack"
+        )
         self.undo_action = self._action("&Undo", "Ctrl+Z", lambda: self.link.send("undo"))
         self.redo_action = self._action("&Redo", "Ctrl+Shift+Z", lambda: self.link.send("redo"))
         self.open_action = self._action("&Open rack...", "Ctrl+Shift+O", self._open_rack)
@@ -194,8 +206,10 @@ class Window(QMainWindow):
         self.match_box.setToolTip("Bypass is as loud as what the nodes make")
         self.match_box.setChecked(self.settings.match_loudness)
         self.match_box.toggled.connect(self._match_loudness)
-        self._match_place = bar.addWidget(self.match_box)
-        self._match_place.setVisible(False)
+        bar.addWidget(self.match_box)
+        bar.addSeparator()
+        for action in (self.record_action, self.mark_action):
+            bar.addAction(action)
         bar.addSeparator()
         for action in (self.undo_action, self.redo_action):
             bar.addAction(action)
@@ -237,6 +251,8 @@ class Window(QMainWindow):
         host = self.menuBar().addMenu("&Host")
         host.addActions([self.start_action, self.stop_action])
         host.addSeparator()
+        host.addActions([self.bypass_action, self.record_action, self.mark_action])
+        host.addSeparator()
         keep = host.addAction("&Keep playing when the window is closed")
         keep.setCheckable(True)
         keep.setChecked(self.settings.keep_playing)
@@ -249,7 +265,7 @@ class Window(QMainWindow):
         self._racks.setToolTipsVisible(True)
         self._racks.aboutToShow.connect(self._list_racks)
         rack.addSeparator()
-        rack.addActions([self.undo_action, self.redo_action, self.bypass_action])
+        rack.addActions([self.undo_action, self.redo_action])
         self._view_menu = self.menuBar().addMenu("&View")
         self._choice("&Theme", [(each, each) for each in THEMES], self.settings.theme, self._set_theme)
         rates = [(f"{each} pictures a second", each) for each in FRAME_RATES]
@@ -296,7 +312,8 @@ class Window(QMainWindow):
         """Add the panels and the views, whose libraries take their time: when the window is shown."""
         from gui.rack import Rack
 
-        self.add_panel("Rack", Rack(self.link), Qt.DockWidgetArea.LeftDockWidgetArea)
+        self.rack = Rack(self.link)
+        self.add_panel("Rack", self.rack, Qt.DockWidgetArea.LeftDockWidgetArea)
         for view in views():
             self.add_view(view(self.link))
         self.restoreState(self.settings.geometry("docks"))
@@ -317,7 +334,7 @@ class Window(QMainWindow):
         if self.link.pid or self.process.pid:
             return
         try:
-            options = options_again(self._options, self._last, self._folder)
+            options = options_again(self._options, self._rack_as_it_was(), self._folder)
             self.process.start(options, self._folder)
         except (UserError, OSError) as error:
             self._show_banner(f"the host cannot be started: {error}", can_start=True)
@@ -325,6 +342,13 @@ class Window(QMainWindow):
         self._stopping = False
         self._show_banner("the host starts ...", can_start=False)
         self._show_host()
+
+    def _rack_as_it_was(self) -> dict[str, Any]:
+        """The last state; that the input was heard instead of the output is over with the host."""
+        if not self._last or not self._last["compare"]["dry"]:
+            return self._last
+        nodes = [node | {"bypass": node["name"] in self._off} for node in self._last["nodes"]]
+        return self._last | {"nodes": nodes}
 
     def stop(self) -> None:
         """End the host."""
@@ -353,9 +377,8 @@ class Window(QMainWindow):
         self._show_host()
 
     def _on_ended(self, why: str) -> None:
-        if not (self.link.pid or self._stopping or self._last):
-            self._show_banner(why, can_start=True)
-        if not self._stopping:
+        if not (self.link.pid or self._stopping):
+            self._show_banner(f"{why}: nothing is heard" if self._last else why, can_start=True)
             self.say(why, True)
         self._show_host()
 
@@ -368,11 +391,14 @@ class Window(QMainWindow):
 
     def _on_stated(self, state: dict[str, Any]) -> None:
         self._last = state
+        self._note_bypassed()
         self._show_host()
 
     def _on_changed(self, event: dict[str, Any]) -> None:
         if event["event"] == "switch":
-            self._show_bypass()
+            self._note_bypassed()
+        elif event["event"] in ("compare", "record"):
+            self._show_switches()
 
     def _show_banner(self, text: str, can_start: bool) -> None:
         self._banner_text.show_text(text)
@@ -384,10 +410,17 @@ class Window(QMainWindow):
         state, runs = self.link.state, bool(self.link.pid)
         self.start_action.setEnabled(not (runs or self.process.pid))
         self.stop_action.setEnabled(runs or bool(self.process.pid))
-        for action in (self.bypass_action, self.undo_action, self.redo_action, self.save_action):
-            action.setEnabled(runs)
-        self.open_action.setEnabled(runs)
-        self._racks.setEnabled(runs)
+        for each in (
+            self.bypass_action,
+            self.record_action,
+            self.mark_action,
+            self.undo_action,
+            self.redo_action,
+            self.save_action,
+            self.open_action,
+            self._racks,
+        ):
+            each.setEnabled(runs)
         if state:
             chain = " | ".join(node["name"] for node in state["nodes"]) or "the input, as it is"
             self.setWindowTitle(f"{chain} - rtaudio")
@@ -400,28 +433,64 @@ class Window(QMainWindow):
             self.plays.show_text("the host starts" if self.process.starting else "no host runs")
             for label in (self.rate, self.late, self.load):
                 label.setText("")
-        self._show_bypass()
+        self._show_switches()
 
-    # -------------------------------------------------------------------------------- bypass, racks
+    # -------------------------------------------------------------------------------- comparison, recording
 
-    def _bypass(self, on: bool) -> None:
-        """Bypass all nodes, or hear those again that were heard before."""
-        nodes = self.link.state.get("nodes", [])
-        if on:
-            self._bypassed = [node["name"] for node in nodes if not node["bypass"]]
-        names = [node["name"] for node in nodes if node["name"] in self._bypassed] if self._bypassed else []
-        for name in names or [node["name"] for node in nodes]:
-            self.link.send(f"{'bypass' if on else 'unbypass'} {name}")
-        self._show_bypass()
+    def _compare(self, dry: bool) -> None:
+        """Let the input be heard, at the output's loudness if that is wanted and known; or the output."""
+        if dry and self.match_box.isChecked():
+            self.link.send("compare dry matched", self._on_matched)
+        else:
+            self.link.send(f"compare {'dry' if dry else 'wet'}")
+        self._show_switches()
 
-    def _show_bypass(self) -> None:
-        nodes = self.link.state.get("nodes", [])
-        on = bool(nodes) and all(node["bypass"] for node in nodes)
-        self.bypass_action.setChecked(on)
-        self.bypass_action.setText("A/B bypass: dry" if on else "A/B bypass")
+    def _on_matched(self, answer: dict[str, Any]) -> None:
+        self.say(answer.get("answer", answer.get("error", "")), not answer["ok"])
+        if not answer["ok"]:
+            self.link.send("compare dry", lambda other: None)
 
     def _match_loudness(self, on: bool) -> None:
         self.settings.match_loudness = on
+        if self.link.state.get("compare", {}).get("dry"):
+            self.link.send("compare wet", lambda answer: None)
+            self._compare(True)
+
+    def _note_bypassed(self) -> None:
+        """Know which nodes are bypassed for themselves, as long as all that are bypassed are."""
+        state = self.link.state
+        if state and not state["compare"]["dry"]:
+            self._off = {node["name"] for node in state["nodes"] if node["bypass"]}
+
+    def _record(self, on: bool) -> None:
+        if on:
+            folder = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+            path = folder / "rtaudio" / "recordings" / f"{time.strftime('%Y-%m-%d %H.%M.%S')}.wav"
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                self.say(f"cannot make {path.parent}: {error.strerror}", True)
+            else:
+                self.link.send(f"record {path}")
+        else:
+            self.link.send("record off")
+        self._show_switches()
+
+    def _mark(self) -> None:
+        self.link.send("mark")
+
+    def _show_switches(self) -> None:
+        """Show what is heard, and whether it is recorded: what the host says, not what was pressed."""
+        compared = self.link.state.get("compare", {"dry": False, "gain": 0.0})
+        self.bypass_action.setChecked(compared["dry"])
+        gain = f", {compared['gain']:+.1f} dB" if compared["gain"] else ""
+        self.bypass_action.setText(f"A/B: the input{gain}" if compared["dry"] else "A/B bypass")
+        recordings = self.link.state.get("recordings", [])
+        self.record_action.setChecked(bool(recordings))
+        self.record_action.setText("● Recording" if recordings else "Record")
+        self.record_action.setToolTip("\n".join(recordings) or "Record what is heard, to a file (R)")
+
+    # -------------------------------------------------------------------------------- racks
 
     def _list_racks(self) -> None:
         """Fill the menu of racks that go by a name, and of files that were opened."""
@@ -558,6 +627,7 @@ class Window(QMainWindow):
             for name, count in new.items()
             if count > 0
         ]
+        del self._xruns[:-KEPT]
         self._counted = found
         xruns, misses = counted["xruns"], counted["misses"]
         parts = [f"{xruns} xrun{'s' * (xruns != 1)}"]

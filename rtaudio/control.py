@@ -2,6 +2,7 @@
 
 | line | |
 | --- | --- |
+| ``load FILE`` | another file on the deck, from its beginning |
 | ``seek TIME`` | go on from another place of the file |
 | ``cue``, ``cue set [TIME]`` | go to the cue point; set it, here or there |
 | ``loop [BEGIN END]``, ``loop off`` | repeat a part of the file, or all of it; play on |
@@ -17,6 +18,9 @@
 | ``chain CHAIN`` | another graph: text, the path of a rack file, or the name of a rack; ``''``: the wire |
 | ``save NAME``, ``save FILE.toml`` | keep the graph as a rack, as it is set now |
 | ``undo``, ``redo`` | whatever was done, values too |
+| ``compare dry [matched]``, ``compare wet`` | hear the input, at the output's loudness; the output again |
+| ``record FILE``, ``record off`` | what is heard |
+| ``mark [FOLDER]`` | keep the last ten seconds, input and output, and the rack |
 | ``midi learn NODE.PARAMETER [toggle] [pickup]`` | the controller that moves next is to move it |
 | ``midi forget NODE.PARAMETER``, ``midi list`` | |
 | ``watch``, ``watch off`` | on the control socket: be told what happens, see `rtaudio.server` |
@@ -27,6 +31,9 @@
 What is fixed while sound runs, such as a model or a preset, is set by an edit (`Host.change`): it is loaded
 while sound and lines go on, and heard in a crossfade; the host's notes tell when, or why not.
 
+What the deck does is answered at once and done by its reader, which may have to read far; what touches the
+graph ends a comparison.
+
 Times are seconds or ``m:ss``, both with decimals: 90.5 is 1:30.5. This module has no thread of its own:
 whoever has a line applies it.
 """
@@ -36,15 +43,19 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from rtaudio.chain import open_chain, parse_node
+from rtaudio.deck import check_place, check_places
 from rtaudio.edit import shown
 from rtaudio.errors import UserError, nearest
+from rtaudio.files import AudioReader
 from rtaudio.graph import preset_values
+from rtaudio.moment import keep_moment, moment_folder
 from rtaudio.rack import Rack, rack_of, save_rack
 from rtaudio.racks import user_file
 from rtaudio.state import loading, state
@@ -109,6 +120,8 @@ def apply(host: Host, line: str) -> str | None:
     if name == "quit" and not arguments:
         return None
     usage, run = _COMMANDS.get(name, ("", None))
+    if name in _OF_GRAPH and host.dry:
+        host.compare(False)
     answer = None if run is None else run(host, arguments)
     if answer is None:
         answer = _of_node(host, line)
@@ -138,11 +151,23 @@ def _deck(host: Host) -> Deck:
     return host.deck
 
 
+def _load(host: Host, arguments: list[str]) -> str | None:
+    if len(arguments) != 1:
+        return None
+    deck, path = _deck(host), Path(arguments[0])
+    file = AudioReader(path, host.plan.rate)
+    deck.check(file)
+    deck.soon(partial(deck.load, file), position=0.0, loop=None)
+    return f"loading {path}, {format_time(file.samples / file.rate)}"
+
+
 def _seek(host: Host, arguments: list[str]) -> str | None:
     if len(arguments) != 1:
         return None
-    _deck(host).seek(parse_time(arguments[0]))
-    return f"at {format_time(parse_time(arguments[0]))}"
+    deck, to = _deck(host), parse_time(arguments[0])
+    check_place(deck.file, to)
+    deck.soon(lambda: deck.seek(to), position=to)
+    return f"at {format_time(to)}"
 
 
 def _cue(host: Host, arguments: list[str]) -> str | None:
@@ -150,7 +175,7 @@ def _cue(host: Host, arguments: list[str]) -> str | None:
         return None
     deck = _deck(host)
     if not arguments:
-        deck.cue()
+        deck.soon(deck.cue, position=deck.cue_point)
         return f"at the cue point, {format_time(deck.cue_point)}"
     deck.set_cue(parse_time(arguments[1]) if len(arguments) == 2 else None)
     return f"cue point at {format_time(deck.cue_point)}"
@@ -161,10 +186,12 @@ def _loop(host: Host, arguments: list[str]) -> str | None:
         return None
     deck = _deck(host)
     if arguments == ["off"]:
-        deck.clear_loop()
-    else:
-        deck.set_loop(*map(parse_time, arguments))
-    return _loop_of(deck)
+        deck.soon(deck.clear_loop, loop=None)
+        return "no loop"
+    begin, end = map(parse_time, arguments or ("0", repr(deck.duration)))
+    check_places(deck.file, 0.0, (begin, end))
+    deck.soon(lambda: deck.set_loop(begin, end), loop=(begin, end))
+    return f"loop {format_time(begin)} to {format_time(end)}"
 
 
 def _loop_of(deck: Deck) -> str:
@@ -304,13 +331,18 @@ def _save(host: Host, arguments: list[str]) -> str | None:
     if len(arguments) != 1:
         return None
     path = Path(arguments[0]) if arguments[0].lower().endswith(".toml") else user_file(arguments[0])
-    base = host.rack or Rack()
-    if host.midi is not None:
-        base = replace(base, midi=host.midi.bindings)
-    rack = rack_of(host.plan.graph, base)
+    rack = present_rack(host)
     save_rack(path, rack)
     host.rack = rack
     return f"saved as {path}"
+
+
+def present_rack(host: Host) -> Rack:
+    """The graph that is heard as a rack, with the rest of what it was loaded from."""
+    base = host.rack or Rack()
+    if host.midi is not None:
+        base = replace(base, midi=host.midi.bindings)
+    return rack_of(host.plan.graph, base)
 
 
 def _undo(host: Host, arguments: list[str]) -> str | None:
@@ -319,6 +351,35 @@ def _undo(host: Host, arguments: list[str]) -> str | None:
 
 def _redo(host: Host, arguments: list[str]) -> str | None:
     return None if arguments else host.history.redo()
+
+
+def _compare(host: Host, arguments: list[str]) -> str | None:
+    match arguments:
+        case ["wet"]:
+            host.compare(False)
+            return "the output is heard"
+        case ["dry"] | ["dry", "matched"]:
+            gain = host.compare(True, matched=len(arguments) == 2)
+            return Answer(f"the input is heard, {gain:+.1f} dB", gain=gain)
+    return None
+
+
+def _record(host: Host, arguments: list[str]) -> str | None:
+    if len(arguments) != 1:
+        return None
+    if arguments == ["off"]:
+        file = host.end_recording()
+        return f"recorded {file.samples / file.rate:.1f} s in {file.path}"
+    host.record(arguments[0])
+    return f"recording {arguments[0]}"
+
+
+def _mark(host: Host, arguments: list[str]) -> str | None:
+    if len(arguments) > 1:
+        return None
+    folder = Path(arguments[0]) if arguments else moment_folder()
+    seconds = keep_moment(host, folder, present_rack(host))
+    return f"the last {seconds:.1f} s go to {folder}"
 
 
 def _switch(switch: str, on: bool, done: str) -> Callable[[Host, list[str]], str | None]:
@@ -393,6 +454,7 @@ def _help(host: Host, arguments: list[str]) -> str | None:
 
 
 _COMMANDS: dict[str, tuple[str, Callable[[Host, list[str]], str | None]]] = {
+    "load": ("load FILE", _load),
     "seek": ("seek TIME", _seek),
     "cue": ("cue [set [TIME]]", _cue),
     "loop": ("loop [BEGIN END | off]", _loop),
@@ -417,6 +479,9 @@ _COMMANDS: dict[str, tuple[str, Callable[[Host, list[str]], str | None]]] = {
     "save": ("save NAME", _save),
     "undo": ("undo", _undo),
     "redo": ("redo", _redo),
+    "compare": ("compare dry [matched] | compare wet", _compare),
+    "record": ("record FILE | record off", _record),
+    "mark": ("mark [FOLDER]", _mark),
     "midi": ("midi learn NODE.PARAMETER [toggle] [pickup] | midi forget NODE.PARAMETER | midi list", _midi),
     "watch": (WATCH, _watch),
     "state": ("state", _state),
@@ -424,5 +489,11 @@ _COMMANDS: dict[str, tuple[str, Callable[[Host, list[str]], str | None]]] = {
     "help": ("help", _help),
     "quit": ("quit", lambda host, arguments: None),
 }
-_SPLIT = {"set": 2, "insert": 1, "replace": 2, "connect": 1, "disconnect": 1, "chain": 1, "save": 1}
+_SPLIT = {
+    **dict.fromkeys(("insert", "connect", "disconnect", "chain", "save", "load", "record", "mark"), 1),
+    **dict.fromkeys(("set", "replace"), 2),
+}
 """Spaces at which a line is divided, where the rest may have some of its own."""
+_EDITS = "insert", "remove", "move", "replace", "connect", "disconnect", "chain", "preset"
+_OF_GRAPH = {*_EDITS, "save", "undo", "redo", "bypass", "unbypass"}
+"""Words that end a comparison."""

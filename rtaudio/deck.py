@@ -217,7 +217,8 @@ class Deck:
     """A file as the host's input. Every method may be called from any thread; properties never wait.
 
     Times are in seconds of the file, exact to the sample. A change is heard with the next block, in a
-    crossfade of 10 ms: the methods return when all is read that it takes, some milliseconds.
+    crossfade of 10 ms: the methods return when all is read that it takes, some milliseconds, or seconds where
+    the file has no index. `soon` leaves it to the reader's thread.
 
     A loop is as long as ``end - begin``, to the sample. In the last 10 ms before its end it fades into what
     lies before its begin, as far as there is such; at the start of the file there is not, and a loop over the
@@ -252,14 +253,19 @@ class Deck:
         loop: bool | tuple[float, float] = False,
     ) -> None:
         check_places(file, start, loop)
-        self.rate, self.samples = file.rate, file.samples
+        self.rate, self.samples, self.channels = file.rate, file.samples, file.channels
         self.cue_point = start
         """Where `cue` goes."""
         self.problems: list[str] = []
         """What went wrong without stopping the sound, in words."""
         self.changed: Callable[[], None] = lambda: None
         """Called after every change."""
-        self._file, self._at = file, 0
+        self.changes = 0
+        """Number of changes so far."""
+        self._wanted: list[tuple[Callable[[], None], dict[str, Any]]] = []
+        """Changes that wait, the one that is being made first, and what will be: replaced, never changed."""
+        self._queue, self._woken = threading.Lock(), threading.Event()
+        self.file, self._at = file, 0
         self._words, self._ramp = words, ramp
         self._fade = words[FADE] = round(FADE_SECONDS * self.rate)
         words[DECLICK] = round(DECLICK_SECONDS * self.rate)
@@ -283,7 +289,7 @@ class Deck:
     @property
     def position(self) -> float:
         """What is read now, in seconds; it is heard the latency of the graph later."""
-        return self._place(self._heard()) / self.rate
+        return float(self._will_be("position", lambda: self._place(self._heard()) / self.rate))
 
     @property
     def duration(self) -> float:
@@ -298,6 +304,10 @@ class Deck:
     @property
     def loop(self) -> tuple[float, float] | None:
         """Begin and end of the loop, or None."""
+        found: tuple[float, float] | None = self._will_be("loop", self._present_loop)
+        return found
+
+    def _present_loop(self) -> tuple[float, float] | None:
         loop = self._loop
         return None if loop is None else (loop.begin / self.rate, loop.end / self.rate)
 
@@ -307,6 +317,66 @@ class Deck:
         tape = self._heard()
         return tape.end is not None and self._taken(tape) >= tape.end
 
+    def soon(self, change: Callable[[], None], **will_be: Any) -> None:
+        """Let the reader's thread make a change; what it refuses is a problem, told.
+
+        Of several that wait, follow on each other and decide the same, only the last is made.
+
+        Parameters
+        ----------
+        change
+            Calls one of the methods.
+        **will_be
+            ``position`` and ``loop`` as they will be: they are that from now on.
+        """
+        with self._queue:
+            waiting = self._wanted[1:]
+            if waiting and waiting[-1][1].keys() == will_be.keys():
+                waiting.pop()
+            self._wanted = [*self._wanted[:1], *waiting, (change, will_be)]
+        self._woken.set()
+
+    def _make_wanted(self, stop: threading.Event) -> None:
+        """Make the changes that wait."""
+        while self._wanted and not stop.is_set():
+            try:
+                self._wanted[0][0]()
+            except UserError as error:
+                if not stop.is_set():
+                    self.problems.append(str(error))
+            with self._queue:
+                self._wanted = self._wanted[1:]
+
+    def _will_be(self, what: str, now: Callable[[], Any]) -> Any:
+        """What the changes that wait make of something; if none does, what it is after that look."""
+        found = [will_be[what] for _, will_be in self._wanted if what in will_be]
+        return found[-1] if found else now()
+
+    def check(self, file: AudioReader) -> None:
+        """`UserError` where `load` would not take a file."""
+        if file.rate != self.rate or file.channels not in (1, self.channels):
+            has = f"{file.channels} channels at {file.rate} Hz"
+            raise UserError(f"{file.info.path} has {has}, the graph {self.channels} at {self.rate} Hz")
+
+    def load(self, file: AudioReader) -> None:
+        """Go on with another file, from its beginning, without a loop; closes the one before.
+
+        It is at the rate of the graph, and has as many channels, or one, which all of those then play.
+
+        Raises
+        ------
+        UserError
+            It has not.
+        """
+        self.check(file)
+        with self._door, self._lock:
+            for tape in filter(None, (self._tape, self._coming)):
+                tape.broken = True  # What it holds is enough for the fade.
+            before, self.file, self._at = self.file, file, 0
+            self.samples, self.cue_point = file.samples, 0.0
+        before.close()
+        self._change(0, None)
+
     def seek(self, to: float) -> None:
         """Go on from another place; a paused deck stays paused. `UserError` beyond the file."""
         self._change(self._sample(to), self._loop)
@@ -314,6 +384,7 @@ class Deck:
     def set_cue(self, at: float | None = None) -> None:
         """Set the cue point, to the position if it is not given."""
         self.cue_point = self.position if at is None else self._sample(at) / self.rate
+        self.changes += 1
 
     def cue(self) -> None:
         """Go to the cue point: at first, where the deck started."""
@@ -345,6 +416,7 @@ class Deck:
         if play != self._words[PLAY]:
             write_release(self._words, PLAY, play)
             self.length = None
+            self.changes += 1
             self.changed()
 
     def _change(self, to: int | None, loop: _Loop | None) -> None:
@@ -366,9 +438,10 @@ class Deck:
                 if not self._fill(tape):
                     break
             self._words[NEXT] = tape.ring.address
-            self._words[NEXT_FROM] = -1 if to is not None else base * self._file.channels
+            self._words[NEXT_FROM] = -1 if to is not None else base * self.channels
             self._coming, self.length = tape, None
             write_release(self._words, TURN, OFFERED)
+        self.changes += 1
         self.changed()
 
     def _await_turn(self) -> None:
@@ -387,11 +460,11 @@ class Deck:
             write_release(self._words, TURN, NO_TURN)
 
     def _sample(self, seconds: float) -> int:
-        check_place(self._file, seconds)
+        check_place(self.file, seconds)
         return round(seconds * self.rate)
 
     def _bounds(self, loop: bool | tuple[float, float]) -> tuple[int, int]:
-        check_places(self._file, 0.0, loop)
+        check_places(self.file, 0.0, loop)
         begin, end = (0.0, self.duration) if isinstance(loop, bool) else loop
         return round(begin * self.rate), round(end * self.rate)
 
@@ -408,10 +481,12 @@ class Deck:
             pass
 
     def run(self, stop: threading.Event) -> None:
-        """Keep the tapes full until ``stop``: the work of a thread."""
+        """Keep the tapes full, and make the changes that are wanted, until ``stop``: the work of a thread."""
         while not stop.is_set():
+            self._woken.clear()
+            self._make_wanted(stop)
             if not self._fill_one():
-                stop.wait(IDLE)
+                self._woken.wait(IDLE)
 
     def _fill_one(self) -> bool:
         """Read a chunk, if there is room for one. Who waits for a change goes first."""
@@ -424,12 +499,12 @@ class Deck:
             self._lock.release()
 
     def _new_tape(self, at: int, base: int = -1) -> _Tape:
-        ring = Ring(self._capacity * self._file.channels)
+        ring = Ring(self._capacity * self.channels)
         return _Tape(ring, at, self._loop, base, places=[(0, at)])
 
     def _fill(self, tape: _Tape) -> bool:
         """Put the next samples on a tape; False if there is no room."""
-        channels = self._file.channels
+        channels = self.channels
         if tape.ring.writable < CHUNK * channels:
             return False
         loop = tape.loop if tape.loop is not None and tape.at < tape.loop.end else None
@@ -463,7 +538,7 @@ class Deck:
         except FileError as error:
             tape.broken = True
             self.problems.append(f"{error}; silence follows")
-            return np.zeros((self._file.channels, n), np.float32)
+            return np.zeros((self.channels, n), np.float32)
         if loop is not None:
             fade = loop.before.shape[1]
             first = max(0, loop.end - fade - tape.at)
@@ -476,23 +551,21 @@ class Deck:
         fade = min(self._fade, begin, end - begin)
         short = end - begin <= CACHED_SECONDS * self.rate
         try:
-            before = (
-                self._read(begin - fade, fade) if fade else np.zeros((self._file.channels, 0), np.float32)
-            )
+            before = self._read(begin - fade, fade) if fade else np.zeros((self.channels, 0), np.float32)
             return _Loop(begin, end, before, self._read(begin, end - begin) if short else None)
         except FileError as error:
             raise FileError(f"{error}; choose another loop") from None
 
     def _read(self, at: int, n: int) -> NDArray[np.float32]:
         if at != self._at:
-            self._file.seek(at)
+            self.file.seek(at)
         self._at = -1  # if that fails
-        block = self._file.read(n)
+        block = self.file.read(n)
         self._at = at + n
-        return block
+        return block if len(block) == self.channels else np.repeat(block, self.channels, axis=0)
 
     def _taken(self, tape: _Tape) -> int:
-        return tape.ring.taken // self._file.channels
+        return tape.ring.taken // self.channels
 
     def _heard(self) -> _Tape:
         """The tape that is heard, or is about to be after a seek."""

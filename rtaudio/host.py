@@ -8,6 +8,7 @@ controls, and polls the watch.
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -26,12 +27,13 @@ from rtaudio.counters import EDITS, LOSSES, TIME_BINS, TIMES, Counters, report, 
 from rtaudio.deck import CHUNK, IDLE, Deck
 from rtaudio.edit import EDIT_LIMIT, PRE_ROLL, Edit, forget, pre_roll, reason, shown, to_play
 from rtaudio.errors import FileError, UserError
-from rtaudio.files import AudioReader, AudioWriter
+from rtaudio.files import AudioReader, AudioWriter, same_file
 from rtaudio.graph import MAIN, Graph
 from rtaudio.history import History
 from rtaudio.lanes import Segment, warm_up
 from rtaudio.native import read_acquire, write_release
 from rtaudio.null import NullDevice
+from rtaudio.observation import Observation
 from rtaudio.observe import Observer
 from rtaudio.plan import NOW, Plan
 from rtaudio.processor import Value
@@ -140,6 +142,17 @@ class Losable(Device, Protocol):
         """Look for it and open it; whether it is back, to be started."""
 
 
+@dataclass(eq=False)
+class _Recording:
+    """A file that a ring of the callback is emptied into by a thread."""
+
+    word: int
+    """Of the stream: where the callback finds the ring."""
+    file: AudioWriter
+    until: int | None = None
+    """Calls after which the callback uses the ring no more; None: it goes on."""
+
+
 @dataclass
 class _Watch:
     """What has failed: the wait after the last time, and when it is or was tried again."""
@@ -237,7 +250,6 @@ class Host:
         """What is worth knowing, in words."""
         self.observer = Observer(self.counters, plan, self.notes)
         """Shows readers what is heard."""
-        self._file = file
         self.deck = None
         if file is not None:
             words, ramp, _ = self.stream.deck
@@ -245,7 +257,7 @@ class Host:
             self.deck.problems, self.deck.changed = self.problems, self._set_end
         self._file_over: int | None = None
         recordings = (RECORD, record), (RECORD_INPUT, record_input)
-        self._recordings = [(word, recording) for word, recording in recordings if recording]
+        self._recordings = [_Recording(word, file) for word, file in recordings if file]
         self._seconds = seconds
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -265,6 +277,10 @@ class Host:
         """What the graph was loaded from, with all that it does not hold itself."""
         self.history = History(self)
         """What was done to the graph, to be undone."""
+        self.dry: tuple[str, ...] = ()
+        """Nodes that are bypassed while the input is heard: see `compare`."""
+        self.gain = 0.0
+        """Gain in dB of what is heard."""
         self._edit: Edit | None = None
         self._waiting: deque[Edit] = deque()
         self.memory = 0, 0
@@ -294,10 +310,8 @@ class Host:
             words[FILE] = self.deck.address
             self.deck.fill()
             self._spawn(self._read, self.deck)
-        for word, recording in self._recordings:
-            ring = Ring(round(RECORD_SECONDS * self.plan.rate) * recording.channels)
-            words[word] = ring.address
-            self._spawn(self._write, recording, ring)
+        for recording in self._recordings:
+            self._begin_recording(recording)
         if not freewheel:
             limit_runaway(RUNAWAY)
             self._lock(self.stream)
@@ -339,7 +353,18 @@ class Host:
             target=target, args=arguments, name=f"rtaudio{target.__name__}", daemon=True
         )
         thread.start()
-        self._threads.append(thread)
+        self._threads = [*(each for each in self._threads if each.is_alive()), thread]
+
+    def do_beside(self, work: Callable[[], None]) -> None:
+        """Let a thread do what takes long; what it refuses is a problem, told. The host waits for its end."""
+
+        def run() -> None:
+            try:
+                work()
+            except UserError as error:
+                self.problems.append(str(error))
+
+        self._spawn(run)
 
     def _read(self, deck: Deck) -> None:
         """Keep the deck's tape full until the host closes."""
@@ -348,22 +373,116 @@ class Host:
         finally:
             write_release(self.stream.words, FILE_ENDED, 1)
 
-    def _write(self, recording: AudioWriter, ring: Ring) -> None:
-        """Empty a ring into a recording until the host closes; after an error, into nothing."""
-        width, failed = recording.channels, False
+    def _begin_recording(self, recording: _Recording) -> None:
+        ring = Ring(round(RECORD_SECONDS * self.plan.rate) * recording.file.channels)
+        self._spawn(self._write, recording, ring)
+        write_release(self.stream.words, recording.word, ring.address)
+
+    def _write(self, recording: _Recording, ring: Ring) -> None:
+        """Empty a ring into a recording until that, or the host, ends; after an error, into nothing."""
+        file, failed = recording.file, False
         while True:
-            stopping = self._stop.is_set()
-            taken = ring.pop(CHUNK * width)
+            over = recording.until is not None and self.stream.callbacks > recording.until
+            stopping = over or self._stop.is_set()
+            taken = ring.pop(CHUNK * file.channels)
             if not taken.size:
                 if stopping:
                     break
                 self._stop.wait(IDLE)
             elif not failed:
                 try:
-                    recording.write(np.ascontiguousarray(taken.reshape(-1, width).T))
+                    file.write(np.ascontiguousarray(taken.reshape(-1, file.channels).T))
                 except FileError as error:
                     failed = True
                     self.problems.append(f"the recording ended: {error}")
+        if recording.until is not None:
+            self._finish_recording(recording)
+            if not failed:
+                self.notes.append(f"recorded {file.samples / file.rate:.1f} s in {file.path}")
+
+    def _finish_recording(self, recording: _Recording) -> None:
+        """Commit what was recorded."""
+        try:
+            recording.file.close()
+        except FileError as error:
+            if not any(str(error) in problem for problem in self.problems):
+                self.problems.append(str(error))
+
+    def record(self, path: str | os.PathLike[str]) -> None:
+        """Record what is heard from now on, until `end_recording` or the end of the host.
+
+        Raises
+        ------
+        UserError
+            It is being recorded already, no sound runs, or no such file can be made.
+        """
+        if not self.running:
+            raise UserError("no sound runs: there is nothing to record")
+        for recording in self._recordings:
+            if recording.word == RECORD:
+                raise UserError(f"{recording.file.path} is being recorded: 'record off' ends that")
+        if self.deck is not None and same_file(self.deck.file.info.path, path):
+            raise UserError(f"{path} is the input: record to another file")
+        file = AudioWriter(path, self.plan.rate, len(self.plan.heard))
+        self._recordings.append(_Recording(RECORD, file))
+        self._begin_recording(self._recordings[-1])
+
+    def end_recording(self) -> AudioWriter:
+        """End the recording of what is heard; its file is complete when the notes say so.
+
+        `UserError` if there is none.
+        """
+        for recording in self._recordings:
+            if recording.word == RECORD:
+                write_release(self.stream.words, RECORD, 0)
+                self._recordings.remove(recording)
+                recording.until = self.stream.callbacks  # The one under way may still use the ring.
+                return recording.file
+        raise UserError("nothing is being recorded: 'record FILE' begins")
+
+    def compare(self, dry: bool, matched: bool = False) -> float:
+        """Let the input be heard instead of what the nodes make of it, or that again; both are as late.
+
+        Every node that is not bypassed is, until the other is heard again: no edit, nothing to be undone.
+
+        Parameters
+        ----------
+        dry
+            The input.
+        matched
+            At the loudness of the output: that of the last ten seconds, gated (ITU-R BS.1770-5), of both. It
+            is raised by no more than its peaks allow for.
+
+        Returns
+        -------
+        The gain in dB.
+
+        Raises
+        ------
+        UserError
+            One of the two was silent, so that there is no loudness to match.
+        """
+        gain = self._matching_gain() if dry and matched else 0.0
+        names = [name for name, node in self.plan.graph.nodes.items() if not node.bypass]
+        for name in names if dry else self.dry:
+            with suppress(UserError):  # It has gone meanwhile.
+                self.bypass(name, dry)
+        self.dry = (*self.dry, *names) if dry else ()
+        self.stream.level[-1] = 10.0 ** (gain / 20.0)
+        self.gain = gain
+        return gain
+
+    def _matching_gain(self) -> float:
+        """By how many dB the output was louder than the input."""
+        if self.dry:
+            return self.gain
+        look = Observation(os.getpid())
+        heard, loud = look.loudness("in"), look.loudness("out")
+        if not (math.isfinite(heard) and math.isfinite(loud)):
+            silent = "out" if math.isfinite(heard) else "in"
+            raise UserError(f"{silent!r} was silent for the last seconds: there is no loudness to match")
+        peak = float(look.meters("in", 0).true_peak.max())
+        return min(loud - heard, -20.0 * math.log10(peak)) if loud > heard else loud - heard
 
     # ------------------------------------------------------------------------------------------ control
 
@@ -517,7 +636,7 @@ class Host:
     @property
     def recordings(self) -> list[AudioWriter]:
         """What is written of the output and of the input."""
-        return [recording for _, recording in self._recordings]
+        return [recording.file for recording in self._recordings]
 
     @property
     def loaded(self) -> Loaded:
@@ -952,14 +1071,10 @@ class Host:
         self._stop.set()
         for thread in self._threads:
             thread.join()
-        if self._file is not None:
-            self._file.close()
-        for _, recording in self._recordings:
-            try:
-                recording.close()
-            except FileError as error:
-                if not any(str(error) in problem for problem in self.problems):
-                    self.problems.append(str(error))
+        if self.deck is not None:
+            self.deck.file.close()
+        for recording in self._recordings:
+            self._finish_recording(recording)
         self.observer.close()
         if not self._hanging:
             self._release(self.plan)

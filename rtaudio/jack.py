@@ -282,6 +282,7 @@ def _library() -> ctypes.CDLL:
         ("jack_cpu_load", ctypes.c_float, [pointer]),
         ("jack_port_register", pointer, [pointer, text, text, ctypes.c_ulong, ctypes.c_ulong]),
         ("jack_port_name", text, [pointer]),
+        ("jack_port_connected", ctypes.c_int, [pointer]),
         ("jack_port_connected_to", ctypes.c_int, [pointer, text]),
         ("jack_port_disconnect", ctypes.c_int, [pointer, pointer]),
         ("jack_get_ports", strings, [pointer, text, text, ctypes.c_ulong]),
@@ -377,6 +378,12 @@ class _Client:
             return False
         port = int(self.gate.words[MIDI_IN])
         return bool(self._library.jack_port_connected_to(port, source.encode()))
+
+    def shown_to(self) -> int:
+        """How many ports the MIDI output is connected with."""
+        if self.down or self._closed:
+            return 0
+        return int(self._library.jack_port_connected(int(self.gate.words[MIDI_OUT])))
 
     def connect_midi(self, name: str) -> str:
         """Connect the MIDI ports with those of a name, or a part of it; returns the input's, "" if none is.
@@ -772,7 +779,7 @@ class JackMidi:
         self.name = name or "JACK"
         self._device, self._wanted = device, name
         self._attempt: Attempt[str] | None = None
-        self._source, self._missing = "", False
+        self._source, self._missing, self._shown_to = "", False, 0
         self._left = np.zeros(3, np.int64)
 
     def read(self, most: int) -> list[tuple[int, bytes]]:
@@ -790,9 +797,16 @@ class JackMidi:
         return client is not None and client.to_send.push(np.array([packed], np.float64))
 
     def look(self) -> str:
-        """Connect with the wanted port if that is not so; what there is to tell, or ""."""
+        """Connect with the wanted port if that is not so, or see that somebody has connected one; what there
+        is to tell, or "".
+        """
         client = self._device.client()
-        if not self._wanted or client is None or (self._source and client.hears(self._source)):
+        if client is None:
+            return ""
+        if not self._wanted:
+            before, self._shown_to = self._shown_to, client.shown_to()
+            return "a port is connected with the MIDI output" if self._shown_to > before else ""
+        if self._source and client.hears(self._source):
             return ""
         if self._attempt is None:
             self._attempt = Attempt(partial(client.connect_midi, self._wanted))

@@ -54,6 +54,10 @@ FLOOR = -120.0
 """dB of the byte 0; 255 is 0 dB, a sine of full scale."""
 LOUDNESS_OF_ONE = -0.691
 """LUFS of a weighted mean square of 1 (ITU-R BS.1770-4)."""
+ABSOLUTE_GATE, RELATIVE_GATE = -70.0, -10.0
+"""What counts for a loudness over time: LUFS, and LU from the mean of what is above that."""
+MOMENTARY_HOPS, BLOCK_HOPS = 40, 10
+"""Hops of the momentary loudness, 400 ms; from one such block to the next."""
 
 PEAK, TRUE_PEAK, SQUARE, WEIGHTED, LEVELS = range(5)
 """Levels of a channel, with a column: greatest magnitude of the hop, of its samples and between them too;
@@ -286,6 +290,24 @@ class Observation:
             LOUDNESS_OF_ONE + 10.0 * np.log10(weighted) if weighted > 0.0 else -np.inf,
             place["clipped"][:width].copy(),
         )
+
+    def loudness(self, view: str, seconds: float = 10.0) -> float:
+        """Loudness of the last seconds of a view (at most 32) in LUFS: gated, as ITU-R BS.1770-5 has it.
+
+        Minus infinity where all of it is below the gate at -70 LUFS.
+        """
+        place = self._place(view)
+        since = int(place["newest"]) * self.hop - round(seconds * self.rate)
+        _, levels = self._copied(view, max(since, (MOMENTARY_HOPS - 1) * self.hop), "levels")
+        width = min(METERED, int(place["channels"]))
+        blocks = levels[::BLOCK_HOPS, :width, WEIGHTED].sum(axis=1, dtype=np.float64)
+        gate = 10.0 ** ((ABSOLUTE_GATE - LOUDNESS_OF_ONE) / 10.0)
+        for _ in "absolute", "relative":
+            blocks = blocks[blocks > gate]
+            if not len(blocks):
+                return -np.inf
+            gate = max(gate, 10.0 ** (RELATIVE_GATE / 10.0) * blocks.mean())
+        return LOUDNESS_OF_ONE + 10.0 * float(np.log10(blocks.mean()))
 
     def histogram(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """How long callbacks took: durations in ns (the middles of bins), and how many of each."""

@@ -42,6 +42,7 @@ from rtaudio.observation import (
     FLOOR,
     LEVELS,
     METERED,
+    MOMENTARY_HOPS,
     OBSERVED,
     PEAK,
     ROWS,
@@ -84,8 +85,8 @@ WINDOW = 2048
 """Samples of a column's window at 48 kHz; the nearest power of two at other rates."""
 RING_SECONDS = 0.5
 """What the rings hold beside a window and two blocks."""
-MEAN_HOPS, MOMENTARY_HOPS = 30, 40
-"""Hops of the mean square (300 ms) and of the momentary loudness (400 ms)."""
+MEAN_HOPS = 30
+"""Hops of the mean square, 300 ms."""
 PHASES, TAPS_EACH, BETA = 4, 12, 5.0
 """True peak: points per sample, taps of each and Kaiser window of the interpolation."""
 LOUDEST = np.float32(1e6)

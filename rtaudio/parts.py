@@ -14,7 +14,7 @@ from rtaudio.errors import UserError
 from rtaudio.graph import IN, MAIN, OUT, Composite, End, Graph, engine_of
 from rtaudio.processor import Port, Processor, Value
 from rtaudio.registry import load_engine
-from rtaudio.routing import Reblock, Through
+from rtaudio.routing import Reblock, Through, bare
 
 ENTRY = End(IN, MAIN)
 """What comes from the device or file."""
@@ -166,6 +166,11 @@ def graph_rate(graph: Graph, rate: int) -> int:
         )
         raise UserError(f"the engines have no rate in common: {wants} (Hz)")
     return rate if rate in common else min((r for r in common if r > rate), default=max(common))
+
+
+def offline_block(graph: Graph, least: int) -> int:
+    """Samples of a block with which a graph is rendered: ``least``, or what a processor gains from."""
+    return max([least, *(bare(part.processor).offline_block for part in open_graph(graph))])
 
 
 # ---------------------------------------------------------------------------------------- in other processes

@@ -197,7 +197,7 @@ class Processor:
     """Largest difference from the independent reference of the tests; 0 is bit for bit."""
     KERNEL: ClassVar[Kernel | PythonKernel]
     in_python: ClassVar[bool] = False
-    """Whether a `process` of its own takes the place of the ``KERNEL``."""
+    """Whether a `process` of its own takes the place of the ``KERNEL``; who inherits one has to say so."""
 
     connected: frozenset[str] = frozenset()
     """Inputs that something is connected to; the host says it before `prepare`."""
@@ -205,6 +205,8 @@ class Processor:
     """Block rule: None takes any size; a number, exactly that many samples a call (the host re-blocks)."""
     grid: int = 1
     """Changes of parameters wait for a multiple of this position: the hop of what is re-blocked."""
+    offline_block: ClassVar[int] = 0
+    """Samples that it gains from having at once when rendered: a network that takes many chunks at once."""
     stretch: tuple[int, int] | None = None
     """For one that keeps hops itself, where its work is measured: a position from which on a block of any
     size has most to do, and samples from there in which there is as much to do as always. Constant after
@@ -221,9 +223,9 @@ class Processor:
     def __init_subclass__(cls, **arguments: Any) -> None:
         """Take the `process` of an engine in Python for what its kernel calls."""
         super().__init_subclass__(**arguments)
-        if hasattr(cls, "KERNEL"):
+        if "KERNEL" in vars(cls):
             cls.in_python = False
-        elif "process" in vars(cls):
+        elif "process" in vars(cls) and (cls.in_python or not hasattr(cls, "KERNEL")):
             cls.in_python = True
             cls._process = vars(cls)["process"]  # type: ignore[method-assign]
             cls.process = Processor.process  # type: ignore[method-assign]

@@ -19,13 +19,13 @@ import numpy as np
 from rtaudio.errors import FileError, UserError
 from rtaudio.files import AudioReader, AudioWriter
 from rtaudio.graph import Graph
-from rtaudio.parts import graph_rate
+from rtaudio.parts import graph_rate, offline_block
 from rtaudio.plan import Plan
 
 BLOCK = 1024
-"""Samples per block offline; live blocks of any other size give the same samples."""
-PROGRESS_BLOCKS = 32
-"""Blocks between two reports of the progress."""
+"""Samples per block offline, but for `Processor.offline_block`; blocks of any size give the same samples."""
+REPORTED = 32 * BLOCK
+"""Samples between two reports of the progress."""
 
 Progress = Callable[[int, int], None]
 
@@ -90,7 +90,8 @@ def render(graph: Graph, job: Job, progress: Progress | None = None) -> dict[str
         rate = graph_rate(graph, reader.rate)
         if rate != reader.rate:
             reader = stack.enter_context(AudioReader(job.source, rate))
-        plan = Plan(graph, rate, BLOCK, reader.channels, offline=True)
+        block = offline_block(graph, BLOCK)
+        plan = Plan(graph, rate, block, reader.channels, offline=True)
         stack.callback(plan.close)
         # At the file's rate, and at the graph's, to the end of the last sample.
         tail = plan.tail if job.tail else 0
@@ -125,7 +126,7 @@ def render(graph: Graph, job: Job, progress: Progress | None = None) -> dict[str
         "outputs": {name: str(target) for name, target in job.targets.items()},
         "rate": rate,
         "file_rate": reader.info.rate,
-        "block": BLOCK,
+        "block": block,
         "channels": reader.channels,
         "samples": length,
         "latency": statistics["latency"],
@@ -159,6 +160,7 @@ def _run(
 ) -> None:
     """Pull the input through the plan; drop the first ``latency`` samples, flush as many at the end."""
     block = np.zeros((plan.channels, plan.block), np.float32)
+    every = max(1, REPORTED // plan.block)
     for number, done in enumerate(range(-plan.latency, length, plan.block)):
         fresh = reader.read(plan.block)
         block[:, : fresh.shape[1]] = fresh
@@ -168,7 +170,7 @@ def _run(
         if first < last:
             for name, writer in writers.items():
                 writer.write(outputs[name][:, first:last])
-        if progress is not None and number % PROGRESS_BLOCKS == 0:
+        if progress is not None and number % every == 0:
             progress(max(0, done), length)
 
 

@@ -23,6 +23,8 @@ have an ``event``, and in ``text`` the same in words. To miss nothing, ``watch``
 | ``loading`` | ``edits``: those on their way, in words |
 | ``done`` | ``edit``: the number of one that is over; ``heard``: false if it was refused or given up |
 | ``deck`` | ``deck``, as in the state |
+| ``compare`` | ``dry``, ``gain``, as in the state |
+| ``record`` | ``recordings``, as in the state |
 | ``note``, ``problem`` | nothing but ``text`` |
 
 Of several changes of one value that come at once the last is told, after the answers. A program that shuts

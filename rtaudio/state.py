@@ -28,7 +28,8 @@ def state(host: Host) -> dict[str, Any]:
     ``pid``, ``rate`` (Hz), ``block`` (samples), ``channels``, ``position`` (samples since the start),
     ``latency`` (samples, by the parts that have some, and ``total``), ``device`` (what was opened), ``nodes``
     (in running order), ``edges`` (``"a.port -> b.port"``), ``deck`` (None without a file), ``recordings``
-    (files), ``loading`` (edits on their way), ``notes``, ``problems``.
+    (files), ``compare`` (whether the input is heard instead, ``dry``, and its ``gain`` in dB), ``loading``
+    (edits on their way), ``notes``, ``problems``.
 
     A node has its ``name``, ``engine``, ``version``, ``inputs``, ``outputs``, ``presets`` (names),
     ``parameters``, ``bypass``, ``mute``, ``solo``, ``failed`` (bypassed since its kernel failed), ``lane``
@@ -61,6 +62,7 @@ def state(host: Host) -> dict[str, Any]:
         "edges": [f"{edge.source} -> {edge.target}" for edge in plan.graph.edges],
         "deck": None if host.deck is None else deck_state(host.deck),
         "recordings": [str(recording.path) for recording in host.recordings],
+        "compare": {"dry": bool(host.dry), "gain": host.gain},
         "loading": loading(host),
         "notes": host.notes[-KEPT:],
         "problems": host.problems[-KEPT:],
@@ -102,6 +104,7 @@ def _declared(parameter: Parameter) -> dict[str, Any]:
 def deck_state(deck: Deck) -> dict[str, Any]:
     """Where a deck is and what it does; times in seconds."""
     return {
+        "file": str(deck.file.info.path),
         "position": deck.position,
         "duration": deck.duration,
         "playing": deck.playing,
@@ -141,7 +144,15 @@ class Changes:
                 told = now[fact]
                 text = f"{name}: {told.get('words', '')}"
                 found.append({"event": kind, "node": name, "told": told, "text": text})
-            elif kind == "switch" and fact in now:
+            elif kind == "compare":
+                dry, gain = now[fact]
+                text = f"the input is heard, {gain:+.1f} dB" if dry else "the output is heard"
+                found.append({"event": kind, "dry": dry, "gain": gain, "text": text})
+            elif kind == "record":
+                files = list(now[fact])
+                text = f"recording {', '.join(files)}" if files else "nothing is recorded"
+                found.append({"event": kind, "recordings": files, "text": text})
+            elif kind == "switch" and fact in now and bool(now[fact]) != bool(before.get(fact)):
                 on = bool(now[fact])
                 text = f"{name}: {switch} {'on' if on else 'off'}"
                 found.append({"event": kind, "node": name, "switch": switch, "on": on, "text": text})
@@ -164,9 +175,13 @@ def _outermost(plan: Plan, path: str) -> str:
 
 
 def _facts(host: Host) -> dict[tuple[str, str, str], Any]:
-    """What can change: parameters that were set, switches, edits on their way, what nodes tell."""
+    """What can change: parameters that were set, switches, recordings, edits, what nodes tell."""
     plan = host.plan
-    found: dict[tuple[str, str, str], Any] = {("loading", "", ""): tuple(loading(host))}
+    found: dict[tuple[str, str, str], Any] = {
+        ("loading", "", ""): tuple(loading(host)),
+        ("compare", "", ""): (bool(host.dry), host.gain),
+        ("record", "", ""): tuple(str(file.path) for file in host.recordings),
+    }
     for name, node in plan.graph.nodes.items():
         found |= {("set", f"{name}.{each}", ""): value for each, value in node.values.items()}
         found |= {("switch", name, switch): getattr(node, switch) for switch in SWITCHES}

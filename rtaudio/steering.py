@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from rtaudio.host import Host
     from rtaudio.server import Client, Server
 
-ON_DECK = "seek", "cue", "loop", "play", "pause"
-"""Words after which the deck is told: where it is changes all the time."""
-
 
 class Steering:
     """Steers a host by the lines of a server. Everything from one thread.
@@ -41,7 +38,7 @@ class Steering:
         self._host, self._server, self._say = host, server, say
         self.problems = self._notes = 0
         self._changes: Changes | None = None
-        self._deck_moved = False
+        self._deck_changes = 0
         self._faults: set[str] = set()
         self._edits: dict[Edit, int] = {}
         """Those that lines have begun and that are not over, with their numbers."""
@@ -106,7 +103,6 @@ class Steering:
             return {"ok": False, "error": one_line(reason(error))}
         if answer is None:
             return None
-        self._deck_moved |= words[:1] != [] and words[0] in ON_DECK
         facts = answer.facts if isinstance(answer, control.Answer) else {}
         return {"ok": True, "answer": one_line(answer), **facts, **self._numbered(before)}
 
@@ -146,8 +142,8 @@ class Steering:
         else:
             for event in self._changes.events():
                 self._server.tell(event)
-            if self._deck_moved and self._host.deck is not None:
-                deck = deck_state(self._host.deck)
-                text = "playing" if deck["playing"] else "paused"
-                self._server.tell({"event": "deck", "deck": deck, "text": text})
-        self._deck_moved = False
+            deck = self._host.deck
+            if deck is not None and deck.changes != self._deck_changes:
+                self._deck_changes, now = deck.changes, deck_state(deck)
+                text = "playing" if now["playing"] else "paused"
+                self._server.tell({"event": "deck", "deck": now, "text": text})

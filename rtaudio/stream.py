@@ -40,13 +40,26 @@ from rtaudio.counters import (
 )
 from rtaudio.deck import current_tape, deck_arrays, read_tape
 from rtaudio.executor import CONTEXT, enter, follow, go_on, run_block
-from rtaudio.kernel import channel, power_of_two, ring_read, ring_write, smoothstep
+from rtaudio.kernel import (
+    RAMP_WORDS,
+    TO,
+    channel,
+    power_of_two,
+    resting,
+    ring_read,
+    ring_write,
+    settled,
+    smoothstep,
+    value,
+)
+from rtaudio.kernel import turn as turn_ramp
 from rtaudio.layout import CROSSFADE, DECLICK
 from rtaudio.native import (
     CALLBACK,
     compiled,
     exchange,
     f32_matrix,
+    f64_vector,
     float32_at,
     int64_at,
     load_acquire,
@@ -117,11 +130,12 @@ RAGGED, LONGER = 1, 2
 NO_TURN, OFFERED, TAKEN_OVER, DONE = range(4)
 """An edit: a plan is offered by control, taken over by the callback, and the fade is done."""
 
-PLAYED, ROOM, HISTORY, LAST_INPUT = range(4)
-"""Arrays: ring of the output, two interleaved blocks, ring of the past input, its last sample."""
+PLAYED, ROOM, HISTORY, LAST_INPUT, LEVEL = range(5)
+"""Arrays: ring of the past output, two interleaved blocks, ring of the past input, its last sample; ramp of
+the output's level, and the level that is asked for."""
 
 HISTORY_SECONDS, HISTORY_BYTES = 10.0, 64 << 20
-"""Past input that is kept for a plan that takes over."""
+"""Past input that is kept for a plan that takes over, and past output that is kept with it."""
 
 
 def reblocking(period: int, block: int) -> int:
@@ -151,13 +165,14 @@ def _play_blocks(words: Any, stream: Any, memory: int, counters: Any) -> None:
         stream[FILE] = current_tape(stream[DECK], stream[FILE], at)
         missing = read_tape(stream[DECK], stream[FILE], at, room, f32_matrix(memory, ROOM)[1], n, inputs)
         counters[FILE_UNDERFLOWS] += missing if ended == 0 else 0
-    if stream[RECORD_INPUT] != 0:
+    recording = load_acquire(stream, RECORD_INPUT)
+    if recording != 0:
         heard = f32_matrix(memory, ROOM)[1]
         for c in range(inputs):
             x = channel(words[IN], c, n)
             for i in range(n):
                 heard[i * inputs + c] = x[i]
-        if not ring_push(stream[RECORD_INPUT], heard, n * inputs):
+        if not ring_push(recording, heard, n * inputs):
             counters[RECORD_OVERFLOWS] += n
     for c in range(inputs):
         x = channel(words[IN], c, n)
@@ -179,6 +194,11 @@ def _play_blocks(words: Any, stream: Any, memory: int, counters: Any) -> None:
             _follow(coming, words)
     run_block(words, n)
     heard_at = stream[NEXT_AT] + stream[NEXT_AFTER]
+    level = f64_vector(memory, LEVEL)
+    ramp, wanted = level.ctypes.data, level[RAMP_WORDS]
+    if wanted != level[TO]:
+        turn_ramp(ramp, 0, at, wanted, 0, float(stream[FADE]))
+    as_it_is = level[TO] == 1.0 and settled(ramp, 0, at)
     if turn == TAKEN_OVER:
         run_block(int64_at(stream[NEXT], PLAN_WORDS), n)
     for c in range(outputs):
@@ -188,6 +208,11 @@ def _play_blocks(words: Any, stream: Any, memory: int, counters: Any) -> None:
             for i in range(n):
                 share = smoothstep(min(max(at + i - heard_at, 0) / stream[FADE], 1.0))
                 y[i] = new[i] if share == 1.0 else np.float32(y[i] + share * (new[i] - y[i]))
+        if not as_it_is:
+            levelled = f32_matrix(memory, ROOM)[1]
+            for i in range(n):
+                levelled[i] = np.float32(value(ramp, 0, at + i) * y[i])
+            y = levelled
         over = 0
         for i in range(n):
             over += 1 if abs(y[i]) > np.float32(1) else 0
@@ -201,7 +226,8 @@ def _play_blocks(words: Any, stream: Any, memory: int, counters: Any) -> None:
         go_on(coming, words, int64_at(coming[KEPT], 2 * coming[N_KEPT]))
         stream[PLAN] = stream[NEXT]
         store_release(stream, TURN, DONE)
-    if stream[RECORD] != 0 and not ring_push(stream[RECORD], room, n * outputs):
+    recording = load_acquire(stream, RECORD)
+    if recording != 0 and not ring_push(recording, room, n * outputs):
         counters[RECORD_OVERFLOWS] += n
     counters[BLOCKS] += 1
     counters[POSITION] = at + n
@@ -354,11 +380,15 @@ class Stream:
         history = power_of_two(int(min(HISTORY_SECONDS * plan.rate, longest)))
         self.history = np.zeros((plan.channels, max(history, 4 * power_of_two(plan.block))), np.float32)
         widest = max(plan.channels, len(plan.heard))
+        self.level = np.append(resting([1.0])[0], 1.0)
+        """Ramp of the level of what is heard, as an amplitude; the last word is that which is asked for."""
+        self.played = np.zeros((len(plan.heard), self.history.shape[1]), np.float32)
         self._memory = (
-            np.zeros((len(plan.heard), power_of_two(3 * plan.block)), np.float32),
+            self.played,
             np.zeros((2, plan.block * widest), np.float32),
             self.history,
             np.zeros((1, plan.channels), np.float32),
+            self.level,
         )
         self._table = state_table(self._memory)
         self.deck = deck_arrays(plan.channels)
@@ -419,6 +449,20 @@ class Stream:
             return False
         first, last = begin % length, begin % length + end - begin
         return not (self.history[:, first:last].any() or self.history[:, : max(0, last - length)].any())
+
+    def past(self, seconds: float, late: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """What was heard last, and the input that it was made of, ``late`` samples before.
+
+        Returns
+        -------
+        Input (channels, samples) and output (channels, samples), as long as asked for if that is kept.
+        """
+        room = self.history.shape[1] - late - 2 * self.block - self.rate // 4  # that of the copy's time
+        end = int(read_acquire(self.words, HISTORY_END)) - self.block
+        n = max(0, min(round(seconds * self.rate), room, end - late))
+        places = (np.arange(end - n, end) % self.history.shape[1] for end in (end - late, end))
+        heard, played = (ring[:, at] for ring, at in zip((self.history, self.played), places, strict=True))
+        return heard, played
 
     def adapt(self, period: int | None) -> None:
         """Re-block for a device that from now on asks for ``period`` samples at once.

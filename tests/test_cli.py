@@ -573,6 +573,19 @@ def test_engines_fits_the_width(monkeypatch, capsys, columns):
             assert " ".join(parameter.doc.split()) in joined
 
 
+def test_engines_are_listed_for_programs(capsys):
+    assert main(["engines", "--json", "-"]) == 0
+    found = {engine["name"]: engine for engine in json.loads(capsys.readouterr().out)}
+    assert list(found) == engine_names()
+    for name, told in found.items():
+        engine = load_engine(name)
+        assert told["inputs"] == [port.name for port in engine.inputs]
+        assert told["outputs"] == [port.name for port in engine.outputs]
+        assert told["presets"] == list(engine.presets)
+        assert told["summary"]
+    assert main(["engines", "gain", "--json", "-"]) == 2
+
+
 def test_engines_tells_the_latency_that_live_has(place, capsys):
     assert main(["engines", "limiter"]) == 0
     told = capsys.readouterr().out

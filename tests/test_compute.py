@@ -25,7 +25,9 @@ from rtaudio.chain import load_chain
 from rtaudio.cli import main
 from rtaudio.errors import UserError
 from rtaudio.graph import Graph, Node
+from rtaudio.parts import offline_block
 from rtaudio.plan import Plan
+from rtaudio.render import Job, render
 
 MODELS = {
     "gru": (streaming_models.gru, {"hop": 64}, 48_000),
@@ -437,6 +439,67 @@ def test_a_batch_of_chunks_is_as_one_after_the_other(mode):
         assert np.abs(enhance(model, x, mode, **settings) - want).max() < 1e-6
 
 
+@pytest.fixture
+def scarce(monkeypatch):
+    """Pretends that there is a GPU, whose memory is enough for 1000 chunks."""
+    session = Scarce(1000)
+    monkeypatch.setattr(chunks, "open_session", lambda *_: session)
+    return session
+
+
+PAPER = "net:enhance(model=paper, hop=2000, compute='{}')"
+
+
+@pytest.mark.parametrize("rate", [16_000, 44_100, 48_000])
+def test_enhance_gives_a_gpu_all_chunks_of_a_block(rate, scarce):
+    """As the compiled kernel, which takes them one by one; a hop lies between samples at 44.1 kHz."""
+    x = 0.1 * noise(2, 3 * rate)
+    want, _, on, latency = offline(load_chain(PAPER.format("cpu")), x, rate, 1024)
+    assert on == {"net": "cpu"}
+    graph = load_chain(PAPER.format("cuda:0"))
+    assert offline_block(graph, 1024) == 65_536
+    got, node, on, late = offline(graph, x, rate, 65_536)
+    assert (on, node["failures"]) == ({"net": "cuda:0"}, 0)
+    assert max(scarce.took) >= 2 * (65_536 * 16_000 // (2000 * rate))
+    n = x.shape[1] - max(latency, late)
+    assert np.abs(want).max() > 0.1
+    assert np.abs(got[:, late : late + n] - want[:, latency : latency + n]).max() <= 1e-5
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_the_contract_holds_for_chunks_on_a_gpu(check, scarce):
+    blocks = [contract.FEW_BLOCKS] if check in ("partition", "events") else []
+    engine = enhancer.Enhance.of({"model": "paper", "compute": "cuda:0"})
+    getattr(contract, f"check_{check}")(Case(engine), 2, *blocks)
+
+
+def test_a_file_is_rendered_in_batches(tmp_path, scarce):
+    sf.write(tmp_path / "in.wav", 0.1 * noise(2, 150_000).T, 48_000, subtype="FLOAT")
+    found = []
+    for compute in ("cpu", "cuda:0"):
+        target = tmp_path / f"{compute}.wav"
+        report = render(load_chain(PAPER.format(compute)), Job(tmp_path / "in.wav", {"main": target}))
+        assert report["compute"] == {"net": compute}
+        found.append(sf.read(target, dtype="float32")[0])
+    assert report["notes"] == ["net on cuda:0"]
+    assert (report["block"], max(scarce.took)) == (65_536, 22)
+    assert np.abs(found[1] - found[0]).max() <= 1e-5
+
+
+def test_the_cpu_takes_over_the_chunks_of_enhance(scarce, capfd):
+    x = 0.1 * noise(1, 100_000)
+    want, *_ = offline(load_chain(PAPER.format("cuda:0")), x, block=65_536)
+    scarce.most = 0
+    with pytest.MonkeyPatch.context() as patch:
+        sessions_ = iter([scarce, Scarce(1000)])
+        patch.setattr(chunks, "open_session", lambda *_: next(sessions_))
+        got, node, on, _ = offline(load_chain(PAPER.format("cuda:0")), x, block=65_536)
+    assert (node["takeovers"], node["failures"]) == (1, 0)
+    assert on == {"net": "cpu (took over from cuda:0)"}
+    assert np.abs(got - want).max() <= 1e-5
+    assert "the CPU takes over" in capfd.readouterr().err
+
+
 # --------------------------------------------------------------------------------------------------- on a GPU
 
 
@@ -484,3 +547,15 @@ def test_a_gpu_that_does_not_exist_is_one_line(gpu, tmp_path):
     with pytest.raises(UserError, match="cuda:99") as error:
         open_session(path, path.read_bytes(), 99)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.gpu
+def test_a_file_is_rendered_on_a_gpu_as_on_the_cpu(gpu, tmp_path):
+    sf.write(tmp_path / "in.wav", 0.1 * noise(2, 150_000).T, 48_000, subtype="FLOAT")
+    found = []
+    for compute in ("cpu", gpu):
+        target = tmp_path / f"{len(found)}.wav"
+        report = render(load_chain(PAPER.format(compute)), Job(tmp_path / "in.wav", {"main": target}))
+        assert report["compute"] == {"net": compute}
+        found.append(sf.read(target, dtype="float32")[0])
+    assert np.abs(found[1] - found[0]).max() <= 1e-3

@@ -31,12 +31,13 @@ RATE = 48_000
 DEADLINE = 60.0
 """Seconds after which a process that should have ended is taken to hang."""
 HELP = (
-    "seek TIME | cue [set [TIME]] | loop [BEGIN END | off] | play | pause | set NODE.PARAMETER VALUE | "
-    "get NODE.PARAMETER | mute NODE | unmute NODE | solo NODE | unsolo NODE | bypass NODE | unbypass NODE | "
-    "insert PLACE NODE | remove NODE | move NODE PLACE | replace NODE ENGINE | connect A -> B | "
-    "disconnect A -> B | chain CHAIN | preset NODE NAME | save NAME | undo | redo | "
-    "midi learn NODE.PARAMETER [toggle] [pickup] | midi forget NODE.PARAMETER | midi list | "
-    "watch [off] | state | status | help | quit"
+    "load FILE | seek TIME | cue [set [TIME]] | loop [BEGIN END | off] | play | pause | "
+    "set NODE.PARAMETER VALUE | get NODE.PARAMETER | mute NODE | unmute NODE | solo NODE | "
+    "unsolo NODE | bypass NODE | unbypass NODE | insert PLACE NODE | remove NODE | move NODE PLACE | "
+    "replace NODE ENGINE | connect A -> B | disconnect A -> B | chain CHAIN | preset NODE NAME | "
+    "save NAME | undo | redo | compare dry [matched] | compare wet | record FILE | record off | "
+    "mark [FOLDER] | midi learn NODE.PARAMETER [toggle] [pickup] | midi forget NODE.PARAMETER | "
+    "midi list | watch [off] | state | status | help | quit"
 )
 
 
@@ -114,8 +115,10 @@ def test_a_time_that_is_written_is_read(milliseconds):
 
 
 def test_seek_and_status(host):
+    changes = host.deck.changes
     assert apply(host, "seek 1:30") == "at 1:30.000"
     assert host.deck.position == 90.0
+    moved(host, changes)
     steps(host)
     assert host.deck.position == pytest.approx(90.0 + 1024 / RATE)
     told = apply(host, "status")
@@ -126,11 +129,21 @@ def test_seek_and_status(host):
     assert apply(host, "status").endswith(f"%, xruns 0, misses 0, bypassed {name}")
 
 
+def moved(host, changes):
+    """Wait until the reader has made a change."""
+    until = time.monotonic() + DEADLINE
+    while host.deck.changes == changes:
+        assert time.monotonic() < until
+        time.sleep(0.001)
+
+
 def test_cue(host):
     assert apply(host, "cue set 0:12.5") == "cue point at 0:12.500"
     assert host.deck.position == 0.0
+    changes = host.deck.changes
     assert apply(host, "cue") == "at the cue point, 0:12.500"
     assert host.deck.position == 12.5
+    moved(host, changes)
     steps(host, 6)
     assert apply(host, "cue set") == "cue point at 0:12.564"
     assert host.deck.cue_point == host.deck.position
@@ -279,7 +292,7 @@ def test_help_names_every_command(host):
 
 
 REFUSED = [
-    ("sek 3", "no command 'sek', did you mean 'seek'? (seek, cue, "),
+    ("sek 3", "no command 'sek', did you mean 'seek'? (load, seek, cue, "),
     ("Seek 3", "no command 'Seek', did you mean 'seek'?"),
     ("seek", "'seek' is not of the form 'seek TIME'"),
     ("seek 1 2", "'seek 1 2' is not of the form 'seek TIME'"),

@@ -263,6 +263,16 @@ def test_what_others_set_is_sent_to_the_port_that_is_named(shared_server, tmp_pa
         assert list(map(tuple, knobs.heard))[-1] == (0xB0, 2, 127)
 
 
+def test_a_port_that_somebody_connects_later_is_sent_what_is_set(shared_server, tmp_path):
+    with desk(tmp_path, "gain", binding("gain.pan", 2), record=False) as host:
+        host.host.set("gain.pan", 1.0)
+        host.after(0.1)
+        with Knobs() as knobs:
+            knobs.client.connect("rtaudio:midi_out", "knobs:motor")
+            host.until(lambda: (0xB0, 2, 127) in map(tuple, knobs.heard))
+        assert "a port is connected with the MIDI output" in host.host.notes
+
+
 def test_what_is_no_message_of_a_channel_is_skipped_and_counted(shared_server, tmp_path):
     odd = [(0, (0xF0, 1, 2, 3, 0xF7)), (1, (0xFE,)), (2, (0xF8,)), (3, (0x90, 60, 1)), (4, control(9))]
     with Knobs() as knobs, desk(tmp_path, numbers(), binding("number.number"), record=False) as host:

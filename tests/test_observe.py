@@ -565,7 +565,7 @@ def test_an_edit_keeps_the_views_that_both_have_without_a_gap(folder):
         assert 0 < parts[0] <= turned
         sound.host.edit(before)
         turned_back = sound.host.plan.position
-        sound.play(turned_back + 9_600)
+        sound.play(turned_back + 24_000)
         assert list(sound.seen.views()) == ["in", "out"]
         assert sound.seen.views()["out"].latency == 0
         for view in ("in", "out"):

@@ -207,7 +207,7 @@ def test_speed_is_that_of_the_rendering_not_of_the_preparation(tmp_path, monkeyp
     monkeypatch.setattr(module.time, "perf_counter", lambda: clock[0])
     source = write(tmp_path / "in.wav", sound(RATE, 1))
     report = render(load_chain("gain"), Job(source, {"main": tmp_path / "out.wav"}), progress)
-    assert report["seconds"] == 0.5 * -(-RATE // BLOCK // module.PROGRESS_BLOCKS)
+    assert report["seconds"] == 0.5 * -(-RATE // module.REPORTED)
     assert report["speed"] == round(1 / report["seconds"], 1)
 
 

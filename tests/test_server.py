@@ -290,6 +290,25 @@ def test_an_edit_is_told_when_it_is_heard():
         assert state(steer.host)["latency"]["total"] == steer.host.plan.latency
 
 
+def test_comparing_recording_and_new_nodes_are_told(tmp_path):
+    with steered("gain") as steer:
+        first, second = steer.program(), steer.program()
+        steer.ask(first, "watch")
+        path = tmp_path / "a.wav"
+        for line in ("insert last strip: gain(gain=-3)", "compare dry", "compare wet", f"record {path}"):
+            steer.ask(second, line)
+            steer.until(lambda: not steer.host.edits and first.read())
+        steer.until(lambda: [event for event in first.read() if event["event"] == "record"])
+        told = {(event["event"], event["text"]) for event in first.got}
+        assert ("compare", "the input is heard, +0.0 dB") in told
+        assert ("compare", "the output is heard") in told
+        assert ("record", f"recording {path}") in told
+        assert {event["node"] for event in first.got if event["event"] == "switch"} == {"gain", "strip"}
+        assert all(event["switch"] == "bypass" for event in first.got if event["event"] == "switch")
+        found = state(steer.host)
+        assert (found["compare"], found["recordings"]) == ({"dry": False, "gain": 0.0}, [str(path)])
+
+
 def test_the_deck_is_told(song):
     with steered(file=AudioReader(song)) as steer:
         first, second = steer.program(), steer.program()

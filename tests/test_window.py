@@ -1,16 +1,650 @@
-"""The window around the views: what it says of the host, and what its keys and menus do."""
+"""The window around the views: what it says of the host, what its keys and menus do, hosts that it starts."""
 
+import gc
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
 import pytest
-from window import host, own_folders, until, window
+import soundfile as sf
+from live_process import DEADLINE
+from PySide6.QtCore import QEvent, QObject, Qt, Signal
+from PySide6.QtGui import QAction, QColor, QFont, QPalette, QRawFont
+from PySide6.QtWidgets import (
+    QAbstractButton,
+    QAbstractSlider,
+    QApplication,
+    QComboBox,
+    QDialog,
+    QLabel,
+    QLineEdit,
+    QPlainTextEdit,
+    QTableWidget,
+)
+from test_link import ask, state_of, value
+from window import PROGRAM, host, own_folders, until, window
+
+from gui import command
+from gui.application import (
+    BANGLA,
+    FAINT,
+    FONTS,
+    OUTLINE,
+    THEMES,
+    Settings,
+    application,
+    palette,
+    state_folder,
+)
+from gui.process import HostProcess
+from gui.recovery import LAST, chain_of, options_again, options_of
+from gui.window import IDLE_MS
+from rtaudio.cli import Parser
+from rtaudio.counters import lives
+from rtaudio.errors import UserError
+from rtaudio.rack import load_rack
+from rtaudio.server import hosts
+
+pytestmark = pytest.mark.alone
+
+CHAIN = "a: gain(gain=-6) | limiter | b: gain"
 
 
-@pytest.fixture(autouse=True)
-def folders(tmp_path, monkeypatch):
+@pytest.fixture(autouse=True, scope="module")
+def folders(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        own_folders(tmp_path_factory.mktemp("window"), patch)
+        yield
+
+
+@pytest.fixture(scope="module")
+def started(folders):
+    """A host for all that leave its nodes as they are."""
+    with host(chain=CHAIN) as playing:
+        yield playing
+
+
+@pytest.fixture
+def shown(qtbot, started):
+    with window(qtbot, started) as made:
+        yield made
+
+
+@pytest.fixture
+def ends():
+    """Processes to be killed in the end, by their numbers."""
+    found = []
+    yield found
+    for pid in found:
+        if lives(pid):
+            os.kill(pid, signal.SIGKILL)
+
+
+def tone(folder):
+    """A file of a steady tone, RMS 0.1."""
+    sound = np.sqrt(2) * 0.1 * np.sin(2 * np.pi * 1000 * np.arange(2 * 48_000) / 48_000)
+    sf.write(folder / "tone.wav", np.column_stack([sound, sound]), 48_000, subtype="FLOAT")
+    return folder / "tone.wav"
+
+
+def bypassed(started):
+    return {node["name"] for node in state_of(started)["nodes"] if node["bypass"]}
+
+
+def press(qtbot, shown, key, modifier=Qt.KeyboardModifier.NoModifier):
+    shown.activateWindow()
+    until(qtbot, shown.isActiveWindow)
+    qtbot.keyClick(shown, key, modifier)
+
+
+# What it says
+
+
+def test_it_says_what_plays(qtbot, started, shown):
+    late = 1e3 * state_of(started)["latency"]["total"] / 48_000
+    assert shown.plays.text() == f"null device, 48 kHz, block 128, {late:.1f} ms"
+    assert shown.rate.text() == "48 kHz / 128"
+    assert shown.late.text() == f"latency {late:.1f} ms"
+    assert shown.windowTitle().startswith("a | limiter | b - ")
+    until(qtbot, lambda: shown.load.text().startswith("DSP "))
+    until(qtbot, lambda: shown.cost.text().startswith("window "))
+
+
+def test_what_is_not_played_in_time_is_counted_and_told(qtbot, started, shown):
+    until(qtbot, shown.load.text)
+    before = shown.link.observation.counters()["misses"]
+    os.kill(started.process.pid, signal.SIGSTOP)
+    qtbot.wait(50)
+    os.kill(started.process.pid, signal.SIGCONT)
+    until(qtbot, lambda: shown.link.observation.counters()["misses"] > before)
+    until(qtbot, lambda: "miss" in shown.xruns_button.text())
+    qtbot.mouseClick(shown.xruns_button, Qt.MouseButton.LeftButton)
+    (text,) = shown.findChildren(QPlainTextEdit)
+    assert "calls of the device that came too late" in text.toPlainText()
+    warning = palette("dark").color(QPalette.ColorRole.BrightText)
+    assert shown.xruns_button.palette().color(QPalette.ColorRole.ButtonText) == warning
+
+
+def test_errors_are_marked(qtbot, shown):
+    shown.link.send("bypas a")
+    until(qtbot, lambda: shown.message.text().startswith("⚠ no command 'bypas'"))
+    shown.link.send("get a.pan")
+    until(qtbot, lambda: shown.message.text() == "a.pan is 0")
+
+
+def test_text_that_does_not_fit_is_told_whole(qtbot, shown):
+    text = "a line that is far too long for it " * 20
+    shown.say(text, is_error=False)
+    qtbot.wait(1)
+    assert shown.message.toolTip() == text
+    shown.say("short", is_error=False)
+    assert shown.message.toolTip() == ""
+    panel = shown.rack.panel("limiter")
+    before = panel.minimumSizeHint().width()
+    panel.times.show_text(text)
+    assert panel.minimumSizeHint().width() == before
+
+
+# Keys and menus
+
+
+def test_b_bypasses_and_brings_back_what_was_heard(qtbot, started, shown):
+    """Silence has no loudness to match: then it is heard as it is, and that is said."""
+    ask(started, "bypass b")
+    until(qtbot, lambda: shown.link.state["nodes"][2]["bypass"])
+    press(qtbot, shown, Qt.Key.Key_B)
+    until(qtbot, shown.bypass_action.isChecked)
+    assert bypassed(started) == {"a", "limiter", "b"}
+    assert shown.bypass_action.text() == "A/B: the input"
+    assert "no loudness to match" in shown.message.text()
+    assert [node["bypass"] for node in shown._rack_as_it_was()["nodes"]] == [False, False, True]
+    press(qtbot, shown, Qt.Key.Key_B)
+    until(qtbot, lambda: not shown.bypass_action.isChecked())
+    assert bypassed(started) == {"b"}
+    ask(started, "unbypass b")
+
+
+def test_the_input_is_heard_as_loud_as_the_output(qtbot, tmp_path):
+    with host("--file", tone(tmp_path), "--loop", chain="gain(gain=-6)") as own, window(qtbot, own) as shown:
+        until(qtbot, lambda: shown.link.observation.views()["out"].position > 2 * 48_000)
+        press(qtbot, shown, Qt.Key.Key_B)
+        until(qtbot, shown.bypass_action.isChecked)
+        assert shown.bypass_action.text() == "A/B: the input, -6.0 dB"
+        shown.match_box.click()
+        until(qtbot, lambda: shown.link.state["compare"] == {"dry": True, "gain": 0.0})
+        until(qtbot, lambda: shown.bypass_action.text() == "A/B: the input")
+        shown.match_box.click()
+        until(qtbot, lambda: shown.bypass_action.text() == "A/B: the input, -6.0 dB")
+        assert shown._rack_as_it_was()["nodes"][0]["bypass"] is False
+
+
+def test_what_is_heard_is_recorded(qtbot, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    with host("--file", tone(tmp_path), "--loop", chain="gain(gain=-6)") as own, window(qtbot, own) as shown:
+        press(qtbot, shown, Qt.Key.Key_R)
+        until(qtbot, shown.record_action.isChecked)
+        (path,) = shown.link.state["recordings"]
+        assert shown.record_action.toolTip() == path
+        at = shown.link.observation.views()["out"].position
+        until(qtbot, lambda: shown.link.observation.views()["out"].position > at + 48_000)
+        press(qtbot, shown, Qt.Key.Key_R)
+        until(qtbot, lambda: not shown.record_action.isChecked())
+        press(qtbot, shown, Qt.Key.Key_M, Qt.KeyboardModifier.ControlModifier)
+        folder = tmp_path / "data" / "rtaudio"
+        until(qtbot, lambda: list(folder.glob("moments/*/rack.toml")))
+    recorded, _ = sf.read(path)
+    assert len(recorded) > 40_000
+    assert np.sqrt(np.mean(recorded[20_000:40_000] ** 2)) == pytest.approx(0.1 * 10 ** (-6 / 20), rel=0.01)
+    assert path == str(next(folder.glob("recordings/*.wav")))
+
+
+def test_b_is_a_letter_where_text_is_typed(qtbot, started, shown):
+    typed = shown.findChildren(QLineEdit)[0]
+    shown.activateWindow()
+    typed.setFocus()
+    typed.selectAll()
+    qtbot.keyClicks(typed, "b")
+    assert typed.text() == "b"
+    qtbot.keyClick(typed, Qt.Key.Key_Escape)
+    assert typed.text() == "-6 dB"
+    assert bypassed(started) == set()
+
+
+def test_undo_and_redo(qtbot, started, shown):
+    ask(started, "set a.pan 0.75")
+    press(qtbot, shown, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+    until(qtbot, lambda: value(state_of(started), "a.pan") == 0.0)
+    both = Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.ShiftModifier
+    press(qtbot, shown, Qt.Key.Key_Z, both)
+    until(qtbot, lambda: value(state_of(started), "a.pan") == 0.75)
+    ask(started, "set a.pan 0")
+
+
+def test_racks_are_saved_and_offered(qtbot, shown, tmp_path):
+    file = tmp_path / "of mine.toml"
+    shown.save_rack("mine")
+    shown.save_rack(str(file))
+    until(qtbot, file.exists)
+    assert load_rack(file).nodes["a"].parameters["gain"] == -6.0
+    shown._list_racks()
+    offered = [action.data() for action in shown._racks.actions() if action.data()]
+    assert {"mine", "dj-remix", str(file)} <= set(offered)
+    assert offered.index("mine") < offered.index("dj-remix") < offered.index(str(file))
+
+
+def test_a_rack_is_loaded_from_the_menu(qtbot, tmp_path):
+    file = tmp_path / "two.toml"
+    file.write_text('version = 2\n[nodes.only]\nengine = "gain"\n')
+    with host() as own, window(qtbot, own) as shown:
+        shown.settings.add_recent(str(file))
+        shown._list_racks()
+        action = next(action for action in shown._racks.actions() if action.data() == str(file))
+        action.trigger()
+        until(qtbot, lambda: [node["name"] for node in shown.link.state["nodes"]] == ["only"])
+        until(qtbot, lambda: list(shown.rack.names) == ["only"])
+
+
+def test_f1_lists_every_key(qtbot, shown):
+    press(qtbot, shown, Qt.Key.Key_F1)
+    (dialog,) = shown.findChildren(QDialog)
+    (table,) = dialog.findChildren(QTableWidget)
+    listed = {table.item(row, 0).text() for row in range(table.rowCount())}
+    actions = {action.shortcut().toString() for action in shown.findChildren(QAction)}
+    assert actions - {""} <= listed
+    assert {"B", "F1", "F5", "Ctrl+S", "Ctrl+Z", "Ctrl+Shift+Z", "Ctrl+1", "Delete"} <= {
+        key for keys in listed for key in keys.replace(";", ",").split(", ")
+    }
+    dialog.close()
+
+
+# What it remembers
+
+
+def test_settings_are_remembered(qtbot):
+    with window(qtbot) as first:
+        first._set_frame_rate(60)
+        first._set_theme("light")
+        first._set_map("cividis")
+        first._keep_playing(True)
+        first.resize(790, 640)
+    found = Settings()
+    assert (found.frame_rate, found.theme, found.colour_map, found.keep_playing) == (
+        60,
+        "light",
+        "cividis",
+        True,
+    )
+    with window(qtbot) as second:
+        assert (second.width(), second.height()) == (790, 640)
+        assert second._timer.interval() == round(1000 / 60)
+        second._set_frame_rate(30)
+        second._set_theme("dark")
+        second._set_map("magma")
+        second._keep_playing(False)
+
+
+def test_what_is_not_known_is_the_default(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    file = tmp_path / "rtaudio" / "window.ini"
+    file.parent.mkdir()
+    file.write_text("[General]\ntheme=pink\nframe_rate=1e9\ncolour_map=@Invalid()\nwindow=7\nrecent=one\n")
+    found = Settings()
+    assert (found.theme, found.frame_rate, found.colour_map) == ("dark", 30, "magma")
+    assert found.recent == ["one"]
+    assert found.geometry("window").isEmpty()
+
+
+def test_it_rests_while_nobody_sees_it(qtbot, shown):
+    assert shown._timer.interval() == round(1000 / 30)
+    shown.showMinimized()
+    until(qtbot, lambda: shown._timer.interval() == IDLE_MS)
+    shown.showNormal()
+    until(qtbot, lambda: shown._timer.interval() == round(1000 / 30))
+    shown.hide()
+    assert shown._timer.interval() == IDLE_MS
+    shown.show()
+    assert shown._timer.interval() == round(1000 / 30)
+
+
+# Hosts that it starts
+
+
+def test_it_starts_a_host_and_ends_it(qtbot, started, ends):
+    with window(qtbot, options=["--api=null", "--chain=limiter(ceiling=-3)"]) as shown:
+        shown.start()
+        assert shown.banner.isVisible()
+        pid = shown.process.pid
+        ends.append(pid)
+        until(qtbot, lambda: shown.link.state)
+        assert shown.link.pid == pid in hosts()
+        assert os.getsid(pid) == pid  # What ends the terminal's programs does not end it.
+        assert not shown.banner.isVisible()
+        assert value(shown.link.state, "limiter.ceiling") == -3.0
+        assert (state_folder() / "live.log").read_text().startswith("READY")
+    assert not lives(pid)
+    assert hosts() == [started.process.pid]
+
+
+def test_a_host_that_is_to_keep_playing_does(qtbot, ends):
+    with window(qtbot, options=["--api=null", "--chain=gain"]) as shown:
+        shown.settings.keep_playing = True
+        shown.start()
+        pid = shown.process.pid
+        ends.append(pid)
+        until(qtbot, lambda: shown.link.state)
+    Settings().keep_playing = False
+    assert lives(pid)
+    assert pid in hosts()
+
+
+def test_one_that_was_there_before_is_left_alone(qtbot, started):
+    with window(qtbot, started):
+        pass
+    assert started.process.poll() is None
+    assert state_of(started)["pid"] == started.process.pid
+
+
+def test_why_a_host_does_not_start_is_said(qtbot):
+    with window(qtbot, options=["--api=null", "--chain=limitr"]) as shown:
+        shown.start()
+        until(qtbot, shown._banner_button.isVisible)
+        assert "did you mean 'limiter'" in shown._banner_text.text()
+        assert shown.start_action.isEnabled()
+
+
+def test_a_host_that_is_killed_is_said_and_started_again_as_it_was(qtbot, ends):
+    with window(qtbot, options=["--api=null", "--chain=gain(gain=-6) | limiter"]) as shown:
+        shown.start()
+        ends.append(shown.process.pid)
+        until(qtbot, lambda: shown.link.state)
+        first = shown.link.pid
+        for line in ("set gain.pan -0.5", "mute limiter", "move limiter before gain"):
+            shown.link.send(line)
+        until(qtbot, lambda: [node["name"] for node in shown.link.state["nodes"]] == ["limiter", "gain"])
+        until(qtbot, lambda: shown.link.state["nodes"][0]["mute"])
+        before = shown.link.state
+        os.kill(first, signal.SIGKILL)
+        until(qtbot, shown.banner.isVisible)
+        assert shown._banner_text.text() == "the host has ended: nothing is heard"
+        assert shown.message.text() == "⚠ the host has ended"
+        until(qtbot, shown.start_action.isEnabled)
+        assert shown._banner_text.text() == "the host was ended by SIGKILL: nothing is heard"
+        qtbot.mouseClick(shown._banner_button, Qt.MouseButton.LeftButton)
+        until(qtbot, lambda: shown.link.state)
+        ends.append(shown.link.pid)
+        assert shown.link.pid != first
+        assert shown.link.state["nodes"] == before["nodes"]
+        assert shown.link.state["edges"] == before["edges"]
+        assert not shown.banner.isVisible()
+
+
+def test_stop_and_start(qtbot, ends):
+    with window(qtbot, options=["--api=null", "--chain=gain"]) as shown:
+        shown.start()
+        pid = shown.process.pid
+        ends.append(pid)
+        until(qtbot, lambda: shown.link.state)
+        shown.stop()
+        until(qtbot, lambda: not shown.link.pid)
+        assert shown._banner_text.text() == "stopped"
+        until(qtbot, lambda: not lives(pid) and shown.start_action.isEnabled())
+        press(qtbot, shown, Qt.Key.Key_F5)
+        ends.append(shown.process.pid)
+        assert ends[1]
+
+
+def test_the_sound_goes_on_when_the_window_is_killed(qtbot, ends, monkeypatch, tmp_path):
     own_folders(tmp_path, monkeypatch)
+    program = subprocess.Popen([*PROGRAM, "--api", "null", "--chain", "gain"], stderr=subprocess.DEVNULL)
+    ends.append(program.pid)
+    (pid,) = until(qtbot, hosts)
+    ends.append(pid)
+    program.kill()
+    program.wait()
+    assert command._host(None, []) == pid
+    with window(qtbot) as shown:
+        shown.attach(pid)
+        until(qtbot, lambda: shown.link.state)
+        blocks = shown.link.observation.blocks
+        until(qtbot, lambda: shown.link.observation.blocks > blocks)
+        assert sorted(shown._options) == ["--api=null", "--chain=gain"]
+    assert lives(pid)
 
 
-def test_it_shows_what_plays(qtbot):
-    with host() as started, window(qtbot, started) as shown:
-        assert shown.plays.text() == "null device, 48 kHz, block 128, 0.0 ms"
-        assert shown.windowTitle().startswith("gain - ")
-        assert until(qtbot, shown.load.text).startswith("DSP ")
+def test_logs_of_hosts_do_not_mix(qtbot, ends):
+    application()
+    first, second = HostProcess(), HostProcess()
+    for process in (first, second):
+        process.start(["--api=null", "--chain=gain"])
+        ends.append(process.pid)
+    files = sorted(state_folder().glob("live*.log"))
+    assert [os.readlink(f"/proc/{process.pid}/fd/2") for process in (first, second)] == [
+        str(state_folder() / name) for name in ("live.log", "live-1.log")
+    ]
+    assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
+    first.end()
+    second.end()
+    assert not lives(ends[0])
+
+
+# The rack as it last was
+
+
+def test_options_of_a_host(started):
+    assert options_of(started.process.pid) == (["--api", "null", "--chain", CHAIN], os.getcwd())
+    assert chain_of(["--chain", "a", "--chain=b | c"]) == "b | c"
+    with pytest.raises(UserError, match="process 0 runs no live host"):
+        options_of(0)
+
+
+def test_options_again(started, tmp_path):
+    state = state_of(started)
+    given = [
+        "--api",
+        "null",
+        "--record",
+        "a.wav",
+        "--chain",
+        "x",
+        "--howl-guard",
+        "--record-input=b.wav",
+        "--loop",
+    ]
+    assert options_again(given, {}, "") == given
+    chain = f"--chain={state_folder() / LAST}"
+    assert options_again(given, state, str(tmp_path)) == ["--api", "null", "--loop", chain]
+    rack = load_rack(state_folder() / LAST)
+    assert list(rack.nodes) == ["a", "limiter", "b"]
+    assert rack.nodes["a"].parameters == {"gain": -6.0}
+
+
+def test_a_rack_keeps_what_it_has_besides_nodes(started, tmp_path):
+    file = tmp_path / "named.toml"
+    file.write_text('version = 2\nname = "Of mine"\n[device]\nblock = 64\n[nodes.x]\nengine = "gain"\n')
+    options_again(["--chain", "named.toml"], state_of(started), str(tmp_path))
+    rack = load_rack(state_folder() / LAST)
+    assert (rack.name, rack.device.block, list(rack.nodes)) == ("Of mine", 64, ["a", "limiter", "b"])
+
+
+# The command
+
+
+def parsed(*words):
+    parser = Parser(prog="rtaudio")
+    command.command(parser.add_subparsers(parser_class=Parser))
+    return parser.parse_args(["gui", *words])
+
+
+def test_options_are_handed_on():
+    words = [
+        "--api=null",
+        "--file=a b.wav",
+        "--loop",
+        "--chain=x | y",
+        "--howl-guard",
+        "--midi=nano",
+        "--block=64",
+    ]
+    assert sorted(command.live_options(parsed(*words))) == sorted(words)
+    assert command.live_options(parsed()) == []
+
+
+def test_which_host_it_shows(started, qtbot):
+    assert command._host(None, []) == started.process.pid
+    assert command._host(started.process.pid, []) == started.process.pid
+    assert command._host(None, ["--api=null"]) is None
+    with pytest.raises(UserError, match="--pid shows a host that runs: leave --api=null out"):
+        command._host(started.process.pid, ["--api=null"])
+    with pytest.raises(UserError, match="process 1 runs no live host"):
+        command._host(1, [])
+    with host() as other, pytest.raises(UserError, match=f"{other.process.pid}.*say which with --pid"):
+        command._host(None, [])
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--block", "x"], "rtaudio live: argument --block: 'x' is not a whole number above 0"),
+        (["--api", "oss"], "rtaudio live: argument --api: invalid choice: 'oss'"),
+        (["--file", "nowhere.wav"], "rtaudio: nowhere.wav: no such file"),
+        (["--pid", "1"], "rtaudio: process 1 runs no live host of yours"),
+        (["--api", "null"], "rtaudio: there is no display: 'rtaudio live' plays without a window"),
+    ],
+)
+def test_mistakes_are_said_in_a_line(words, said):
+    env = {key: text for key, text in os.environ.items() if "DISPLAY" not in key and key != "QT_QPA_PLATFORM"}
+    done = subprocess.run(
+        [*PROGRAM, *words], env=env, capture_output=True, text=True, timeout=DEADLINE, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith(said)
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
+
+
+def test_a_display_that_does_not_answer_is_said():
+    env = {key: text for key, text in os.environ.items() if "DISPLAY" not in key and key != "QT_QPA_PLATFORM"}
+    done = subprocess.run(
+        [*PROGRAM, "--api", "null"],
+        env=env | {"DISPLAY": ":9999"},
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("rtaudio: the display cannot be used: DISPLAY=:9999")
+
+
+# For everybody
+
+
+def luminance(colour):
+    """Relative luminance (WCAG 2.1)."""
+    parts = [
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in colour.getRgbF()[:3]
+    ]
+    return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), parts, strict=True))
+
+
+def contrast(one, other):
+    bright, dark = sorted((luminance(QColor(one)), luminance(QColor(other))), reverse=True)
+    return (bright + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_contrast(theme):
+    role, colours = QPalette.ColorRole, palette(theme)
+    grounds = [colours.color(each) for each in (role.Window, role.Base, role.AlternateBase)]
+    for text in (
+        role.WindowText,
+        role.Text,
+        role.ButtonText,
+        role.PlaceholderText,
+        role.BrightText,
+        role.Link,
+    ):
+        for ground in grounds:
+            assert contrast(colours.color(text), ground) >= 4.5, text
+    assert contrast(colours.color(role.ButtonText), colours.color(role.Button)) >= 4.5
+    assert contrast(colours.color(role.HighlightedText), colours.color(role.Highlight)) >= 4.5
+    assert contrast(colours.color(role.ToolTipText), colours.color(role.ToolTipBase)) >= 4.5
+    for ground in grounds:
+        assert contrast(OUTLINE[theme], ground) >= 3.0
+        assert contrast(FAINT[theme], ground) >= 3.0
+
+
+def test_nothing_is_white_in_the_dark(qtbot, shown):
+    picture = shown.grab().toImage()
+    points = [(x, y) for x in range(0, picture.width(), 3) for y in range(0, picture.height(), 3)]
+    bright = sum(luminance(picture.pixelColor(x, y)) > 0.5 for x, y in points)
+    assert bright < 0.03 * len(points)
+
+
+def test_the_font_of_bangla_has_its_letters():
+    application()
+    raw = QRawFont(str(FONTS / "NotoSansBengali-Regular.ttf"), 16.0)
+    assert raw.familyName() == BANGLA == QRawFont.fromFont(QFont(BANGLA)).familyName()
+    text = "আমি বাংলায় গান গাই। ক্ষ জ্ঞ হৃদয় ০১২৩৪৫৬৭৮৯ ৳ ড় ঢ় য় ৎ ং ঃ ঁ"
+    missing = [letter for letter in text if not letter.isspace() and not raw.supportsCharacter(ord(letter))]
+    assert missing == []
+    assert BANGLA in QApplication.font().families()
+    assert "SIL OPEN FONT LICENSE" in (FONTS / "OFL.txt").read_text()
+
+
+def test_everything_has_a_name_and_is_reached_by_tab(qtbot, shown):
+    kinds = (QAbstractButton, QAbstractSlider, QComboBox, QLineEdit)
+    controls = [
+        each
+        for kind in kinds
+        for each in shown.findChildren(kind)
+        if each.isVisible() and each.isEnabled() and not each.objectName().startswith("qt_")
+    ]
+    controls = [each for each in controls if type(each).__module__.startswith("gui") or each.focusPolicy()]
+    assert len(controls) > 20
+    nameless = [each for each in controls if not (each.accessibleName() or getattr(each, "text", str)())]
+    assert nameless == []
+    reached, widget = set(), shown
+    while widget not in reached:
+        reached.add(widget)
+        widget = widget.nextInFocusChain()
+    assert [each for each in controls if each not in reached] == []
+    assert [each for each in controls if not each.focusPolicy() & Qt.FocusPolicy.TabFocus] == []
+
+
+def test_it_opens_and_closes_twenty_times(qtbot, started):
+    """Without anything left over."""
+    counts, files = [], []
+    for _ in range(20):
+        with window(qtbot, started):
+            pass
+        files.append(len(os.listdir("/proc/self/fd")))
+        QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+        gc.collect()
+        counts.append(len(QApplication.allWidgets()))
+    assert counts[-1] == counts[2]
+    assert files[-1] == files[2]
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="from 3.12 on these objects are not counted")
+def test_qt_keeps_references(qtbot):
+    """PySide6 6.12.0 lost one of None, or of True, with every call of these kinds, until Python crashed."""
+
+    class Source(QObject):
+        plain, flag = Signal(), Signal(bool)
+
+    application()
+    source, label = Source(), QLabel()
+    source.plain.connect(lambda: None)
+    source.flag.connect(lambda on: None)
+    before = [sys.getrefcount(each) for each in (None, True, False)]
+    for _ in range(500):
+        source.plain.emit()
+        source.flag.emit(True)
+        label.update()
+        label.isVisible()
+        label.parent()
+    after = [sys.getrefcount(each) for each in (None, True, False)]
+    assert all(abs(now - then) < 100 for then, now in zip(before, after, strict=True))

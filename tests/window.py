@@ -10,6 +10,9 @@ from live_process import live
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 pytest.importorskip("PySide6.QtWidgets", exc_type=ImportError)
 
+from PySide6.QtCore import QEvent
+from PySide6.QtWidgets import QApplication
+
 from gui.application import Settings, application
 from gui.link import Link
 from gui.process import HostProcess
@@ -93,3 +96,4 @@ def window(qtbot, started=None, options=()):
     finally:
         made.close()
         made.deleteLater()
+        QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
