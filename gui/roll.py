@@ -63,11 +63,15 @@ class Roll:
         first, following = (each * self.width // self.columns for each in (column, column + 1))
         return max(first, following - 1)
 
-    def due(self, column: int) -> range:
-        """The pixels that have to be written for a column to be at the right edge."""
-        last = self.last_pixel(column)
-        oldest = last - self.width + 1
-        return range(max(self.newest, oldest) if self.newest >= 0 else oldest, last + 1)
+    def begin(self, drawn: int) -> int:
+        """The first pixel that is not whole when all is written up to a column."""
+        return self.newest + 1 if self.last_column(self.newest) <= drawn else self.newest
+
+    def due(self, drawn: int, column: int) -> range:
+        """The pixels to be written for a column to be at the right edge, after one that was, 0 for none."""
+        following = self.last_pixel(column) + 1
+        oldest = following - self.width
+        return range(max(self.begin(drawn), oldest) if self.newest >= 0 else oldest, following)
 
     def rows(self, y: int) -> slice:
         """The rows of a column that lie on a pixel, counted from the top."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from math import ceil
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,13 +27,11 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from gui.colours import DIVERGING, LAYERS, MAPS, NO_DATA, Colours, packed
+from gui.link import Link
 from gui.roll import Levels, Roll
 from gui.rulers import frequency_labels, hertz, note, row_frequencies, time_labels
 from rtaudio.errors import UserError
 from rtaudio.observation import FLOOR, ROWS, Observation, decibels
-
-if TYPE_CHECKING:
-    from gui.link import Link
 
 RANGE = (-90.0, -10.0)
 """dB at the ends of a map, at first."""
@@ -166,6 +164,16 @@ class Spectrogram(QWidget):
         """Whether the picture stands."""
         return self._kept is not None
 
+    @property
+    def absent(self) -> str:
+        """Why nothing new is drawn; empty if there is no reason."""
+        return self._absent
+
+    @property
+    def picture(self) -> QRect:
+        """Where in the widget the picture is, in pixels of the layout."""
+        return self._picture
+
     def set_views(self, views: Sequence[str], title: str = "") -> None:
         """Show other views, with another title if there is one; see `Spectrogram`."""
         least, most = VIEWS_OF[self._mode]
@@ -215,15 +223,11 @@ class Spectrogram(QWidget):
         self.update()
 
     def _keep(self) -> None:
-        """Copy what the host has of the views, up to the edge."""
+        """Copy what the host has of the views."""
         self._kept = {}
         for view in self._views:
-            try:
-                numbers, levels = self._read_live(view, 1)
-            except UserError:
-                continue  # It has gone: nothing is known of it.
-            shown = np.searchsorted(numbers, self._edge, side="right")
-            self._kept[view] = numbers[:shown], levels[:shown]
+            with suppress(UserError):  # It has gone: nothing is known of it.
+                self._kept[view] = self._read_live(view, 1)
 
     def _colour(self) -> None:
         """Draw all again, since it looks different."""
@@ -258,7 +262,8 @@ class Spectrogram(QWidget):
     def _advance(self, end: int | None) -> bool:
         """Bring the ring up to date; whether the picture looks different then."""
         before = self._absent
-        self._absent = "no host runs" if self._link.observation is None else ""
+        gone = self._link.observation is None and self._kept is None
+        self._absent = "no host runs" if gone else ""
         try:
             written = self._write(end)
         except UserError as error:
@@ -271,7 +276,7 @@ class Spectrogram(QWidget):
         if end is not None and end < self._edge:
             self._stale = True
         stale = self._stale
-        numbers, columns = self._read(1 if stale else roll.first_column(roll.newest))
+        numbers, columns = self._read(1 if stale else roll.first_column(roll.begin(self._edge)))
         newest = int(numbers[-1]) if len(numbers) else 0
         if self._kept is not None:
             edge = self._edge
@@ -283,9 +288,9 @@ class Spectrogram(QWidget):
             return False
         if stale:
             roll.clear()
-        self._stale, self._edge = False, edge
+        drawn, self._edge, self._stale = self._edge, edge, False
         if edge > 0:
-            pixels = roll.due(edge)
+            pixels = roll.due(drawn, edge)
             shown = int(np.searchsorted(numbers, edge, side="right"))
             known, levels = roll.pool(numbers[:shown], [each[:shown] for each in columns], pixels)
             colours = np.full((len(pixels), roll.height), NO_DATA, np.uint32)
@@ -416,6 +421,7 @@ class Spectrogram(QWidget):
         metrics = self.fontMetrics()
         room = QRect(self._picture.left(), MARGIN, self._picture.width(), metrics.height())
         room.setRight(room.right() - self._draw_scale(painter, room))
+        self._is_cut = False
         painter.setPen(self.palette().color(QPalette.ColorRole.WindowText))
         if self.frozen:
             painter.drawText(room, RIGHT, "FROZEN")
@@ -429,12 +435,16 @@ class Spectrogram(QWidget):
                 painter.fillRect(room.left(), room.top() + 3, side, side, colour)
                 room.setLeft(room.left() + side + 5)
                 self._draw_words(painter, room, view)
+        tip = self._heading if self._is_cut else ""
+        if tip != self.toolTip():
+            self.setToolTip(tip)
 
     def _draw_words(self, painter: QPainter, room: QRect, text: str) -> None:
         """Draw what fits of a text; the room that is left is what lies right of it."""
         metrics = self.fontMetrics()
         cut = metrics.elidedText(text, Qt.TextElideMode.ElideRight, room.width())
         painter.drawText(room, LEFT, cut)
+        self._is_cut |= cut != text
         room.setLeft(room.left() + metrics.horizontalAdvance(cut) + 14)
 
     def _draw_scale(self, painter: QPainter, room: QRect) -> int:

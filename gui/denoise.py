@@ -1,0 +1,249 @@
+"""The view Denoise: what comes in, what goes out, and what was removed on the way, in step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QKeyEvent
+from PySide6.QtWidgets import (
+    QComboBox,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QSizePolicy,
+    QSplitter,
+    QVBoxLayout,
+    QWidget,
+)
+
+from gui.labels import Elided
+from gui.link import Link, nodes_of
+from gui.parameters import ParameterControl
+from gui.pictures import PictureControls
+from gui.spectrogram import Spectrogram
+
+ENGINE = "enhance"
+PARAMETERS = ("limit", "mix", "onset")
+"""Those of the engine that are below the pictures, where it has them."""
+FIRST = ("in", "out")
+"""Views that are compared at first, and listed first."""
+ADD = f"insert first {ENGINE}"
+HINT = "Nothing in the rack removes noise."
+
+
+class Denoise(QWidget):
+    """Three pictures above one another, of two views and of their difference, and the faders of `enhance`.
+
+    Parameters
+    ----------
+    link
+        The connection with the host.
+    """
+
+    title = "Denoise"
+
+    def __init__(self, link: Link) -> None:
+        super().__init__()
+        self._link = link
+        before, after = FIRST
+        self.pictures = (
+            Spectrogram(link, [before], title="Input"),
+            Spectrogram(link, [after], title="Output"),
+            Spectrogram(link, [before, after], "difference", title="Removed"),
+        )
+        self.before, self.after = self._choice("Upper picture"), self._choice("Lower picture")
+        self.controls = PictureControls(self.pictures)
+        self._listed: tuple[str, ...] = ()
+        self._shown: tuple[Any, ...] = ()
+        """What the controls of the node are made of."""
+        self._node = ""
+        self.faders: dict[str, ParameterControl] = {}
+        """The controls by parameter."""
+        self._panel = QWidget()
+        self.reading = Elided()
+        self.reading.setAccessibleName("What is at the cursor")
+        self.reading.setFixedHeight(self.reading.fontMetrics().height() + 2)  # Whether or not it has text.
+        self.add = QPushButton("Add &enhance")
+        self.add.setToolTip("Have noise removed first, before the other nodes")
+        self.add.clicked.connect(self._add_node)
+        self._hint = Elided(HINT)
+        self._lay_out()
+        link.attached.connect(self._on_attached)
+        link.detached.connect(self._on_detached)
+        link.stated.connect(self._on_stated)
+        link.changed.connect(self._on_changed)
+        self._list_views(FIRST)
+        self._show_node()
+
+    def _choice(self, name: str) -> QComboBox:
+        choice = QComboBox()
+        choice.setAccessibleName(name)
+        choice.setToolTip("The input, an output, or a stem of the rack")
+        choice.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        choice.setMinimumContentsLength(4)
+        choice.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        choice.activated.connect(self._choose)
+        return choice
+
+    def _lay_out(self) -> None:
+        top = QHBoxLayout()
+        top.addWidget(QLabel("Compare"))
+        top.addWidget(self.before, 1)
+        top.addWidget(QLabel("with"))
+        top.addWidget(self.after, 1)
+        top.addWidget(self.controls)
+        splitter = QSplitter(Qt.Orientation.Vertical)
+        splitter.setChildrenCollapsible(False)
+        splitter.setHandleWidth(6)
+        for picture in self.pictures:
+            picture.hovered.connect(self.reading.show_text)
+            splitter.addWidget(picture)
+        splitter.setSizes([100, 100, 100])
+        self._below = QVBoxLayout()
+        row = QHBoxLayout()
+        row.addWidget(self._hint, 1)
+        row.addWidget(self.add)
+        self._below.addWidget(self.reading)
+        self._below.addLayout(row)
+        self._below.addWidget(self._panel)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(4, 6, 4, 4)
+        column.addLayout(top)
+        column.addWidget(splitter, 1)
+        column.addLayout(self._below)
+
+    # -------------------------------------------------------------------------------- pictures
+
+    def refresh(self) -> None:
+        """Draw what is new: up to where all the views that are there have come."""
+        seen = self._link.observation
+        if seen is None:
+            for picture in self.pictures:
+                picture.refresh()
+            return
+        views = seen.views()
+        self._list_views(tuple(views))
+        reached = [views[name].position for name in self.pictures[2].views if name in views]
+        ends = [position // seen.hop for position in reached if position]
+        for picture in self.pictures:
+            picture.refresh(min(ends, default=None))
+
+    def set_map(self, name: str) -> None:
+        """Use another of `gui.colours.MAPS`; differences keep theirs."""
+        for picture in self.pictures:
+            picture.set_map(name)
+
+    def freeze(self, on: bool) -> None:
+        """Have the pictures stand, or roll again; the sound goes on."""
+        self.controls.freeze.setChecked(on)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802
+        """Space freezes."""
+        if event.key() == Qt.Key.Key_Space and not event.isAutoRepeat():
+            self.controls.freeze.toggle()
+        else:
+            super().keyPressEvent(event)
+
+    def _list_views(self, views: tuple[str, ...]) -> None:
+        """List the views, and what is chosen, which may be gone for a while."""
+        if views == self._listed:
+            return
+        chosen = self.pictures[2].views
+        self._listed = views
+        names = [*FIRST, *sorted({*views, *chosen} - {*FIRST})]
+        for choice, view in zip((self.before, self.after), chosen, strict=True):
+            choice.clear()
+            choice.addItems(names)
+            choice.setCurrentText(view)
+
+    def _choose(self) -> None:
+        """Show the chosen views."""
+        before, after = self.before.currentText(), self.after.currentText()
+        titles = {"in": "Input", "out": "Output"}
+        self.pictures[0].set_views([before], titles.get(before, before))
+        self.pictures[1].set_views([after], titles.get(after, after))
+        is_first = (before, after) == FIRST
+        self.pictures[2].set_views([before, after], "Removed" if is_first else f"{before} - {after}")
+
+    # -------------------------------------------------------------------------------- the node
+
+    def _on_attached(self, pid: int) -> None:
+        self._show_node()
+
+    def _on_detached(self, why: str) -> None:
+        self._show_node()
+
+    def _on_stated(self, state: dict[str, Any]) -> None:
+        self._show_node()
+
+    def _on_changed(self, event: dict[str, Any]) -> None:
+        if event["event"] == "set":
+            node, _, parameter = event["parameter"].rpartition(".")
+            if node == self._node and parameter in self.faders:
+                self.faders[parameter].show_value(event["value"])
+        elif event["event"] in ("loading", "done"):
+            self._show_node()
+
+    def _show_node(self) -> None:
+        """Have controls of the first `enhance` in the rack, or say that there is none."""
+        state = self._link.state
+        node = next((each for each in nodes_of(state) if each["engine"] == ENGINE), None)
+        declared = [each for each in node["parameters"] if each["id"] in PARAMETERS] if node else []
+        self._node = node["name"] if node else ""
+        shown = (self._node, *(each["id"] for each in declared))
+        if shown != self._shown:
+            self._shown = shown
+            self._make_faders(declared)
+        for each in declared:
+            self.faders[each["id"]].show_value(each["value"])
+        self._panel.setVisible(bool(declared))
+        self._hint.setVisible(not declared)
+        self.add.setVisible(node is None)
+        loads = any(edit.startswith(ADD) for edit in state.get("loading", ()))
+        self.add.setEnabled(bool(state) and not loads)
+        if node is not None:
+            self._hint.show_text(f"{self._node} has none of these: {', '.join(PARAMETERS)}")
+        else:
+            self._hint.show_text("No host runs." if not state else f"{ENGINE} loads ..." if loads else HINT)
+
+    def _make_faders(self, declared: list[dict[str, Any]]) -> None:
+        """Make new controls, in place of those that were there."""
+        old, self._panel = self._panel, QWidget()
+        self._below.replaceWidget(old, self._panel)
+        old.hide()
+        old.deleteLater()
+        self.faders = {}
+        row = QHBoxLayout(self._panel)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(18)
+        row.addWidget(QLabel(self._node))
+        for each in declared:
+            place = QWidget()
+            place.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+            grid = QGridLayout(place)
+            grid.setContentsMargins(0, 0, 0, 0)
+            grid.setColumnStretch(1, 1)
+            control = ParameterControl(each, self._node, grid, 0)
+            control.chosen.connect(self._set)
+            control.refused.connect(self._refuse)
+            row.addWidget(place)
+            self.faders[each["id"]] = control
+
+    def _set(self, value: float | str) -> None:
+        control = self.sender()
+        if isinstance(control, ParameterControl):
+            self._link.set(f"{self._node}.{control.id}", value)
+
+    def _refuse(self, why: str) -> None:
+        self._link.said.emit(why, True)
+
+    def _add_node(self) -> None:
+        self.add.setEnabled(False)
+        self._link.send(ADD, self._on_added)
+
+    def _on_added(self, answer: dict[str, Any]) -> None:
+        self._link.said.emit(answer.get("answer", answer.get("error", "")), not answer["ok"])
+        if not answer["ok"]:
+            self._show_node()

@@ -1,0 +1,92 @@
+"""How pictures of sound are shown: levels at the ends of their maps, how much time, whether they stand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QSpinBox, QWidget
+
+from gui.spectrogram import RANGE, Spectrogram
+from rtaudio.observation import FLOOR
+
+SECONDS = (0, 5, 10, 20, 30)
+"""What can be chosen; 0: as many as there is room for."""
+NARROWEST = 10
+"""dB between the ends of a map, at least."""
+
+
+class PictureControls(QWidget):
+    """A row of controls of some pictures.
+
+    Parameters
+    ----------
+    pictures
+        The pictures.
+    """
+
+    froze = Signal(bool)
+    """The pictures stand, or roll again."""
+
+    def __init__(self, pictures: Sequence[Spectrogram]) -> None:
+        super().__init__()
+        self._pictures = pictures
+        self.low = self._spin("Lowest level of the pictures", round(FLOOR), -NARROWEST, RANGE[0])
+        self.high = self._spin("Highest level of the pictures", round(FLOOR) + NARROWEST, 0, RANGE[1])
+        self.seconds = QComboBox()
+        self.seconds.setAccessibleName("Seconds that the pictures show")
+        self.seconds.setToolTip("How much time the pictures show")
+        for seconds in SECONDS:
+            self.seconds.addItem(f"{seconds} s" if seconds else "by width", seconds)
+        self.seconds.currentIndexChanged.connect(self._set_seconds)
+        self.freeze = QPushButton("Freeze")
+        self.freeze.setCheckable(True)
+        self.freeze.setToolTip("The pictures stand, the sound goes on (Space)")
+        self.freeze.setAccessibleName("Freeze the pictures")
+        self.freeze.toggled.connect(self._freeze)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        for widget in (
+            QLabel("Levels"),
+            self.low,
+            QLabel("to"),
+            self.high,
+            QLabel("Time"),
+            self.seconds,
+            self.freeze,
+        ):
+            row.addWidget(widget)
+
+    def _spin(self, name: str, least: int, most: int, value: float) -> QSpinBox:
+        spin = QSpinBox()
+        spin.setRange(least, most)
+        spin.setSingleStep(5)
+        spin.setSuffix(" dB")
+        spin.setValue(round(value))
+        spin.setAccessibleName(name)
+        spin.setToolTip(name)
+        spin.setKeyboardTracking(False)
+        spin.valueChanged.connect(self._set_range)
+        return spin
+
+    def _set_range(self) -> None:
+        """Set the range; the end that was not moved gives way."""
+        low, high = self.low.value(), self.high.value()
+        if high - low < NARROWEST:
+            if self.sender() is self.low:
+                self.high.setValue(low + NARROWEST)
+            else:
+                self.low.setValue(high - NARROWEST)
+            return  # It has been called again by that.
+        for picture in self._pictures:
+            picture.set_range(low, high)
+
+    def _set_seconds(self) -> None:
+        for picture in self._pictures:
+            picture.set_seconds(float(self.seconds.currentData()))
+
+    def _freeze(self, on: bool) -> None:
+        self.freeze.setText("Frozen" if on else "Freeze")
+        for picture in self._pictures:
+            picture.freeze(on)
+        self.froze.emit(on)
