@@ -286,18 +286,24 @@ class Waveform(QWidget):
         edges = () if self.loop is None else self.loop
         near = any(abs(x - self._x(edge)) <= GRIP for edge in edges)
         self.setCursor(Qt.CursorShape.SizeHorCursor if near else Qt.CursorShape.ArrowCursor)
-        if self._pressed is not None:
-            if self._fixed is None and abs(x - self._pressed) > GRIP:
-                self._fixed = self._seconds(self._pressed)
-            if self._fixed is not None:
-                begin, end = sorted((self._fixed, self._seconds(x)))
-                self.loop = begin, end
+        self._drag(x)
         self.update()
+
+    def _drag(self, x: float) -> None:
+        """Let the loop reach to where the mouse is, if it has been moved since it was pressed."""
+        if self._pressed is None:
+            return
+        if self._fixed is None and abs(x - self._pressed) > GRIP:
+            self._fixed = self._seconds(self._pressed)
+        if self._fixed is not None:
+            begin, end = sorted((self._fixed, self._seconds(x)))
+            self.loop = begin, end
 
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:  # noqa: N802
         """Seek, or loop what was dragged."""
         if event.button() != Qt.MouseButton.LeftButton or self._pressed is None:
             return
+        self._drag(event.position().x())
         dragged, self._pressed, self._fixed = self._fixed is not None, None, None
         if not dragged:
             self.sought.emit(self._seconds(event.position().x()))

@@ -13,6 +13,9 @@ from rtaudio.errors import FileError, UserError
 
 LAST = "last.toml"
 """The rack file, in the state folder."""
+_OF_DEVICE = frozenset({"--api", "--output", "--block", "--lane", "--compute"})
+"""Options that count for any host here; all have a value."""
+REMIX = "remix(preset=live) | limiter"
 _DROPPED = {"--chain": True, "--howl-guard": False, "--record": True, "--record-input": True, "--json": True}
 """Options that do not count again, and whether they have a value: the rack is another, its nodes have the
 guard, and a new recording would take the place of the old one."""
@@ -79,6 +82,17 @@ def options_again(options: Sequence[str], state: dict[str, Any], folder: str) ->
         else:
             kept.append(option)
     return [*kept, f"--chain={path}"]
+
+
+def options_for(file: str, options: Sequence[str]) -> list[str]:
+    """The options with which a host plays a file through remix, on the device that other options name."""
+    kept, wanted = [], False
+    for option in options:
+        name, has_value, _ = option.partition("=")
+        if wanted or name in _OF_DEVICE:
+            kept.append(option)
+        wanted = not wanted and name in _OF_DEVICE and not has_value
+    return [*kept, f"--file={file}", "--loop", f"--chain={REMIX}"]
 
 
 def _rack(state: dict[str, Any], chain: str, folder: str) -> Any:

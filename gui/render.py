@@ -26,7 +26,6 @@ from PySide6.QtWidgets import (
     QCheckBox,
     QComboBox,
     QFileDialog,
-    QGridLayout,
     QHBoxLayout,
     QHeaderView,
     QLabel,
@@ -206,7 +205,7 @@ class Render(QWidget):
             (self.table if keys == "Del" else self).addAction(action)
         return button
 
-    def _make_settings(self) -> QGridLayout:
+    def _make_settings(self) -> QVBoxLayout:
         self.chain = QComboBox()
         self.text = QLineEdit(placeholderText="biquad(kind=highpass, frequency=80) | limiter")
         self.folder = QLineEdit(placeholderText="beside each file")
@@ -219,6 +218,10 @@ class Render(QWidget):
         for extension in EXTENSIONS_WRITTEN:
             self.format.addItem(extension[1:].upper(), extension)
         self.subtype = QComboBox(editable=True)
+        for choice in (self.chain, self.format, self.subtype):
+            choice.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+            choice.setMinimumContentsLength(8)
+        self.chain.setMinimumContentsLength(16)
         self.subtype.addItem("as the file")
         self.subtype.addItems(SUBTYPES)
         self.dither = QCheckBox("&Dither 16 bits")
@@ -229,29 +232,22 @@ class Render(QWidget):
         self.tail.setToolTip("Keep what rings on after the end")
         self.jobs = QSpinBox(minimum=1, maximum=256, value=self.renderings.jobs)
         self.jobs.setToolTip("Files that are rendered at once")
-        grid = QGridLayout()
-        named = (
-            ("T&hrough", self.chain, 0, 0),
-            ("Output f&older", self.folder, 1, 0),
-            ("Form&at", self.format, 0, 4),
-            ("&Subtype", self.subtype, 0, 6),
-            ("&Jobs", self.jobs, 1, 6),
-        )
-        for text, widget, row, column in named:
-            label = QLabel(text)
-            label.setBuddy(widget)
-            widget.setAccessibleName(text.replace("&", ""))
-            grid.addWidget(label, row, column)
-            grid.addWidget(widget, row, column + 1)
         self.text.setAccessibleName("Chain as text")
-        grid.addWidget(self.text, 0, 2, 1, 2)
-        grid.addWidget(self.folder, 1, 1, 1, 2)
-        grid.addWidget(choose, 1, 3)
-        marks = QHBoxLayout()
-        marks.addWidget(self.dither)
-        marks.addWidget(self.tail)
-        grid.addLayout(marks, 1, 4, 1, 2)
-        grid.setColumnStretch(2, 1)
+        through, written = QHBoxLayout(), QHBoxLayout()
+        self._name("T&hrough", self.chain, through)
+        through.addWidget(self.text, 1)
+        self._name("Output f&older", self.folder, through)
+        through.setStretchFactor(self.folder, 1)
+        through.addWidget(choose)
+        self._name("Form&at", self.format, written)
+        self._name("&Subtype", self.subtype, written)
+        written.addWidget(self.dither)
+        written.addWidget(self.tail)
+        written.addStretch(1)
+        self._name("&Jobs", self.jobs, written)
+        rows = QVBoxLayout()
+        rows.addLayout(through)
+        rows.addLayout(written)
         for signal in (
             self.chain.currentIndexChanged,
             self.text.textChanged,
@@ -263,7 +259,15 @@ class Render(QWidget):
         ):
             signal.connect(self._show_way)
         self.jobs.valueChanged.connect(self._set_jobs)
-        return grid
+        return rows
+
+    def _name(self, text: str, widget: QWidget, row: QHBoxLayout) -> None:
+        """Put a control into a row, after what it is called."""
+        label = QLabel(text)
+        label.setBuddy(widget)
+        widget.setAccessibleName(text.replace("&", ""))
+        row.addWidget(label)
+        row.addWidget(widget)
 
     def _fill_chains(self) -> None:
         """The racks as they are now; the choice stays."""

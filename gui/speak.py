@@ -154,12 +154,11 @@ class Speak(QWidget):
         row.addStretch(1)
         for button in (self.speak_button, self.pause_button, self.stop_button):
             row.addWidget(button)
-        row.addSpacing(12)
-        for button in (self.open_button, self.save_button):
-            row.addWidget(button)
         below = QHBoxLayout()
         below.addWidget(self.progress, 1)
         below.addWidget(self.facts, 1)
+        for button in (self.open_button, self.save_button):
+            below.addWidget(button)
         above = QWidget()
         column = QVBoxLayout(above)
         column.setContentsMargins(0, 0, 0, 0)

@@ -45,7 +45,7 @@ from gui.application import COLOUR_MAPS, FRAME_RATES, THEMES, Settings, set_them
 from gui.labels import Elided
 from gui.link import Link
 from gui.process import HostProcess
-from gui.recovery import options_again, options_of
+from gui.recovery import options_again, options_for, options_of
 from rtaudio.errors import UserError
 from rtaudio.racks import rack_files, user_folder
 
@@ -73,7 +73,8 @@ class Panel(Protocol):
     """What the window draws beside its views, or, as a view, in a tab.
 
     A view has a ``title`` too, and takes the link as its only argument. One that draws with a colour map has
-    a ``set_map(name)``.
+    a ``set_map(name)``, one for which a host is to play a file a signal ``chosen``, and one whose work ends
+    with the window a ``may_close()``, which asks.
     """
 
     def refresh(self) -> None:
@@ -105,7 +106,8 @@ class Window(QMainWindow):
         self._options, self._folder = list(options), ""
         self._last: dict[str, Any] = {}
         """The state of the host that was heard last."""
-        self._stopping = False
+        self._stopping = self._follows = False
+        """A host is to end; another is to follow it."""
         self._off: set[str] = set()
         """Nodes that are bypassed for themselves, not since the input is heard instead."""
         self._panels: list[tuple[QDockWidget, Panel]] = []
@@ -295,6 +297,8 @@ class Window(QMainWindow):
         if view.title == self.settings.tab:
             self.tabs.setCurrentIndex(number - 1)
         self._set_map(self.settings.colour_map)
+        if hasattr(view, "chosen"):
+            view.chosen.connect(self.play_file)
 
     def add_panel(self, title: str, panel: Any, area: Qt.DockWidgetArea) -> None:
         """Show a panel at a side, below those that are there."""
@@ -347,6 +351,19 @@ class Window(QMainWindow):
         self._show_banner("the host starts ...", can_start=False)
         self._show_host()
 
+    def play_file(self, path: str) -> None:
+        """Have a file played through remix, by a host that takes the place of the one that runs."""
+        self._options, self._last, self._follows = options_for(path, self._options), {}, True
+        if self.link.pid or self.process.pid:
+            self.stop()
+        self._follow()
+
+    def _follow(self) -> None:
+        """Start the host that is to follow, once the one before it has ended."""
+        if self._follows and not (self.link.pid or self.process.pid):
+            self._follows = False
+            self.start()
+
     def _rack_as_it_was(self) -> dict[str, Any]:
         """The last state; that the input was heard instead of the output is over with the host."""
         if not self._last or not self._last["compare"]["dry"]:
@@ -379,12 +396,14 @@ class Window(QMainWindow):
             self._show_banner(f"{why}: nothing is heard", can_start=True)
             self.say(why, True)
         self._show_host()
+        self._follow()
 
     def _on_ended(self, why: str) -> None:
         if not (self.link.pid or self._stopping):
             self._show_banner(f"{why}: nothing is heard" if self._last else why, can_start=True)
             self.say(why, True)
         self._show_host()
+        self._follow()
 
     def _on_line(self, line: str) -> None:
         """A line that the host has written."""
@@ -698,6 +717,10 @@ class Window(QMainWindow):
 
     def closeEvent(self, event: QCloseEvent) -> None:  # noqa: N802
         """Remember how it was, and end the host that it has started, if that is wanted."""
+        found: list[Any] = [self.tabs.widget(number) for number in range(self.tabs.count())]
+        if not all(view.may_close() for view in found if hasattr(view, "may_close")):
+            event.ignore()
+            return
         self._timer.stop()
         self.settings.set_geometry("window", self.saveGeometry())
         self.settings.set_geometry("docks", self.saveState())

@@ -122,6 +122,8 @@ def apply(host: Host, line: str) -> str | None:
     if name in _OF_GRAPH and host.dry:
         host.compare(False)
     usage, run = _COMMANDS.get(name, ("", None))
+    if name in _OF_GRAPH and host.dry:
+        host.compare(False)
     answer = None if run is None else run(host, arguments)
     if answer is None:
         answer = _of_node(host, line)

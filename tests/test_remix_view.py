@@ -1,14 +1,16 @@
 """The view Remix with a host that plays: what faders and keys do to the stems, as their meters measure it."""
 
 import math
+from contextlib import ExitStack
 
 import numpy as np
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QWidget
 from sound_files import RATE, write
-from window import attached, host, own_folders, until
+from window import attached, host, own_folders, until, window
 
+from gui.recovery import options_for
 from gui.remix import Remix
 
 
@@ -202,6 +204,43 @@ def test_pictures_overlaid_and_stacked(qtbot, view):
     assert all(picture.frozen for picture in view._pictures)
     view.freeze(False)
     assert not any(picture.frozen for picture in view._pictures)
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_file_that_no_deck_is_there_for(qtbot, tone, own):
+    """Another host takes the place of the one that runs, whoever has started that."""
+    with ExitStack() as stack:
+        started = None if own else stack.enter_context(host(chain="gain"))
+        shown = stack.enter_context(window(qtbot, started, ["--api=null", "--chain=gain"]))
+        if own:
+            shown.start()
+        first = until(qtbot, lambda: shown.link.state and shown.link.pid)
+        remix = next(child for child in shown.findChildren(Remix))
+        assert not remix.deck.play.isEnabled()
+        remix.deck.open_file(str(tone))
+        until(qtbot, lambda: shown.link.state.get("deck"))
+        assert shown.link.pid not in (0, first)
+        assert shown.link.state["deck"]["file"] == str(tone)
+        assert shown.link.state["deck"]["loop"] == [0.0, 4.0]
+        until(qtbot, lambda: remix.strips and remix.deck.play.isEnabled())
+        assert started is None or started.process.wait(60) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "kept"),
+    [
+        ([], []),
+        (["--api", "null", "--howl-guard", "--file=x", "--block=64"], ["--api", "null", "--block=64"]),
+        (["--lane=1", "--input", "3", "--output", "2"], ["--lane=1", "--output", "2"]),
+    ],
+)
+def test_options_of_the_device_are_kept(options, kept):
+    assert options_for("a b.wav", options) == [
+        *kept,
+        "--file=a b.wav",
+        "--loop",
+        "--chain=remix(preset=live) | limiter",
+    ]
 
 
 def test_every_control_has_a_name(view):

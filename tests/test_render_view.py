@@ -13,9 +13,12 @@ from PySide6.QtWidgets import QMessageBox, QWidget
 from sound_files import RATE, read, sound
 from sound_files import write as write_file
 
+from gui.application import Settings
 from gui.link import Link
+from gui.process import HostProcess
 from gui.render import RACK, TEXT, Render
 from gui.rendering import CHAIN, OUTPUT, STATE, State, Way
+from gui.window import Window
 
 DEADLINE = 60_000
 """Milliseconds after which something that should have happened is taken not to."""
@@ -24,8 +27,9 @@ LONG, SLOW = np.zeros((60 * RATE, 1), np.float32), "remix | two: remix | three: 
 
 
 @pytest.fixture
-def view(qtbot, tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+def view(qtbot, tmp_path_factory, monkeypatch):
+    for folder in ("CONFIG", "DATA"):
+        monkeypatch.setenv(f"XDG_{folder}_HOME", str(tmp_path_factory.mktemp("own")))
     link = Link()
     view = Render(link)
     view.said = []
@@ -265,9 +269,11 @@ def test_closing_asks_where_files_are_rendered(qtbot, view, tmp_path, monkeypatc
         return answers[len(asked) - 1]
 
     monkeypatch.setattr(QMessageBox, "question", question)
-    assert not view.may_close()
+    window = Window(view._link, HostProcess(), Settings())
+    window.add_view(view)
+    assert not window.close()
     assert rendering.state is State.RENDERING
-    assert view.may_close()
+    assert window.close()
     assert asked == 2 * ["1 file is being rendered. Cancel and close?"]
     assert rendering.state is State.CANCELLED
     assert tree(tmp_path) == ["a.wav"]

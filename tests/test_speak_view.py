@@ -17,6 +17,7 @@ from PySide6.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox, QPla
 
 from engines.speech.voices import add_voice
 from gui.application import application
+from gui.link import Link
 from gui.reader import PARAGRAPH, Reader
 from gui.speak import Speak
 
@@ -25,10 +26,27 @@ pytestmark = pytest.mark.alone
 TEXT = "😀 a bad hat.\nhe fell and he fell!"
 
 
-@pytest.fixture(autouse=True)
-def folders(tmp_path, monkeypatch):
-    own_folders(tmp_path, monkeypatch)
-    add_voice(tiny_voices.telling(tmp_path / "ada", frames=True, phoneme_type="text"), "ada")
+@pytest.fixture(autouse=True, scope="module")
+def folders(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("speak")
+    with pytest.MonkeyPatch.context() as patch:
+        own_folders(folder, patch)
+        add_voice(tiny_voices.telling(folder / "ada", frames=True, phoneme_type="text"), "ada")
+        yield
+
+
+@pytest.fixture(scope="module")
+def talking(folders):
+    """A host with a voice."""
+    with host(chain="say") as started:
+        yield started
+
+
+@pytest.fixture
+def alone():
+    """A link without a host."""
+    application()
+    return Link()
 
 
 @pytest.fixture
@@ -52,12 +70,13 @@ def shown(qtbot):
 
 
 @pytest.fixture
-def speaking(qtbot, shown):
-    """The view on a host with a voice."""
-    with host(chain="say") as started, attached(qtbot, started) as link:
+def speaking(qtbot, shown, talking):
+    """The view on a host with a voice, which is silent."""
+    with attached(qtbot, talking) as link:
         view = shown(link)
-        until(qtbot, lambda: view._told.get("waiting") == 0)
         yield view
+        link.send("hush say")
+        until(qtbot, lambda: not view._told["speaking"])
 
 
 def told_by(link):
@@ -190,10 +209,11 @@ def test_pause_and_stop(qtbot, speaking):
 
 def test_a_new_text_takes_the_place_of_the_one_that_is_spoken(qtbot, speaking):
     view = speaking
-    for number, text in enumerate(("a bad hat. " * 500, "he fell."), 1):
+    for text in ("a bad hat. " * 500, "he fell."):
         view.text.setPlainText(text)
         view.speak()
-        until(qtbot, lambda number=number: view._told["text"] == number)
+        until(qtbot, lambda: view._told["text"] == view._number > 0)
+    assert view._told["length"] == len("he fell.")
     until(qtbot, lambda: not view._told["speaking"])
 
 
@@ -247,52 +267,48 @@ def test_without_a_host_one_is_asked_for_and_gets_a_voice(qtbot, shown):
 # Files
 
 
-def test_a_text_is_saved(qtbot, shown, tmp_path):
-    with host(chain="gain") as started, attached(qtbot, started) as link:
-        link.detach("not needed")
-        view, said = shown(link), told_by(link)
-        view.text.setPlainText(TEXT)
-        view.save(str(tmp_path / "out.wav"))
-        assert view.save_button.text() == "Cancel sa&ving"
-        until(qtbot, lambda: "2 sentences, ada" in said[-1][0])
-        assert sf.info(tmp_path / "out.wav").samplerate == tiny_voices.RATE
-        view.save(str(tmp_path / "out.txt"))
-        until(qtbot, lambda: said[-1][1])
-        assert "out.txt" in said[-1][0]
-        assert view.save_button.text() == "Sa&ve..."
-        view.text.setPlainText("a bad hat. " * 50_000)
-        view.save(str(tmp_path / "long.wav"))
-        until(qtbot, view._saving.processId)
-        view._save()
-        until(qtbot, lambda: said[-1] == ("saving was cancelled", False))
-        assert not (tmp_path / "long.wav").exists()
+def test_a_text_is_saved(qtbot, shown, alone, tmp_path):
+    view, said = shown(alone), told_by(alone)
+    view.text.setPlainText(TEXT)
+    view.save(str(tmp_path / "out.wav"))
+    assert view.save_button.text() == "Cancel sa&ving"
+    until(qtbot, lambda: "2 sentences, ada" in said[-1][0])
+    assert sf.info(tmp_path / "out.wav").samplerate == tiny_voices.RATE
+    view.save(str(tmp_path / "out.txt"))
+    until(qtbot, lambda: said[-1][1])
+    assert "out.txt" in said[-1][0]
+    assert view.save_button.text() == "Sa&ve..."
+    view.text.setPlainText("a bad hat. " * 50_000)
+    view.save(str(tmp_path / "long.wav"))
+    until(qtbot, view._saving.processId)
+    view._save()
+    until(qtbot, lambda: said[-1] == ("saving was cancelled", False))
+    assert not (tmp_path / "long.wav").exists()
 
 
-def test_a_file_is_opened_and_one_that_is_no_text_leaves_what_is_there(qtbot, shown, tmp_path):
-    with host(chain="gain") as started, attached(qtbot, started) as link:
-        view, said = shown(link), told_by(link)
-        (tmp_path / "good.txt").write_text("আমি বাংলায় গান গাই।", encoding="utf-8-sig")
-        (tmp_path / "bad.txt").write_bytes(b"caf\xe9")
-        view.open(str(tmp_path / "good.txt"))
-        assert view.text.toPlainText() == "আমি বাংলায় গান গাই।"
-        for name, why in (("bad.txt", "is no UTF-8 text"), ("no.txt", "no such file")):
-            view.open(str(tmp_path / name))
-            assert why in said[-1][0]
-            assert said[-1][1]
-        assert view.text.toPlainText() == "আমি বাংলায় গান গাই।"
+def test_a_file_is_opened_and_one_that_is_no_text_leaves_what_is_there(shown, alone, tmp_path):
+    view, said = shown(alone), told_by(alone)
+    (tmp_path / "good.txt").write_text("আমি বাংলায় গান গাই।", encoding="utf-8-sig")
+    (tmp_path / "bad.txt").write_bytes(b"caf\xe9")
+    view.open(str(tmp_path / "good.txt"))
+    assert view.text.toPlainText() == "আমি বাংলায় গান গাই।"
+    for name, why in (("bad.txt", "is no UTF-8 text"), ("no.txt", "no such file")):
+        view.open(str(tmp_path / name))
+        assert why in said[-1][0]
+        assert said[-1][1]
+    assert view.text.toPlainText() == "আমি বাংলায় গান গাই।"
 
 
-def test_every_control_has_a_name_and_is_reached_by_tab(qtbot, shown):
-    with host(chain="say") as started, attached(qtbot, started) as link:
-        view = shown(link)
-        view.text.setPlainText("so")
-        kinds = QAbstractButton, QAbstractSpinBox, QComboBox, QPlainTextEdit
-        controls = [
-            each
-            for each in view.findChildren(QWidget)
-            if isinstance(each, kinds) and each.isVisible() and each.isEnabled()
-        ]
-        assert len(controls) >= 6
-        for control in controls:
-            assert control.accessibleName() or isinstance(control.parent(), QAbstractSpinBox), control
-            assert control.focusPolicy() & Qt.FocusPolicy.TabFocus, control
+def test_every_control_has_a_name_and_is_reached_by_tab(speaking):
+    view = speaking
+    view.text.setPlainText("so")
+    kinds = QAbstractButton, QAbstractSpinBox, QComboBox, QPlainTextEdit
+    controls = [
+        each
+        for each in view.findChildren(QWidget)
+        if isinstance(each, kinds) and each.isVisible() and each.isEnabled()
+    ]
+    assert len(controls) >= 6
+    for control in controls:
+        assert control.accessibleName() or isinstance(control.parent(), QAbstractSpinBox), control
+        assert control.focusPolicy() & Qt.FocusPolicy.TabFocus, control

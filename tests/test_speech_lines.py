@@ -363,8 +363,7 @@ def test_an_edit_beside_it_lets_it_go_on(folder):
 def test_help_and_the_state_have_the_lines(host):
     help_ = apply(host, "help")
     assert help_.endswith(
-        "quit | say say TEXT | read say FILE | hush say | pause say | resume say | "
-        "use say voice|lang|speaker|factor VALUE"
+        "quit | say say TEXT | read say FILE | hush say | pause say | resume say | use say SETTING VALUE"
     )
     node = json.loads(json.dumps(state(host)))["nodes"][0]
     assert node["lines"]["read"] == "FILE"

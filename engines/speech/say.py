@@ -7,9 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -115,11 +113,7 @@ def run(options: argparse.Namespace) -> int:
         report = ask(resident, {**said, "speaker": options.speaker, "factor": options.rate_factor})
     else:
         with ExitStack() as stack:
-            with ThreadPoolExecutor(1) as apart:  # What plays is imported while the voice starts.
-                opening = apart.submit(open_voice, options.voice, options.lang or "en")
-                if options.output is None:
-                    import_module("engines.speech.player")
-                voice = opening.result()
+            voice = open_voice(options.voice, options.lang or "en")
             stack.callback(voice.close)
             language = options.lang or (voice.language if voice.language in LANGUAGES else "en")
             speaker = find_speaker(voice, options.speaker)

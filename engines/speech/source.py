@@ -405,7 +405,7 @@ class Say(Processor):
         "hush": "",
         "pause": "",
         "resume": "",
-        "use": "voice|lang|speaker|factor VALUE",
+        "use": "SETTING VALUE",
     }
     tolerance = 1e-6
     KERNEL = say_kernel
