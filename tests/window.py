@@ -18,7 +18,7 @@ from gui.link import Link
 from gui.process import HostProcess
 from gui.window import Window
 
-PATIENCE_MS = 10_000
+PATIENCE_MS = 60_000
 """Milliseconds after which something that should have happened is taken not to."""
 PROGRAM = (
     sys.executable,
