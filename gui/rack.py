@@ -47,7 +47,8 @@ TOLD = 0.25
 """Seconds between two readings of the nodes' times."""
 ASK_MS = 1500
 """Milliseconds after which the engines are found out: the window is shown, and the host plays."""
-WIDTH = 360
+WIDTH, NARROWEST = 360, 270
+"""Pixels that the panel has, and needs for its faders to be of use."""
 LANES = {1: "on a worker thread", 2: "in a worker process"}
 TIMES_TIP = "Median and 99th percentile of the time that it takes of a block, and the latency that it adds"
 _FAINT = QPalette.ColorRole.PlaceholderText
@@ -88,6 +89,7 @@ class Rack(QWidget):
         column.setContentsMargins(6, 4, 2, 4)
         column.addLayout(head)
         column.addWidget(area, 1)
+        self.setMinimumWidth(NARROWEST)
         link.stated.connect(self._on_stated)
         link.changed.connect(self._on_changed)
         link.attached.connect(self._on_attached)

@@ -46,14 +46,15 @@ class Display:
         return rows.reshape(height, -1, 4)[:, : SIZE[0], 2::-1]
 
     def find(self, colour):
-        """Middles of the spots of a colour, as wide and as high as the handle of a fader, from the top."""
+        """Middles of the spots of a colour that are as large as the handle of a fader, from the top."""
         wanted = [int(colour[at : at + 2], 16) for at in (1, 3, 5)]
         found = (np.abs(self.pixels().astype(int) - wanted) < 8).all(axis=2)
         spots = []
         for y, x in np.argwhere(found):
             if all(abs(x - other) > 12 or abs(y - top) > 14 for other, top in spots):
                 spots.append((int(x), int(y)))
-        return [(x, y + 5) for x, y in spots]
+        middles = [(x, y + 5) for x, y in spots]
+        return [(x, y) for x, y in middles if found[y - 3 : y + 4, x - 3 : x + 4].all()]
 
 
 _OTHERS = ("WAYLAND_DISPLAY", "QT_QPA_PLATFORM")

@@ -201,6 +201,8 @@ def test_a_fader_is_moved_by_keys(qtbot, started, shown):
 @pytest.mark.alone
 def test_a_fader_is_moved_by_the_mouse(qtbot, started, shown):
     fader = control(shown, "a.pan").fader
+    shown.rack.setMinimumWidth(400)  # A pixel of a short fader is much.
+    until(qtbot, lambda: fader.width() > 80)
     end = drag(fader, qtbot, 0.75)
     until(qtbot, lambda: value(state_of(started), "a.pan") == pytest.approx(0.5, abs=0.05))
     ask(started, "set a.pan -1")
