@@ -12,6 +12,7 @@ from PySide6.QtGui import QDropEvent
 from PySide6.QtWidgets import QMessageBox, QWidget
 from sound_files import RATE, read, sound
 from sound_files import write as write_file
+from window import host
 
 from gui.application import Settings
 from gui.link import Link
@@ -211,6 +212,21 @@ def test_the_rack_that_plays_needs_a_host(view, tmp_path):
     view.render_files()
     assert view.said[-1] == ("no rack plays: choose another chain, or start a host", True)
     assert view.renderings.rows[0].state is State.ADDED
+
+
+def test_the_rack_that_plays_as_it_is_set(qtbot, view, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    view.add([write(tmp_path / "a.wav", sound(3000))])
+    with host(chain="gain(gain=-6)") as started:
+        view._link.attach(started.process.pid)
+        qtbot.waitUntil(lambda: bool(view._link.state), timeout=DEADLINE)
+        view._link.set("gain.gain", -12.0)
+        view.render_files()
+        (rendering,) = view.renderings.rows
+        qtbot.waitUntil(lambda: rendering.state is State.DONE, timeout=DEADLINE)
+        view._link.detach("over")
+    expected = 10 ** (-12 / 20) * read(tmp_path / "a.wav")
+    np.testing.assert_allclose(read(tmp_path / "a.rendered.wav"), expected, atol=1e-6)
 
 
 def drop(view, *paths):
