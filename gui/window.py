@@ -73,7 +73,8 @@ class Panel(Protocol):
     """What the window draws beside its views, or, as a view, in a tab.
 
     A view has a ``title`` too, and takes the link as its only argument. One that draws with a colour map has
-    a ``set_map(name)``, one for which a host is to play a file a signal ``chosen``, and one whose work ends
+    a ``set_map(name)``, one for which a host is to play a file a signal ``chosen``, one that wants a host started
+    a signal ``host_wanted``, and one whose work ends
     with the window a ``may_close()``, which asks.
     """
 
@@ -299,6 +300,8 @@ class Window(QMainWindow):
         self._set_map(self.settings.colour_map)
         if hasattr(view, "chosen"):
             view.chosen.connect(self.play_file)
+        if hasattr(view, "host_wanted"):
+            view.host_wanted.connect(self.start)
 
     def add_panel(self, title: str, panel: Any, area: Qt.DockWidgetArea) -> None:
         """Show a panel at a side, below those that are there."""
