@@ -72,10 +72,9 @@ XRUNS = {
 class Panel(Protocol):
     """What the window draws beside its views, or, as a view, in a tab.
 
-    A view has a ``title`` too, and takes the link as its only argument. One that draws with a colour map has
-    a ``set_map(name)``, one for which a host is to play a file a signal ``chosen``, one that wants a host started
-    a signal ``host_wanted``, and one whose work ends
-    with the window a ``may_close()``, which asks.
+    A view has a ``title`` too, and takes the link as its only argument. It may have a ``set_map(name)``, if
+    it draws with a colour map; signals ``chosen``, of a file that a host is to play, and ``host_wanted``; and
+    a ``may_close()``, which asks, if its work ends with the window.
     """
 
     def refresh(self) -> None:
