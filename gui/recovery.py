@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -93,6 +93,34 @@ def options_for(file: str, options: Sequence[str]) -> list[str]:
             kept.append(option)
         wanted = not wanted and name in _OF_DEVICE and not has_value
     return [*kept, f"--file={file}", "--loop", f"--chain={REMIX}"]
+
+
+DEVICE = ("api", "input", "output", "block", "rate")
+"""Options of `gui.devices.Devices`."""
+
+
+def device_of(options: Sequence[str]) -> dict[str, str]:
+    """What options say of the device, by their names without dashes."""
+    found = {}
+    for option, following in zip(options, [*options[1:], ""], strict=True):
+        name, has_value, value = option.removeprefix("--").partition("=")
+        if option.startswith("--") and name in DEVICE:
+            found[name] = value if has_value else following
+    return found
+
+
+def options_through(device: Mapping[str, str], options: Sequence[str]) -> list[str]:
+    """The options with which a host plays through another device; a map of channels was for the old one."""
+    kept, skips = [], False
+    for option in options:
+        name, has_value, _ = option.partition("=")
+        if skips:
+            skips = False
+        elif name == "--map" or name.removeprefix("--") in DEVICE:
+            skips = not has_value
+        else:
+            kept.append(option)
+    return [*kept, *(f"--{name}={value}" for name, value in device.items())]
 
 
 def _rack(state: dict[str, Any], chain: str, folder: str) -> Any:

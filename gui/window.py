@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -45,7 +45,7 @@ from gui.application import COLOUR_MAPS, FRAME_RATES, THEMES, Settings, set_them
 from gui.labels import Elided
 from gui.link import Link
 from gui.process import HostProcess
-from gui.recovery import options_again, options_for, options_of
+from gui.recovery import device_of, options_again, options_for, options_of, options_through
 from rtaudio.errors import UserError
 from rtaudio.racks import rack_files, user_folder
 
@@ -162,6 +162,9 @@ class Window(QMainWindow):
         self.mark_action = self._action(
             "&Mark", "Ctrl+M", self._mark, "Keep the last ten seconds, input and output, and the rack"
         )
+        self.devices_action = self._action(
+            "&Device...", "Ctrl+D", self._choose_device, "Choose what the host plays through"
+        )
         self.undo_action = self._action("&Undo", "Ctrl+Z", lambda: self.link.send("undo"))
         self.redo_action = self._action("&Redo", "Ctrl+Shift+Z", lambda: self.link.send("redo"))
         self.open_action = self._action("&Open rack...", "Ctrl+Shift+O", self._open_rack)
@@ -200,7 +203,7 @@ class Window(QMainWindow):
         bar = self.addToolBar("What plays")
         bar.setObjectName("bar")
         bar.setMovable(False)
-        for action in (self.start_action, self.stop_action):
+        for action in (self.start_action, self.stop_action, self.devices_action):
             bar.addAction(action)
         bar.addSeparator()
         bar.addAction(self.bypass_action)
@@ -251,7 +254,7 @@ class Window(QMainWindow):
 
     def _make_menus(self) -> None:
         host = self.menuBar().addMenu("&Host")
-        host.addActions([self.start_action, self.stop_action])
+        host.addActions([self.start_action, self.stop_action, self.devices_action])
         host.addSeparator()
         host.addActions([self.bypass_action, self.record_action, self.mark_action])
         host.addSeparator()
@@ -356,6 +359,27 @@ class Window(QMainWindow):
     def play_file(self, path: str) -> None:
         """Have a file played through remix, by a host that takes the place of the one that runs."""
         self._options, self._last, self._follows = options_for(path, self._options), {}, True
+        if self.link.pid or self.process.pid:
+            self.stop()
+        self._follow()
+
+    def _choose_device(self) -> None:
+        from gui.devices import Devices
+
+        dialog = Devices(device_of(self._options), self)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.chosen.connect(self.play_through)
+        dialog.open()
+
+    def play_through(self, device: Mapping[str, str]) -> None:
+        """Have the rack played through another device, by a host that takes the place of the one that runs.
+
+        Parameters
+        ----------
+        device
+            See `gui.devices.Devices`.
+        """
+        self._options, self._follows = options_through(device, self._options), True
         if self.link.pid or self.process.pid:
             self.stop()
         self._follow()
