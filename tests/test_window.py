@@ -626,7 +626,7 @@ def test_everything_has_a_name_and_is_reached_by_tab(qtbot, shown):
 
 
 def test_it_opens_and_closes_twenty_times(qtbot, started):
-    """Without anything left over."""
+    """Without anything left over; what tests before it have left may go meanwhile."""
     counts, files = [], []
     for _ in range(20):
         with window(qtbot, started):
@@ -635,8 +635,8 @@ def test_it_opens_and_closes_twenty_times(qtbot, started):
         QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
         gc.collect()
         counts.append(len(QApplication.allWidgets()))
-    assert counts[-1] == counts[2]
-    assert files[-1] == files[2]
+    assert counts[-1] <= counts[2]
+    assert files[-1] <= files[2]
 
 
 @pytest.mark.skipif(sys.version_info >= (3, 12), reason="from 3.12 on these objects are not counted")
