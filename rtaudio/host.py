@@ -8,6 +8,7 @@ controls, and polls the watch.
 
 from __future__ import annotations
 
+import gc
 import math
 import os
 import threading
@@ -322,6 +323,7 @@ class Host:
         if not freewheel:
             self._raise_workers(self.plan)
         self.observer.start()
+        gc.freeze()  # What is here stays; so that to collect what an edit has left takes no time.
 
     def _lock(self, owner: Plan | Stream) -> tuple[int, int]:
         """Lock all memory of a plan or stream: see `lock_memory`."""
@@ -720,6 +722,8 @@ class Host:
         finally:
             edit.end(edit.error)
             edit.plan = edit.leaving = None
+        gc.collect()  # Its memory, which a plan that nothing refers to any more still holds.
+        trim_memory()
 
     def _tell(self, edit: Edit) -> None:
         """Count and tell what is heard now."""
@@ -1080,6 +1084,7 @@ class Host:
             self._release(self.plan)
             unlock_memory(self._locked.pop(self.stream, []))
         lift_limit()
+        gc.unfreeze()
         self.counters.close()
 
     def __enter__(self) -> Host:
