@@ -66,6 +66,7 @@ class Rack(QWidget):
         """Whether what is fixed of a node is shown."""
         self.catalogue = Catalogue(self)
         self.add_button = QPushButton("+ &Add")
+        self.add_button.setFocusPolicy(Qt.FocusPolicy.TabFocus)  # A click leaves the focus where it is.
         self.add_button.setToolTip("Insert a processor after the node that has the focus, else at the end")
         self._add_menu = QMenu(self.add_button)
         self._add_menu.setToolTipsVisible(True)

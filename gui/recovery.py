@@ -16,6 +16,8 @@ LAST = "last.toml"
 _OF_DEVICE = frozenset({"--api", "--output", "--block", "--lane", "--compute"})
 """Options that count for any host here; all have a value."""
 REMIX = "remix(preset=live) | limiter"
+_OF_DECK = frozenset({"--file", "--start", "--loop"})
+"""Options that say what a deck plays: what it last played counts."""
 _DROPPED = {"--chain": True, "--howl-guard": False, "--record": True, "--record-input": True, "--json": True}
 """Options that do not count again, and whether they have a value: the rack is another, its nodes have the
 guard, and a new recording would take the place of the old one."""
@@ -72,16 +74,33 @@ def options_again(options: Sequence[str], state: dict[str, Any], folder: str) ->
     except OSError as error:
         raise FileError(f"no place for the rack: {error}; set XDG_STATE_HOME to a folder of yours") from None
     save_rack(path, _rack(state, chain_of(options), folder))
+    deck = state.get("deck")
     kept, skips = [], False
     for option in options:
         name, has_value, _ = option.partition("=")
-        if skips:
+        if skips and not option.startswith("--"):
             skips = False
-        elif name in _DROPPED:
+            continue
+        skips = False
+        if name in _DROPPED:
             skips = _DROPPED[name] and not has_value
+        elif deck is not None and name in _OF_DECK:
+            skips = not has_value
         else:
             kept.append(option)
-    return [*kept, f"--chain={path}"]
+    return [*kept, *(_deck_options(deck) if deck is not None else ()), f"--chain={path}"]
+
+
+def _deck_options(deck: Mapping[str, Any]) -> list[str]:
+    """The file that a deck plays, and its loop; from where it was, as far as is known."""
+    found = [f"--file={deck['file']}"]
+    if deck["loop"] is not None:
+        begin, end = deck["loop"]
+        whole = begin == 0.0 and end == deck["duration"]
+        found.append("--loop" if whole else f"--loop={begin}:{end}")
+    elif 0.0 < deck["position"] < deck["duration"]:
+        found.append(f"--start={deck['position']}")
+    return found
 
 
 def options_for(file: str, options: Sequence[str]) -> list[str]:
@@ -120,7 +139,10 @@ def options_through(device: Mapping[str, str], options: Sequence[str]) -> list[s
             skips = not has_value
         else:
             kept.append(option)
-    return [*kept, *(f"--{name}={value}" for name, value in device.items())]
+    names = {option.partition("=")[0] for option in kept}
+    refused = {"input"} if "--file" in names and "--record-input" not in names else set()
+    refused |= {"output"} if "--virtual-mic" in names else set()
+    return [*kept, *(f"--{name}={value}" for name, value in device.items() if name not in refused)]
 
 
 def _rack(state: dict[str, Any], chain: str, folder: str) -> Any:
@@ -141,5 +163,11 @@ def _rack(state: dict[str, Any], chain: str, folder: str) -> Any:
             each["id"]: each["value"] for each in node["parameters"] if each["value"] != each["default"]
         }
         switches = {switch: node[switch] for switch in ("bypass", "mute", "solo")}
-        nodes[node["name"]] = RackNode(engine=node["engine"], parameters=values, **switches)
+        inside = {
+            f"{inner['name'].removeprefix(node['name'] + '/')}.{each['id']}": each["value"]
+            for inner in node["inside"]
+            for each in inner["parameters"]
+            if each["automatable"] and each["value"] != each["default"]
+        }
+        nodes[node["name"]] = RackNode(engine=node["engine"], parameters=values, inside=inside, **switches)
     return replace(base, edges=state["edges"], nodes=nodes)

@@ -305,6 +305,11 @@ class Window(QMainWindow):
         if hasattr(view, "host_wanted"):
             view.host_wanted.connect(self.start)
 
+    def _show_view(self, title: str) -> None:
+        for number in range(self.tabs.count()):
+            if self.tabs.tabText(number) == title:
+                self.tabs.setCurrentIndex(number)
+
     def add_panel(self, title: str, panel: Any, area: Qt.DockWidgetArea) -> None:
         """Show a panel at a side, below those that are there."""
         dock = QDockWidget(title, self)
@@ -357,7 +362,17 @@ class Window(QMainWindow):
         self._show_host()
 
     def play_file(self, path: str) -> None:
-        """Have a file played through remix, by a host that takes the place of the one that runs."""
+        """Have a file played through remix, by a host that takes the place of the one that runs.
+
+        One that is no sound is said to be none, and all stays as it is.
+        """
+        from rtaudio.files import AudioReader
+
+        try:
+            AudioReader(path).close()
+        except UserError as error:
+            self.say(str(error), True)
+            return
         self._options, self._last, self._follows = options_for(path, self._options), {}, True
         if self.link.pid or self.process.pid:
             self.stop()
@@ -409,6 +424,8 @@ class Window(QMainWindow):
 
     def _on_attached(self, pid: int) -> None:
         self._stopping = False
+        if not self.settings.tab and any(node["engine"] == "remix" for node in self.link.state["nodes"]):
+            self._show_view("Remix")
         self.banner.hide()
         self._spent, self._counted, self._xruns = None, {}, []
         self.say(f"attached to the host in process {pid}", False)

@@ -349,7 +349,11 @@ def present_rack(host: Host) -> Rack:
     base = host.rack or Rack()
     if host.midi is not None:
         base = replace(base, midi=host.midi.bindings)
-    return rack_of(host.plan.graph, base)
+    rack = rack_of(host.plan.graph, base)
+    compared = {
+        name: replace(rack.nodes[name], bypass=False) for name in host.dry_nodes if name in rack.nodes
+    }
+    return replace(rack, nodes=rack.nodes | compared)
 
 
 def _undo(host: Host, arguments: list[str]) -> str | None:

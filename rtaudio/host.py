@@ -86,6 +86,8 @@ RUNAWAY = 0.5
 OVERLOAD, RELIEF = 1.0, 0.9
 """Seconds over which it is looked whether the callback takes longer than there is time; share of that time at
 which this is over."""
+LOUD_SECONDS, LEAST_LOUD_SECONDS = 10.0, 3.0
+"""Seconds of which a loudness is taken to be compared; fewer do not replace what was measured before."""
 RETURN = 1.0
 """Seconds between two looks whether a lost device is back."""
 GIVEN_UP = "the edit was given up"
@@ -278,8 +280,12 @@ class Host:
         """What the graph was loaded from, with all that it does not hold itself."""
         self.history = History(self)
         """What was done to the graph, to be undone."""
-        self.dry: tuple[str, ...] = ()
-        """Nodes that are bypassed while the input is heard: see `compare`."""
+        self.dry = False
+        """Whether the input is heard instead of the output: see `compare`."""
+        self.dry_nodes: tuple[str, ...] = ()
+        """Nodes that are bypassed for that."""
+        self._match: float | None = None
+        self._wet_since = 0
         self.gain = 0.0
         """Gain in dB of what is heard."""
         self._edit: Edit | None = None
@@ -425,6 +431,8 @@ class Host:
                 raise UserError(f"{recording.file.path} is being recorded: 'record off' ends that")
         if self.deck is not None and same_file(self.deck.file.info.path, path):
             raise UserError(f"{path} is the input: record to another file")
+        if os.path.lexists(path):
+            raise UserError(f"{path} is there already: record to another file")
         file = AudioWriter(path, self.plan.rate, len(self.plan.heard))
         self._recordings.append(_Recording(RECORD, file))
         self._begin_recording(self._recordings[-1])
@@ -464,27 +472,36 @@ class Host:
         UserError
             One of the two was silent, so that there is no loudness to match.
         """
-        gain = self._matching_gain() if dry and matched else 0.0
-        names = [name for name, node in self.plan.graph.nodes.items() if not node.bypass]
-        for name in names if dry else self.dry:
-            with suppress(UserError):  # It has gone meanwhile.
+        if dry and not self.dry:
+            self._measure_match()
+        if dry and matched and self._match is None:
+            raise UserError("'in' or 'out' was silent for the last seconds: there is no loudness to match")
+        nodes = self.plan.graph.nodes
+        for name in nodes if dry else self.dry_nodes:
+            if name in nodes and (not dry or not nodes[name].bypass):
                 self.bypass(name, dry)
-        self.dry = (*self.dry, *names) if dry else ()
-        self.stream.level[-1] = 10.0 ** (gain / 20.0)
-        self.gain = gain
-        return gain
+                self.dry_nodes += (name,) * dry
+        if self.dry and not dry:
+            self.dry_nodes, self._wet_since = (), self.plan.position + self.plan.latency
+        self.dry, self.gain = dry, self._match or 0.0 if dry and matched else 0.0
+        self.stream.level[-1] = 10.0 ** (self.gain / 20.0)
+        return self.gain
 
-    def _matching_gain(self) -> float:
-        """By how many dB the output was louder than the input."""
-        if self.dry:
-            return self.gain
-        look = Observation(os.getpid())
-        heard, loud = look.loudness("in"), look.loudness("out")
+    def _measure_match(self) -> None:
+        """By how many dB the output is louder than the input, since it was heard last, or as it was then."""
+        seconds = min(LOUD_SECONDS, (self.plan.position - self._wet_since) / self.plan.rate)
+        if self._match is not None and seconds < LEAST_LOUD_SECONDS:
+            return
+        try:
+            look = Observation(os.getpid())
+        except UserError:  # Nothing is shown of this host.
+            return
+        heard, loud = look.loudness("in", seconds), look.loudness("out", seconds)
         if not (math.isfinite(heard) and math.isfinite(loud)):
-            silent = "out" if math.isfinite(heard) else "in"
-            raise UserError(f"{silent!r} was silent for the last seconds: there is no loudness to match")
+            self._match = None
+            return
         peak = float(look.meters("in", 0).true_peak.max())
-        return min(loud - heard, -20.0 * math.log10(peak)) if loud > heard else loud - heard
+        self._match = min(loud - heard, -20.0 * math.log10(peak)) if loud > heard else loud - heard
 
     # ------------------------------------------------------------------------------------------ control
 
@@ -639,6 +656,11 @@ class Host:
     def recordings(self) -> list[AudioWriter]:
         """What is written of the output and of the input."""
         return [recording.file for recording in self._recordings]
+
+    @property
+    def recorded(self) -> list[AudioWriter]:
+        """What is written of the output: none, or one."""
+        return [recording.file for recording in self._recordings if recording.word == RECORD]
 
     @property
     def loaded(self) -> Loaded:

@@ -28,8 +28,8 @@ def state(host: Host) -> dict[str, Any]:
     ``pid``, ``rate`` (Hz), ``block`` (samples), ``channels``, ``position`` (samples since the start),
     ``latency`` (samples, by the parts that have some, and ``total``), ``device`` (what was opened), ``nodes``
     (in running order), ``edges`` (``"a.port -> b.port"``), ``deck`` (None without a file), ``recordings``
-    (files), ``compare`` (whether the input is heard instead, ``dry``, and its ``gain`` in dB), ``loading``
-    (edits on their way), ``notes``, ``problems``.
+    (files of what is heard), ``compare`` (whether the input is heard instead, ``dry``, and its ``gain`` in
+    dB), ``loading`` (edits on their way), ``notes``, ``problems``.
 
     A node has its ``name``, ``engine``, ``version``, ``inputs``, ``outputs``, ``presets`` (names),
     ``parameters``, ``bypass``, ``mute``, ``solo``, ``failed`` (bypassed since its kernel failed), ``lane``
@@ -61,8 +61,8 @@ def state(host: Host) -> dict[str, Any]:
         "nodes": nodes,
         "edges": [f"{edge.source} -> {edge.target}" for edge in plan.graph.edges],
         "deck": None if host.deck is None else deck_state(host.deck),
-        "recordings": [str(recording.path) for recording in host.recordings],
-        "compare": {"dry": bool(host.dry), "gain": host.gain},
+        "recordings": [str(recording.path) for recording in host.recorded],
+        "compare": {"dry": host.dry, "gain": host.gain},
         "loading": loading(host),
         "notes": host.notes[-KEPT:],
         "problems": host.problems[-KEPT:],
@@ -179,8 +179,8 @@ def _facts(host: Host) -> dict[tuple[str, str, str], Any]:
     plan = host.plan
     found: dict[tuple[str, str, str], Any] = {
         ("loading", "", ""): tuple(loading(host)),
-        ("compare", "", ""): (bool(host.dry), host.gain),
-        ("record", "", ""): tuple(str(file.path) for file in host.recordings),
+        ("compare", "", ""): (host.dry, host.gain),
+        ("record", "", ""): tuple(str(file.path) for file in host.recorded),
     }
     for name, node in plan.graph.nodes.items():
         found |= {("set", f"{name}.{each}", ""): value for each, value in node.values.items()}

@@ -111,11 +111,13 @@ def test_recordings_that_cannot_be(started, tmp_path):
     play(host, noise(BLOCK))
     with pytest.raises(UserError, match="nothing is being recorded"):
         apply(host, "record off")
-    for path in (tmp_path / "no" / "such.wav", tmp_path / "a.txt"):
+    (tmp_path / "old.wav").write_text("an old take")
+    for path in (tmp_path / "no" / "such.wav", tmp_path / "a.txt", tmp_path / "old.wav"):
         with pytest.raises(UserError):
             apply(host, f"record {path}")
     assert host.recordings == []
-    assert [entry.name for entry in tmp_path.iterdir()] == ["shared"]
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["old.wav", "shared"]
+    assert (tmp_path / "old.wav").read_text() == "an old take"
 
 
 def test_the_file_that_plays_is_not_recorded_over(started, tmp_path):
@@ -165,6 +167,24 @@ def test_the_input_is_as_loud_as_the_output(started):
     assert np.allclose(heard, scale * sound[BLOCK * 10 : BLOCK * 10 + len(heard)], atol=1e-7)
 
 
+def test_it_is_the_output_that_counts_not_what_was_heard_meanwhile(started):
+    """The loudness of both is that of before; one by hand bypassed leaves no gain behind."""
+    host = started("a:gain(gain=-9)")
+    play_watched(host, noise(4 * RATE))
+    first = apply(host, "compare dry").facts["gain"]
+    play_watched(host, noise(12 * RATE))
+    second = apply(host, "compare dry matched").facts["gain"]
+    apply(host, "compare wet")
+    play_watched(host, noise(RATE))
+    third = apply(host, "compare dry matched").facts["gain"]
+    assert (first, second, third) == (0.0, pytest.approx(-9.0, abs=0.01), pytest.approx(-9.0, abs=0.01))
+    apply(host, "bypass a")
+    apply(host, "compare dry matched")
+    assert host.dry
+    apply(host, "unbypass a")
+    assert (host.dry, host.gain) == (False, 0.0)
+
+
 def test_the_input_is_raised_no_further_than_its_peaks(started):
     host = started("gain(gain=20)")
     look, _ = play_watched(host, noise(2 * RATE, level=0.05))
@@ -177,7 +197,7 @@ def test_the_input_is_raised_no_further_than_its_peaks(started):
 def test_silence_has_no_loudness_to_match(started):
     host = started("gain(gain=-9)")
     play_watched(host, np.zeros((RATE // 2, 2), np.float32))
-    with pytest.raises(UserError, match="'in' was silent"):
+    with pytest.raises(UserError, match="'in' or 'out' was silent"):
         apply(host, "compare dry matched")
     assert not host.dry
 
@@ -187,9 +207,9 @@ def test_what_touches_the_graph_ends_a_comparison(started, tmp_path, line):
     host = started("a:gain(gain=-12)")
     apply(host, "set a.gain -9")
     apply(host, "compare dry")
-    assert host.dry == ("a",)
+    assert (host.dry, host.dry_nodes) == (True, ("a",))
     apply(host, line.format(tmp_path))
-    assert (host.dry, host.gain) == ((), 0.0)
+    assert (host.dry, host.dry_nodes, host.gain) == (False, (), 0.0)
     assert host.plan.graph.nodes["a"].bypass == (line == "bypass a")
 
 
@@ -202,6 +222,7 @@ def test_a_moment_is_kept_with_its_rack(started, tmp_path):
     apply(host, "bypass h")
     sound = noise(12 * RATE)
     heard = play(host, sound)
+    apply(host, "compare dry")
     latency = host.plan.latency
     assert latency > 0
     told = apply(host, f"mark {tmp_path / 'a moment'}")
@@ -216,7 +237,7 @@ def test_a_moment_is_kept_with_its_rack(started, tmp_path):
     assert np.abs(made - given * np.float32(10 ** (-6 / 20))).max() < 1e-6
     graph = graph_of(load_rack(tmp_path / "a moment" / "rack.toml"))
     assert graph.nodes["h"].bypass
-    assert graph.nodes["g"].values["gain"] == -6
+    assert (graph.nodes["g"].values["gain"], graph.nodes["g"].bypass) == (-6, False)
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a moment", "shared"]
     with pytest.raises(UserError, match="a moment is there already"):
         apply(host, f"mark {tmp_path / 'a moment'}")

@@ -305,10 +305,15 @@ def test_comparing_recording_and_new_nodes_are_told(tmp_path):
         first, second = steer.program(), steer.program()
         steer.ask(first, "watch")
         path = tmp_path / "a.wav"
-        for line in ("insert last strip: gain(gain=-3)", "compare dry", "compare wet", f"record {path}"):
+        for line, kind in (
+            ("insert last strip: gain(gain=-3)", "done"),
+            ("compare dry", "compare"),
+            ("compare wet", "compare"),
+            (f"record {path}", "record"),
+        ):
+            before = len(first.read())
             steer.ask(second, line)
-            steer.until(lambda: not steer.host.edits and first.read())
-        steer.until(lambda: [event for event in first.read() if event["event"] == "record"])
+            steer.until(lambda kind=kind, at=before: kind in [each["event"] for each in first.read()[at:]])
         told = {(event["event"], event["text"]) for event in first.got}
         assert ("compare", "the input is heard, +0.0 dB") in told
         assert ("compare", "the output is heard") in told

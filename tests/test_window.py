@@ -1,6 +1,7 @@
 """The window around the views: what it says of the host, what its keys and menus do, hosts that it starts."""
 
 import gc
+import json
 import os
 import signal
 import subprocess
@@ -47,7 +48,7 @@ from rtaudio.cli import Parser
 from rtaudio.counters import lives
 from rtaudio.errors import UserError
 from rtaudio.rack import load_rack
-from rtaudio.server import hosts
+from rtaudio.server import connect, hosts
 
 pytestmark = pytest.mark.alone
 
@@ -449,6 +450,25 @@ def test_options_of_a_host(started):
     assert chain_of(["--chain", "a", "--chain=b | c"]) == "b | c"
     with pytest.raises(UserError, match="process 0 runs no live host"):
         options_of(0)
+
+
+@pytest.mark.parametrize(
+    ("loop", "wanted"), [([0.0, 9.0], ["--loop"]), ([2.0, 3.5], ["--loop=2.0:3.5"]), (None, ["--start=4.0"])]
+)
+def test_what_the_deck_played_last_is_played_again(started, tmp_path, loop, wanted):
+    deck = {"file": "/b c.wav", "position": 4.0, "duration": 9.0, "playing": True, "loop": loop, "cue": 0.0}
+    given = ["--file", "a.wav", "--loop", "1:2", "--start=3", "--block", "64"]
+    found = options_again(given, state_of(started) | {"deck": deck}, str(tmp_path))
+    assert found[:-1] == ["--block", "64", "--file=/b c.wav", *wanted]
+
+
+def test_what_is_set_inside_of_a_composite_comes_back(tmp_path):
+    with host(chain="remix(percussive_insert='delay(time=100)')") as started:
+        with connect(started.process.pid) as connection, connection.makefile("rb") as answers:
+            connection.sendall(b"set remix/percussive/delay.mix 0.6\n")
+            assert json.loads(answers.readline())["ok"]
+        options_again([], state_of(started), str(tmp_path))
+    assert load_rack(state_folder() / LAST).nodes["remix"].inside["percussive/delay.mix"] == 0.6
 
 
 def test_options_again(started, tmp_path):
