@@ -1054,7 +1054,8 @@ def test_a_callback_that_has_too_much_to_do_is_told_with_the_node(monkeypatch):
             (line,) = run.problems
             share, alone = map(int, re.findall(r"(\d+) %", line))
             assert "a alone" in line
-            assert share >= alone > 100
+            assert share >= max(alone, 100)  # It may have begun in the midst of what is looked at.
+            assert alone > 50
             at = plan.position
             wait_for(run, lambda at=at: plan.position > at + RATE // 2)
             assert run.problems == [line]
