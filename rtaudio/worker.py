@@ -31,9 +31,9 @@ from rtaudio.counters import NODE_TAKEOVERS
 from rtaudio.errors import UserError
 from rtaudio.graph import End
 from rtaudio.kernel import FROM, LENGTH, START, TO, addresses
-from rtaudio.lanes import HEAD, SETTLING, THREAD, Memory, Segment, slots_for, warm_up
+from rtaudio.lanes import DONE, HEAD, SETTLING, THREAD, Memory, Segment, slots_for, warm_up
 from rtaudio.layout import COMMANDS, Layout, Signal, Step, Walk
-from rtaudio.native import read_acquire
+from rtaudio.native import read_acquire, write_release
 from rtaudio.parts import Part, rebuild
 from rtaudio.placement import block_costs_ns
 from rtaudio.processor import Processor
@@ -184,6 +184,7 @@ class Worker:
             slot = (head - 1) & (len(segment.out_numbers) - 1)
             made = read_acquire(segment.out_numbers, slot) == head
             first = max(first, head if made else head - 1)
+            write_release(segment.memory.words, DONE, first)  # What is missing before it never comes.
             unsettled = int(segment.words[SETTLING])
         segment.memory.words[THREAD] = 0
         segment.run(first, unsettled=max(unsettled, int(message["again"])))

@@ -10,7 +10,7 @@ import select
 import signal
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import contract
@@ -31,14 +31,15 @@ from test_lanes import (
 from test_plan import Amp, Flip, Lag, Nest, chain, delayed, noise, play
 
 from engines.gain import Gain
-from rtaudio import processes, remote
+from rtaudio import control, processes, remote
 from rtaudio.chain import load_chain
 from rtaudio.errors import UserError
 from rtaudio.files import AudioReader, AudioWriter
 from rtaudio.graph import Graph, Node
 from rtaudio.host import Host
-from rtaudio.lanes import FOR_EVER, PULSE, READY
+from rtaudio.lanes import DONE, FOR_EVER, PULSE, READY
 from rtaudio.layout import COMMANDS
+from rtaudio.native import write_release
 from rtaudio.null import NullDevice
 from rtaudio.plan import Plan
 from rtaudio.realtime import is_real_time
@@ -330,6 +331,19 @@ def test_a_worker_that_is_killed_is_replaced_and_only_its_fallback_is_heard():
     killed = "killed by signal 9 (Killed)"
     assert lines[0] == f"the worker process of a was {killed}: bypassed until it is replaced"
     assert lines[1].startswith("a: another worker process has taken over after ")
+
+
+def test_what_was_published_by_one_that_died_before_it_said_so_is_not_waited_for():
+    with planned(chain(Node("a", Gainful))) as plan:
+        (segment,) = plan.segments
+        play(plan, noise(2, BLOCK))
+        settle(plan)
+        published, done = segment.progress
+        assert published == done == 1
+        write_release(segment.memory.words, DONE, 0)
+        os.kill(segment.pid, signal.SIGKILL)
+        told(plan, "has taken over", [])
+        settle(plan)
 
 
 def test_a_new_state_is_not_heard_before_it_has_settled():
@@ -916,3 +930,26 @@ def test_the_command_runs_any_engine_in_a_process(tmp_path):
     off = sf.read(tmp_path / "off.wav", dtype="float32")[0]
     played = sf.read(tmp_path / "on.wav", dtype="float32")[0]
     np.testing.assert_array_equal(played[latency : latency + len(off)], off)
+
+
+def test_an_edit_leaves_no_memory_behind():
+    """What a worker process shared with the plan before is given back, not kept until Python collects."""
+
+    def shared():
+        found = []
+        for file in os.listdir("/proc/self/fd"):
+            with suppress(OSError):
+                found.append(os.readlink(f"/proc/self/fd/{file}").startswith("/memfd:"))
+        return sum(found)
+
+    graph = load_chain("a: gain(lane=2) | b: gain")
+    with Host(Plan(graph, 48_000, 128, 2, lane=None), NullDevice()) as host:
+        host.start()
+        counts = []
+        for line in ("insert last c: gain", "remove c") * 2:
+            control.apply(host, line)
+            wait_for(host, lambda: not host.edits)
+            counts.append(shared())
+        assert counts[0] > 0
+        assert counts == [counts[0]] * 4
+        assert not host.problems
