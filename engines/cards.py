@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from rtaudio.errors import FileError, UserError, nearest
+from rtaudio.folders import data_folder
 from rtaudio.processor import MAXIMUM_CHANNELS, RATES, Parameter, Port, Value
 
 STREAM = "stream"
@@ -29,8 +29,7 @@ SHIPPED = Path(__file__).parent / "models"
 
 def user_models() -> Path:
     """Folder of the models that a user has added."""
-    base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(base) / "rtaudio" / "models"
+    return data_folder() / "models"
 
 
 def find_model(name: str) -> Path:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from PySide6.QtCore import QByteArray, QSettings
 from PySide6.QtGui import QColor, QFont, QFontDatabase, QPalette
 from PySide6.QtWidgets import QApplication
+
+from rtaudio.folders import settings_folder, state_folder
 
 FONTS, ICONS = (Path(__file__).with_name(folder) for folder in ("fonts", "icons"))
 BANGLA = "Noto Sans Bengali"
@@ -137,9 +138,9 @@ def application() -> QApplication:
     return made
 
 
-def state_folder() -> Path:
+def made_state_folder() -> Path:
     """Where logs of hosts and the rack that was heard last are kept; made if need be. `OSError` if not."""
-    folder = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "rtaudio"
+    folder = state_folder()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder
 
@@ -151,8 +152,7 @@ class Settings:
     """
 
     def __init__(self) -> None:
-        folder = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
-        self._kept = QSettings(f"{folder}/rtaudio/window.ini", QSettings.Format.IniFormat)
+        self._kept = QSettings(str(settings_folder() / "window.ini"), QSettings.Format.IniFormat)
 
     def _text(self, name: str, default: str, known: tuple[str, ...]) -> str:
         found = str(self._kept.value(name, default))

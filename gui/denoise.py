@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import (
     QComboBox,
     QGridLayout,
@@ -21,7 +20,7 @@ from PySide6.QtWidgets import (
 from gui.labels import Elided
 from gui.link import Link, nodes_of
 from gui.parameters import ParameterControl
-from gui.pictures import PictureControls
+from gui.pictures import PictureControls, PicturesView
 from gui.spectrogram import Spectrogram
 
 ENGINE = "enhance"
@@ -33,7 +32,7 @@ ADD = f"insert first {ENGINE}"
 HINT = "Nothing in the rack removes noise."
 
 
-class Denoise(QWidget):
+class Denoise(PicturesView):
     """Three pictures above one another, of two views and of their difference, and the faders of `enhance`.
 
     Parameters
@@ -134,17 +133,6 @@ class Denoise(QWidget):
         """Use another of `gui.colours.MAPS`; differences keep theirs."""
         for picture in self.pictures:
             picture.set_map(name)
-
-    def freeze(self, on: bool) -> None:
-        """Have the pictures stand, or roll again; the sound goes on."""
-        self.controls.freeze.setChecked(on)
-
-    def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802
-        """Space freezes."""
-        if event.key() == Qt.Key.Key_Space and not event.isAutoRepeat():
-            self.controls.freeze.toggle()
-        else:
-            super().keyPressEvent(event)
 
     def _list_views(self, views: tuple[str, ...]) -> None:
         """List the views, and what is chosen, which may be gone for a while."""

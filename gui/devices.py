@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Mapping
 from typing import Any
 
-from PySide6.QtCore import QProcess, QTimer, Signal
+from PySide6.QtCore import QTimer, Signal
 from PySide6.QtWidgets import QComboBox, QDialog, QDialogButtonBox, QFormLayout, QLabel, QVBoxLayout, QWidget
+
+from gui.catalogue import Inquiry
 
 LOOK_MS = 2000
 """Milliseconds from one list of devices to the next question: to ask ALSA takes long."""
@@ -37,7 +37,8 @@ class Devices(QDialog):
         super().__init__(parent)
         self.setWindowTitle("Devices")
         self._found: list[dict[str, Any]] = []
-        self._process: QProcess | None = None
+        self._inquiry = Inquiry("devices", parent=self)
+        self._inquiry.answered.connect(self._take)
         self.api, self.input, self.output, self.block, self.rate = (QComboBox() for _ in range(5))
         for word, text in APIS.items():
             self.api.addItem(text, word)
@@ -69,12 +70,12 @@ class Devices(QDialog):
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(LOOK_MS)
-        self._timer.timeout.connect(self._ask)
+        self._timer.timeout.connect(self._inquiry.ask)
         self.api.currentIndexChanged.connect(self._list)
         self.accepted.connect(self._tell)
         self.finished.connect(self._end)
         self._list()
-        self._ask()
+        self._inquiry.ask()
 
     def wanted(self) -> dict[str, str]:
         """What is chosen."""
@@ -87,25 +88,14 @@ class Devices(QDialog):
     def _tell(self) -> None:
         self.chosen.emit(self.wanted())
 
-    def _ask(self) -> None:
-        """Ask what devices there are."""
-        self._process = QProcess(self)
-        self._process.finished.connect(self._on_answer)
-        self._process.start(sys.executable, ["-P", "-m", "rtaudio", "devices", "--json", "-"])
-
-    def _on_answer(self) -> None:
-        process, self._process = self._process, None
-        if process is None:
-            return
-        try:
-            answer = json.loads(bytes(process.readAllStandardOutput().data()))
+    def _take(self, answer: list[dict[str, Any]] | None) -> None:
+        """Take a list of devices and MIDI ports, and ask for the next one after a while."""
+        if answer is None:
+            self.note.setText(self._inquiry.said or "the devices cannot be listed")
+        else:
             self._found = [each for each in answer if "default_input" in each]
             count = len(self._found)
             self.note.setText(f"{count or 'no'} device{'s' * (count != 1)} here; what comes or goes is seen")
-        except ValueError:
-            said = bytes(process.readAllStandardError().data()).decode(errors="replace").strip()
-            self.note.setText(said.splitlines()[-1] if said else "the devices cannot be listed")
-        process.deleteLater()
         self._list()
         self._timer.start()
 
@@ -125,10 +115,7 @@ class Devices(QDialog):
 
     def _end(self) -> None:
         self._timer.stop()
-        process, self._process = self._process, None
-        if process is not None:
-            process.kill()
-            process.waitForFinished()
+        self._inquiry.end()
 
 
 def _choose(box: QComboBox, value: str) -> None:

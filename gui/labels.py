@@ -1,10 +1,24 @@
-"""Labels for text of any length: what does not fit is cut, and told whole by the tool tip."""
+"""What widgets here have in common: text that is cut where it does not fit, a focus that is drawn."""
 
 from __future__ import annotations
 
 from PySide6.QtCore import QSize, Qt
-from PySide6.QtGui import QPainter, QPaintEvent, QPalette, QResizeEvent
+from PySide6.QtGui import QFocusEvent, QPainter, QPaintEvent, QPalette, QResizeEvent
 from PySide6.QtWidgets import QLabel, QWidget
+
+
+class ShowsFocus(QWidget):
+    """A widget that draws itself otherwise while it has the focus."""
+
+    def focusInEvent(self, event: QFocusEvent) -> None:  # noqa: N802
+        """Show the focus."""
+        super().focusInEvent(event)
+        self.update()
+
+    def focusOutEvent(self, event: QFocusEvent) -> None:  # noqa: N802
+        """Show it no more."""
+        super().focusOutEvent(event)
+        self.update()
 
 
 class Elided(QLabel):

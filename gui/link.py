@@ -315,7 +315,7 @@ def _enter_edits(state: dict[str, Any], event: dict[str, Any]) -> None:
 
 
 def _enter_comparison(state: dict[str, Any], event: dict[str, Any]) -> None:
-    state["compare"] = {"dry": event["dry"], "gain": event["gain"]}
+    state["compare"] = event["compare"]
 
 
 def _enter_recordings(state: dict[str, Any], event: dict[str, Any]) -> None:

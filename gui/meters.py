@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from PySide6.QtCore import QEvent, QPointF, QRect, QRectF, QSize, Qt
 from PySide6.QtGui import (
     QColor,
-    QFocusEvent,
     QFont,
     QFontMetrics,
     QKeyEvent,
@@ -21,6 +20,7 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QFrame, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
+from gui.labels import ShowsFocus
 from gui.link import Link
 from rtaudio.errors import UserError
 from rtaudio.observation import Meters as Levels
@@ -65,7 +65,7 @@ def _told(db: float) -> str:
     return f"{db:.1f}" if db > -np.inf else "-∞"
 
 
-class _Drawn(QWidget):
+class _Drawn(ShowsFocus):
     """What is drawn by itself, has the focus, and is reset by a click, Return or Delete."""
 
     def __init__(self) -> None:
@@ -104,16 +104,6 @@ class _Drawn(QWidget):
             self.reset()
         else:
             super().keyPressEvent(event)
-
-    def focusInEvent(self, event: QFocusEvent) -> None:  # noqa: N802
-        """Show the focus."""
-        super().focusInEvent(event)
-        self.update()
-
-    def focusOutEvent(self, event: QFocusEvent) -> None:  # noqa: N802
-        """Show it no more."""
-        super().focusOutEvent(event)
-        self.update()
 
 
 class Meter(_Drawn):

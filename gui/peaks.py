@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from rtaudio.errors import UserError
 from rtaudio.files import AudioReader
+from rtaudio.folders import cache_folder
 
 PARTS = 4096
 """Parts of a file: more than a screen has columns."""
@@ -103,17 +104,16 @@ class Peaks:
             self.known = last
 
 
-def cache_folder() -> Path:
-    """Where outlines are kept."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "rtaudio" / "outlines"
+def outlines() -> Path:
+    """Where they are kept."""
+    return cache_folder() / "outlines"
 
 
 def _place(path: Path) -> Path:
     """Where the outline of a file, as it is now, is kept."""
     found = path.stat()
     name = f"{PARTS}\0{os.path.realpath(path)}\0{found.st_size}\0{found.st_mtime_ns}"
-    return cache_folder() / f"{hashlib.sha256(os.fsencode(name)).hexdigest()[:32]}.npy"
+    return outlines() / f"{hashlib.sha256(os.fsencode(name)).hexdigest()[:32]}.npy"
 
 
 def _load(kept: Path) -> NDArray[np.float32] | None:

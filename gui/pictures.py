@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QSpinBox, QWidget
 
 from gui.spectrogram import RANGE, Spectrogram
@@ -90,3 +91,20 @@ class PictureControls(QWidget):
         for picture in self._pictures:
             picture.freeze(on)
         self.froze.emit(on)
+
+
+class PicturesView(QWidget):
+    """A view with pictures, which Space freezes."""
+
+    controls: PictureControls
+
+    def freeze(self, on: bool) -> None:
+        """Have the pictures stand, or roll again; the sound goes on."""
+        self.controls.freeze.setChecked(on)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802
+        """Space freezes."""
+        if event.key() == Qt.Key.Key_Space and not event.isAutoRepeat():
+            self.controls.freeze.toggle()
+        else:
+            super().keyPressEvent(event)

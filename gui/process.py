@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
-from gui.application import state_folder
+from gui.application import made_state_folder
 from rtaudio.cli import one_line
 from rtaudio.errors import UserError
 from rtaudio.server import connect
@@ -149,7 +149,7 @@ def _takes_lines(pid: int) -> bool:
 def _open_log() -> tuple[BinaryIO, Path]:
     """A new log, open for writing, that no other host writes to: each holds a lock on its own as it lives."""
     try:
-        folder = state_folder()
+        folder = made_state_folder()
         for number in range(LOGS):
             path = folder / ("live.log" if number == 0 else f"live-{number}.log")
             file = os.fdopen(

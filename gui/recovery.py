@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from gui.application import state_folder
+from gui.application import made_state_folder
 from rtaudio.errors import FileError, UserError
 
 LAST = "last.toml"
@@ -70,7 +70,7 @@ def options_again(options: Sequence[str], state: dict[str, Any], folder: str) ->
     from rtaudio.rack import save_rack
 
     try:
-        path = state_folder() / LAST
+        path = made_state_folder() / LAST
     except OSError as error:
         raise FileError(f"no place for the rack: {error}; set XDG_STATE_HOME to a folder of yours") from None
     save_rack(path, _rack(state, chain_of(options), folder))

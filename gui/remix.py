@@ -38,7 +38,7 @@ from gui.labels import Elided
 from gui.link import Link
 from gui.meters import level
 from gui.parameters import Fader, Scale
-from gui.pictures import PictureControls
+from gui.pictures import PictureControls, PicturesView
 from gui.spectrogram import Spectrogram
 from rtaudio.errors import UserError
 
@@ -239,7 +239,7 @@ class Strip(QFrame):
         )
 
 
-class Remix(QWidget):
+class Remix(PicturesView):
     """The node ``remix`` of the host's rack, and its deck.
 
     While 1, 2 or 3 is held the stem of that number is killed.
@@ -493,17 +493,6 @@ class Remix(QWidget):
         self._map = name
         for picture in self._pictures:
             picture.set_map(name)
-
-    def freeze(self, on: bool) -> None:
-        """Have the pictures stand, or roll again; the sound goes on."""
-        self.controls.freeze.setChecked(on)
-
-    def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802
-        """Space freezes."""
-        if event.key() == Qt.Key.Key_Space and not event.isAutoRepeat():
-            self.controls.freeze.toggle()
-        else:
-            super().keyPressEvent(event)
 
     def refresh(self) -> None:
         """Draw what is new."""

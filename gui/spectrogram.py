@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from PySide6.QtCore import QEvent, QPointF, QRect, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import (
     QColor,
-    QFocusEvent,
     QFont,
     QFontMetrics,
     QImage,
@@ -24,9 +23,10 @@ from PySide6.QtGui import (
     QPen,
     QResizeEvent,
 )
-from PySide6.QtWidgets import QSizePolicy, QWidget
+from PySide6.QtWidgets import QSizePolicy
 
 from gui.colours import DIVERGING, LAYERS, MAPS, NO_DATA, Colours, packed
+from gui.labels import ShowsFocus
 from gui.link import Link
 from gui.roll import Levels, Roll
 from gui.rulers import frequency_labels, hertz, note, row_frequencies, time_labels
@@ -100,7 +100,7 @@ def colouring(mode: str, count: int, name: str, low: float, high: float) -> Colo
     return added
 
 
-class Spectrogram(QWidget):
+class Spectrogram(ShowsFocus):
     """A picture that rolls: log frequency upwards, time to the right, newest at the right edge.
 
     Parameters
@@ -494,16 +494,6 @@ class Spectrogram(QWidget):
             left = min(max(x - width / 2, picture.left()), picture.right() - width)
             painter.drawText(QRectF(left, picture.bottom() + TICK, width + 2, height), LEFT, text)
         painter.restore()
-
-    def focusInEvent(self, event: QFocusEvent) -> None:  # noqa: N802
-        """Show the focus."""
-        super().focusInEvent(event)
-        self.update()
-
-    def focusOutEvent(self, event: QFocusEvent) -> None:  # noqa: N802
-        """Show it no more."""
-        super().focusOutEvent(event)
-        self.update()
 
     # -------------------------------------------------------------------------------- the cursor
 

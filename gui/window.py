@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -15,6 +13,7 @@ from PySide6.QtGui import (
     QActionGroup,
     QCloseEvent,
     QHideEvent,
+    QKeyEvent,
     QKeySequence,
     QPalette,
     QShortcut,
@@ -108,8 +107,6 @@ class Window(QMainWindow):
         """The state of the host that was heard last."""
         self._stopping = self._follows = False
         """A host is to end; another is to follow it."""
-        self._off: set[str] = set()
-        """Nodes that are bypassed for themselves, not since the input is heard instead."""
         self._panels: list[tuple[QDockWidget, Panel]] = []
         self._seen_frames, self._seen_cpu, self._seen_at = 0, time.process_time(), 0.0
         self._spent: tuple[float, float] | None = None
@@ -407,10 +404,12 @@ class Window(QMainWindow):
 
     def _rack_as_it_was(self) -> dict[str, Any]:
         """The last state; that the input was heard instead of the output is over with the host."""
-        if not self._last or not self._last["compare"]["dry"]:
-            return self._last
-        nodes = [node | {"bypass": node["name"] in self._off} for node in self._last["nodes"]]
-        return self._last | {"nodes": nodes}
+        compared = self._last["compare"]["nodes"] if self._last else ()
+        nodes = [
+            node | {"bypass": node["bypass"] and node["name"] not in compared}
+            for node in self._last.get("nodes", ())
+        ]
+        return self._last | {"nodes": nodes} if self._last else {}
 
     def stop(self) -> None:
         """End the host."""
@@ -457,13 +456,10 @@ class Window(QMainWindow):
 
     def _on_stated(self, state: dict[str, Any]) -> None:
         self._last = state
-        self._note_bypassed()
         self._show_host()
 
     def _on_changed(self, event: dict[str, Any]) -> None:
-        if event["event"] == "switch":
-            self._note_bypassed()
-        elif event["event"] in ("compare", "record"):
+        if event["event"] in ("compare", "record"):
             self._show_switches()
 
     def _show_banner(self, text: str, can_start: bool) -> None:
@@ -519,27 +515,10 @@ class Window(QMainWindow):
     def _match_loudness(self, on: bool) -> None:
         self.settings.match_loudness = on
         if self.link.state.get("compare", {}).get("dry"):
-            self.link.send("compare wet", lambda answer: None)
             self._compare(True)
 
-    def _note_bypassed(self) -> None:
-        """Know which nodes are bypassed for themselves, as long as all that are bypassed are."""
-        state = self.link.state
-        if state and not state["compare"]["dry"]:
-            self._off = {node["name"] for node in state["nodes"] if node["bypass"]}
-
     def _record(self, on: bool) -> None:
-        if on:
-            folder = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
-            path = folder / "rtaudio" / "recordings" / f"{time.strftime('%Y-%m-%d %H.%M.%S')}.wav"
-            try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                self.say(f"cannot make {path.parent}: {error.strerror}", True)
-            else:
-                self.link.send(f"record {path}")
-        else:
-            self.link.send("record off")
+        self.link.send("record" if on else "record off")
         self._show_switches()
 
     def _mark(self) -> None:
@@ -740,6 +719,7 @@ class Window(QMainWindow):
         "Delete": "Set a fader to its default; remove a node of the rack",
         "Ctrl+Up, Ctrl+Down": "Move a node of the rack",
         "Tab": "To the next control",
+        "Space": "Freeze the pictures, where the focus is in no button or text",
     }
     """Keys of the controls."""
 
@@ -757,6 +737,14 @@ class Window(QMainWindow):
         table.resizeColumnsToContents()
         table.horizontalHeader().setStretchLastSection(True)
         _fill_dialog(dialog, table)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802
+        """What no control has used goes to the view, wherever the focus is."""
+        view: Any = self.tabs.currentWidget()
+        if event.key() == Qt.Key.Key_Space and hasattr(view, "freeze"):
+            view.keyPressEvent(event)
+        else:
+            super().keyPressEvent(event)
 
     def closeEvent(self, event: QCloseEvent) -> None:  # noqa: N802
         """Remember how it was, and end the host that it has started, if that is wanted."""

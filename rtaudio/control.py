@@ -19,7 +19,7 @@
 | ``save NAME``, ``save FILE.toml`` | keep the graph as a rack, as it is set now |
 | ``undo``, ``redo`` | whatever was done, values too |
 | ``compare dry [matched]``, ``compare wet`` | hear the input, at the output's loudness; the output again |
-| ``record FILE``, ``record off`` | what is heard |
+| ``record [FILE]``, ``record off`` | what is heard; without a name, among the user's recordings |
 | ``mark [FOLDER]`` | keep the last ten seconds, input and output, and the rack |
 | ``midi learn NODE.PARAMETER [toggle] [pickup]`` | the controller that moves next is to move it |
 | ``midi forget NODE.PARAMETER``, ``midi list`` | |
@@ -55,7 +55,7 @@ from rtaudio.edit import shown
 from rtaudio.errors import UserError, nearest
 from rtaudio.files import AudioReader
 from rtaudio.graph import preset_values
-from rtaudio.moment import keep_moment, moment_folder
+from rtaudio.moment import keep_moment, moment_folder, recording_file
 from rtaudio.rack import Rack, rack_of, save_rack
 from rtaudio.racks import user_file
 from rtaudio.state import loading, state
@@ -110,7 +110,7 @@ def apply(host: Host, line: str) -> str | None:
     Raises
     ------
     UserError
-        The line is wrong, or the host refuses it; nothing has changed.
+        The line is wrong, or the host refuses it; nothing has changed, but that a comparison may be over.
     """
     words = line.split()
     if not words:
@@ -119,8 +119,6 @@ def apply(host: Host, line: str) -> str | None:
     arguments = line.strip().split(maxsplit=_SPLIT.get(name, -1))[1:]
     if name == "quit" and not arguments:
         return None
-    if name in _OF_GRAPH and host.dry:
-        host.compare(False)
     usage, run = _COMMANDS.get(name, ("", None))
     if name in _OF_GRAPH and host.dry:
         host.compare(False)
@@ -376,13 +374,14 @@ def _compare(host: Host, arguments: list[str]) -> str | None:
 
 
 def _record(host: Host, arguments: list[str]) -> str | None:
-    if len(arguments) != 1:
+    if len(arguments) > 1:
         return None
     if arguments == ["off"]:
         file = host.end_recording()
         return f"recorded {file.samples / file.rate:.1f} s in {file.path}"
-    host.record(arguments[0])
-    return f"recording {arguments[0]}"
+    path = Path(arguments[0]) if arguments else recording_file()
+    host.record(path)
+    return f"recording {path}"
 
 
 def _mark(host: Host, arguments: list[str]) -> str | None:
@@ -491,7 +490,7 @@ _COMMANDS: dict[str, tuple[str, Callable[[Host, list[str]], str | None]]] = {
     "undo": ("undo", _undo),
     "redo": ("redo", _redo),
     "compare": ("compare dry [matched] | compare wet", _compare),
-    "record": ("record FILE | record off", _record),
+    "record": ("record [FILE] | record off", _record),
     "mark": ("mark [FOLDER]", _mark),
     "midi": ("midi learn NODE.PARAMETER [toggle] [pickup] | midi forget NODE.PARAMETER | midi list", _midi),
     "watch": (WATCH, _watch),

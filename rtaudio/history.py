@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
@@ -45,8 +44,6 @@ class Change:
     switches: dict[tuple[str, str], tuple[bool, bool]] = field(default_factory=dict)
     """By node and switch."""
     graphs: tuple[Graph, Graph] | None = None
-    inside: tuple[dict[str, Value], dict[str, Value]] = field(default_factory=lambda: ({}, {}))
-    """What was set inside of composites, which the graphs do not hold, by path."""
     loaded: tuple[Loaded, Loaded] | None = None
     """`Host.loaded`, where a rack was loaded."""
     at: float = 0.0
@@ -119,7 +116,7 @@ class History:
         except UserError as error:  # What a node is made of, a model's file, has gone meanwhile.
             self._host.notes.append(f"{title} cannot be undone: {error}")
             return
-        self._add(Change(title, graphs=graphs, inside=(dict(old.inside), dict(new.inside)), loaded=loaded))
+        self._add(Change(title, graphs=graphs, loaded=loaded))
 
     def _add(self, change: Change) -> None:
         self.done = [*self.done, change][-LONGEST:]
@@ -196,11 +193,6 @@ class History:
         which = 0 if back else 1
         if change.loaded is not None:
             self._host.loaded = change.loaded[which]
-        plan = self._host.plan
-        for path, value in change.inside[which].items():
-            if plan.inside.get(path) != value:
-                with suppress(UserError):  # What it was set in has not come back.
-                    self._host.set(path, value)
 
     def _forget(self, change: Change) -> None:
         for changes in (self.done, self.undone):

@@ -448,7 +448,7 @@ class Host:
                 self._recordings.remove(recording)
                 recording.until = self.stream.callbacks  # The one under way may still use the ring.
                 return recording.file
-        raise UserError("nothing is being recorded: 'record FILE' begins")
+        raise UserError("nothing is being recorded: 'record' begins")
 
     def compare(self, dry: bool, matched: bool = False) -> float:
         """Let the input be heard instead of what the nodes make of it, or that again; both are as late.
@@ -460,7 +460,7 @@ class Host:
         dry
             The input.
         matched
-            At the loudness of the output: that of the last ten seconds, gated (ITU-R BS.1770-5), of both. It
+            At the loudness of the output: that of the last ten seconds, gated (ITU-R BS.1770-4), of both. It
             is raised by no more than its peaks allow for.
 
         Returns
@@ -654,11 +654,6 @@ class Host:
 
     @property
     def recordings(self) -> list[AudioWriter]:
-        """What is written of the output and of the input."""
-        return [recording.file for recording in self._recordings]
-
-    @property
-    def recorded(self) -> list[AudioWriter]:
         """What is written of the output: none, or one."""
         return [recording.file for recording in self._recordings if recording.word == RECORD]
 

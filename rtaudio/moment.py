@@ -1,8 +1,7 @@
-"""A moment kept: what was heard last, the input that it was made of, and the rack that made it."""
+"""What is kept of the sound: recordings, and moments: what was heard last, its input, and the rack."""
 
 from __future__ import annotations
 
-import os
 import secrets
 import shutil
 import time
@@ -11,7 +10,9 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from rtaudio.errors import FileError, UserError
 from rtaudio.files import AudioWriter
+from rtaudio.folders import data_folder
 from rtaudio.rack import Rack, save_rack
+from rtaudio.render import make_folder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,14 +21,25 @@ if TYPE_CHECKING:
     from rtaudio.host import Host
 
 SECONDS = 10.0
+NAMED = "%Y-%m-%d %H.%M.%S"
+"""What is kept is named by its moment."""
 
 Sound: TypeAlias = "NDArray[np.float32]"
 
 
 def moment_folder() -> Path:
     """A new folder among the user's data, named by the time of day."""
-    base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(base) / "rtaudio" / "moments" / time.strftime("%Y-%m-%d %H.%M.%S")
+    return data_folder() / "moments" / time.strftime(NAMED)
+
+
+def recording_file() -> Path:
+    """A new file among the user's recordings, named by the time of day; their folder is made.
+
+    `FileError` where that is not possible.
+    """
+    folder = data_folder() / "recordings"
+    make_folder(folder)
+    return folder / f"{time.strftime(NAMED)}.wav"
 
 
 def keep_moment(host: Host, folder: Path, rack: Rack) -> float:

@@ -23,6 +23,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from rtaudio.folders import cache_folder
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 KEPT_CACHES = 4
@@ -55,7 +57,7 @@ def _cache_folder() -> Path:
     for source in _kernel_sources():
         key.update(source.name.encode())
         key.update(source.read_bytes())
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rtaudio" / "kernels"
+    base = cache_folder() / "kernels"
     folder = base / key.hexdigest()[:16]
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -292,7 +292,7 @@ class Observation:
         )
 
     def loudness(self, view: str, seconds: float = 10.0) -> float:
-        """Loudness of the last seconds of a view (at most 32) in LUFS: gated, as ITU-R BS.1770-5 has it.
+        """Loudness of the last seconds of a view (at most 32) in LUFS: gated, as ITU-R BS.1770-4 has it.
 
         Minus infinity where all of it is below the gate at -70 LUFS.
         """

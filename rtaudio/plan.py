@@ -142,12 +142,6 @@ class Plan:
         self.taps: list[NDArray[Any]] = []
         """Memory that the callback copies the views to."""
         self.segments: list[Segment] = []
-        self.inside: dict[str, Value] = {
-            f"{node.name}/{path}": value
-            for node in graph.nodes.values()
-            for path, value in node.inside.items()
-        }
-        """What was set inside of composites, by path; the graph's nodes hold it, too."""
         self._heard: list[_Heard] = []
         self._composites = composites(graph)
         self._started = False
@@ -501,26 +495,24 @@ class Plan:
         name, _, parameter_id = path.rpartition(".")
         if not parameter.automatable:
             raise UserError(f"{path} is fixed while sound runs: set it before starting")
-        target = parameter.to_kernel(parameter.checked(value, name))
+        checked = parameter.checked(value, name)
         inner, inner_id = self._resolve(name, parameter_id)
         step = self._steps[inner]
         index = [declared.id for declared in step.processor.parameters].index(inner_id)
-        self._send(step, index, target, at, parameter.smoothing)
-        if name in self.graph.nodes:
-            self.graph.nodes[name].values[parameter_id] = parameter.checked(value, name)
-            self._note_inside(f"{inner}.{inner_id}", None)
-        else:
-            self._note_inside(f"{inner}.{inner_id}", parameter.checked(value, name))
+        self._send(step, index, parameter.to_kernel(checked), at, parameter.smoothing)
+        nodes, (outermost, _, path) = self.graph.nodes, f"{inner}.{inner_id}".partition("/")
+        if name not in nodes:
+            nodes[outermost].inside[path] = checked
+            return
+        nodes[name].values[parameter_id] = checked
+        if path:
+            nodes[outermost].inside.pop(path, None)
 
-    def _note_inside(self, path: str, value: Value | None) -> None:
-        """Note what is set inside of a composite; None: what that sets itself."""
-        name, _, inner = path.partition("/")
-        held = self.graph.nodes[name].inside if inner else {}
-        for found, key in (self.inside, path), (held, inner):
-            if value is None:
-                found.pop(key, None)
-            else:
-                found[key] = value
+    @property
+    def inside(self) -> dict[str, Value]:
+        """What was set inside of composites, by path: their nodes hold it."""
+        nodes = self.graph.nodes.values()
+        return {f"{node.name}/{path}": value for node in nodes for path, value in node.inside.items()}
 
     def parameter(self, path: str) -> Parameter:
         """The declaration of a parameter: see `set`. `UserError` if there is none such."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import sys
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rtaudio.errors import FileError, UserError, nearest
+from rtaudio.folders import data_folder
 from rtaudio.registry import engine_names
 
 if TYPE_CHECKING:
@@ -29,8 +29,7 @@ _NAME = re.compile(r"[^\W\d][\w-]*")
 
 def user_folder() -> Path:
     """Folder of the user's racks."""
-    base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(base) / "rtaudio" / "racks"
+    return data_folder() / "racks"
 
 
 def factory_folders() -> list[Path]:

@@ -23,7 +23,7 @@ have an ``event``, and in ``text`` the same in words. To miss nothing, ``watch``
 | ``loading`` | ``edits``: those on their way, in words |
 | ``done`` | ``edit``: the number of one that is over; ``heard``: false if it was refused or given up |
 | ``deck`` | ``deck``, as in the state |
-| ``compare`` | ``dry``, ``gain``, as in the state |
+| ``compare`` | ``compare``, as in the state |
 | ``record`` | ``recordings``, as in the state |
 | ``note``, ``problem`` | nothing but ``text`` |
 

@@ -28,8 +28,8 @@ def state(host: Host) -> dict[str, Any]:
     ``pid``, ``rate`` (Hz), ``block`` (samples), ``channels``, ``position`` (samples since the start),
     ``latency`` (samples, by the parts that have some, and ``total``), ``device`` (what was opened), ``nodes``
     (in running order), ``edges`` (``"a.port -> b.port"``), ``deck`` (None without a file), ``recordings``
-    (files of what is heard), ``compare`` (whether the input is heard instead, ``dry``, and its ``gain`` in
-    dB), ``loading`` (edits on their way), ``notes``, ``problems``.
+    (files of what is heard), ``compare`` (see `compare_state`), ``loading`` (edits on their way), ``notes``,
+    ``problems``.
 
     A node has its ``name``, ``engine``, ``version``, ``inputs``, ``outputs``, ``presets`` (names),
     ``parameters``, ``bypass``, ``mute``, ``solo``, ``failed`` (bypassed since its kernel failed), ``lane``
@@ -61,8 +61,8 @@ def state(host: Host) -> dict[str, Any]:
         "nodes": nodes,
         "edges": [f"{edge.source} -> {edge.target}" for edge in plan.graph.edges],
         "deck": None if host.deck is None else deck_state(host.deck),
-        "recordings": [str(recording.path) for recording in host.recorded],
-        "compare": {"dry": host.dry, "gain": host.gain},
+        "recordings": [str(recording.path) for recording in host.recordings],
+        "compare": compare_state(host),
         "loading": loading(host),
         "notes": host.notes[-KEPT:],
         "problems": host.problems[-KEPT:],
@@ -113,6 +113,11 @@ def deck_state(deck: Deck) -> dict[str, Any]:
     }
 
 
+def compare_state(host: Host) -> dict[str, Any]:
+    """Whether the input is heard instead of the output, its gain in dB, and the nodes bypassed for that."""
+    return {"dry": host.dry, "gain": host.gain, "nodes": list(host.dry_nodes)}
+
+
 def loading(host: Host) -> list[str]:
     """The edits that are on their way, in words."""
     return [edit.name for edit in host.edits if edit.name]
@@ -141,9 +146,10 @@ class Changes:
                 text = f"loading {', '.join(edits)}" if edits else "nothing is loading"
                 found.append({"event": kind, "edits": edits, "text": text})
             elif kind == "compare":
-                dry, gain = now[fact]
-                text = f"the input is heard, {gain:+.1f} dB" if dry else "the output is heard"
-                found.append({"event": kind, "dry": dry, "gain": gain, "text": text})
+                compared = now[fact]
+                text = f"the input is heard, {compared['gain']:+.1f} dB"
+                text = text if compared["dry"] else "the output is heard"
+                found.append({"event": kind, "compare": compared, "text": text})
             elif kind == "record":
                 files = list(now[fact])
                 text = f"recording {', '.join(files)}" if files else "nothing is recorded"
@@ -179,8 +185,8 @@ def _facts(host: Host) -> dict[tuple[str, str, str], Any]:
     plan = host.plan
     found: dict[tuple[str, str, str], Any] = {
         ("loading", "", ""): tuple(loading(host)),
-        ("compare", "", ""): (host.dry, host.gain),
-        ("record", "", ""): tuple(str(file.path) for file in host.recorded),
+        ("compare", "", ""): compare_state(host),
+        ("record", "", ""): tuple(str(file.path) for file in host.recordings),
     }
     for name, node in plan.graph.nodes.items():
         found |= {("set", f"{name}.{each}", ""): value for each, value in node.values.items()}

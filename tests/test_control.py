@@ -36,7 +36,7 @@ HELP = (
     "set NODE.PARAMETER VALUE | get NODE.PARAMETER | mute NODE | unmute NODE | solo NODE | "
     "unsolo NODE | bypass NODE | unbypass NODE | insert PLACE NODE | remove NODE | move NODE PLACE | "
     "replace NODE ENGINE | connect A -> B | disconnect A -> B | chain CHAIN | preset NODE NAME | "
-    "save NAME | undo | redo | compare dry [matched] | compare wet | record FILE | record off | "
+    "save NAME | undo | redo | compare dry [matched] | compare wet | record [FILE] | record off | "
     "mark [FOLDER] | midi learn NODE.PARAMETER [toggle] [pickup] | midi forget NODE.PARAMETER | "
     "midi list | watch [off] | state | status | help | quit"
 )

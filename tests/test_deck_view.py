@@ -12,7 +12,7 @@ from window import attached, host, own_folders, until
 
 from gui import peaks as module
 from gui.deck import STEP, Deck, Waveform, clock, columns_of, playhead
-from gui.peaks import GREATEST, LEAST, PARTS, RMS, Peaks, cache_folder
+from gui.peaks import GREATEST, LEAST, PARTS, RMS, Peaks, outlines
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -75,7 +75,7 @@ def test_an_outline_is_kept_until_the_file_changes(qtbot, tmp_path, monkeypatch)
     write(path, np.full((50_001, 1), 0.25, np.float32))
     assert (made(qtbot, path).outline == 0.25).all()
     assert reads == [path]
-    for kept in cache_folder().iterdir():
+    for kept in outlines().iterdir():
         kept.write_bytes(b"no outline")
     assert (made(qtbot, path).outline == 0.25).all()
     assert reads == [path, path]
@@ -85,7 +85,7 @@ def test_no_more_are_kept_than_so_many(qtbot, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "KEPT", 3)
     for name in range(5):
         made(qtbot, write(tmp_path / f"{name}.wav", sound(500 + name)))
-    assert len(list(cache_folder().iterdir())) == 3
+    assert len(list(outlines().iterdir())) == 3
 
 
 def test_without_a_cache_folder_it_is_made_each_time(qtbot, tmp_path, monkeypatch):

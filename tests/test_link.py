@@ -7,7 +7,12 @@ import signal
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from window import attached, host, own_folders, until
+from window import (
+    attached,
+    folders,  # noqa: F401 - a fixture
+    host,
+    until,
+)
 
 from gui import link as link_module
 from gui.application import application
@@ -18,15 +23,8 @@ from rtaudio.server import connect, hosts
 pytestmark = pytest.mark.alone
 
 
-@pytest.fixture(autouse=True, scope="module")
-def folders(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        own_folders(tmp_path_factory.mktemp("link"), patch)
-        yield
-
-
 @pytest.fixture(scope="module")
-def started(folders):
+def started():
     """A host for all that leave it as it is, but for values."""
     with host(chain="gain | limiter | b: gain") as playing:
         yield playing

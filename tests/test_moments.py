@@ -106,6 +106,16 @@ def test_a_recording_has_every_sample_from_its_line_to_the_other(started, tmp_pa
     assert np.array_equal(sf.read(tmp_path / "b.wav", dtype="float32")[0], heard)
 
 
+def test_a_recording_without_a_name_goes_to_the_users_recordings(started, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    host = started("gain")
+    apply(host, "record")
+    heard = play(host, noise(BLOCK * 5))
+    host.close()
+    (file,) = (tmp_path / "rtaudio" / "recordings").iterdir()
+    assert np.array_equal(sf.read(file, dtype="float32")[0], heard)
+
+
 def test_recordings_that_cannot_be(started, tmp_path):
     host = started("gain")
     play(host, noise(BLOCK))

@@ -18,6 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from live_process import DEADLINE, live
+from observed import folder
 from rich.console import Console
 from scipy.fft import rfft
 from scipy.signal import get_window
@@ -52,15 +53,10 @@ from rtaudio.stream import Stream
 
 pytestmark = pytest.mark.alone
 
+__all__ = ["folder"]
+"""Fixtures."""
+
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """A folder of shared memory of this test's own."""
-    monkeypatch.setattr(counters_module, "FOLDER", tmp_path)
-    monkeypatch.setattr(observation_module, "FOLDER", tmp_path)
-    return tmp_path
 
 
 @pytest.fixture

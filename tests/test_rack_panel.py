@@ -10,7 +10,12 @@ from PySide6.QtCore import QMimeData, QPointF, Qt
 from PySide6.QtGui import QDropEvent
 from PySide6.QtWidgets import QApplication
 from test_link import ask, state_of, value
-from window import host, own_folders, until, window
+from window import (
+    folders,  # noqa: F401 - a fixture
+    host,
+    until,
+    window,
+)
 
 from gui.parameters import Scale
 from gui.rack import DRAGGED, NodePanel
@@ -22,15 +27,8 @@ from rtaudio.registry import load_engines
 CHAIN = "a: gain(gain=-6) | limiter | eq: biquad(frequency=100)"
 
 
-@pytest.fixture(autouse=True, scope="module")
-def folders(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        own_folders(tmp_path_factory.mktemp("rack"), patch)
-        yield
-
-
 @pytest.fixture(scope="module")
-def started(folders):
+def started():
     with host(chain=CHAIN) as playing:
         yield playing
 

@@ -321,7 +321,10 @@ def test_comparing_recording_and_new_nodes_are_told(tmp_path):
         assert {event["node"] for event in first.got if event["event"] == "switch"} == {"gain", "strip"}
         assert all(event["switch"] == "bypass" for event in first.got if event["event"] == "switch")
         found = state(steer.host)
-        assert (found["compare"], found["recordings"]) == ({"dry": False, "gain": 0.0}, [str(path)])
+        assert (found["compare"], found["recordings"]) == (
+            {"dry": False, "gain": 0.0, "nodes": []},
+            [str(path)],
+        )
 
 
 def test_the_deck_is_told(song):

@@ -26,7 +26,14 @@ from PySide6.QtWidgets import (
     QTableWidget,
 )
 from test_link import ask, state_of, value
-from window import PROGRAM, host, own_folders, until, window
+from window import (
+    PROGRAM,
+    folders,  # noqa: F401 - a fixture
+    host,
+    own_folders,
+    until,
+    window,
+)
 
 from gui import command
 from gui.application import (
@@ -39,7 +46,6 @@ from gui.application import (
     application,
     palette,
     set_theme,
-    state_folder,
 )
 from gui.process import HostProcess
 from gui.recovery import LAST, chain_of, options_again, options_of
@@ -47,6 +53,7 @@ from gui.window import IDLE_MS
 from rtaudio.cli import Parser
 from rtaudio.counters import lives
 from rtaudio.errors import UserError
+from rtaudio.folders import state_folder
 from rtaudio.rack import load_rack
 from rtaudio.server import connect, hosts
 
@@ -55,22 +62,15 @@ pytestmark = pytest.mark.alone
 CHAIN = "a: gain(gain=-6) | limiter | b: gain"
 
 
-@pytest.fixture(autouse=True, scope="module")
-def folders(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        own_folders(tmp_path_factory.mktemp("window"), patch)
-        yield
-
-
 @pytest.fixture(scope="module")
-def started(folders):
+def started():
     """A host for all that leave its nodes as they are."""
     with host(chain=CHAIN) as playing:
         yield playing
 
 
 @pytest.fixture(scope="module")
-def playing(folders, tmp_path_factory):
+def playing(tmp_path_factory):
     """A host that plays a tone 6 dB down."""
     file = tone(tmp_path_factory.mktemp("tone"))
     with host("--file", file, "--loop", chain="gain(gain=-6)") as made:
@@ -185,7 +185,9 @@ def test_the_input_is_heard_as_loud_as_the_output(qtbot, playing):
         until(qtbot, shown.bypass_action.isChecked)
         assert shown.bypass_action.text() == "A/B: the input, -6.0 dB"
         shown.match_box.click()
-        until(qtbot, lambda: shown.link.state["compare"] == {"dry": True, "gain": 0.0})
+        nodes = [node["name"] for node in shown.link.state["nodes"]]
+        unmatched = {"dry": True, "gain": 0.0, "nodes": nodes}
+        until(qtbot, lambda: shown.link.state["compare"] == unmatched)
         until(qtbot, lambda: shown.bypass_action.text() == "A/B: the input")
         shown.match_box.click()
         until(qtbot, lambda: shown.bypass_action.text() == "A/B: the input, -6.0 dB")

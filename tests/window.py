@@ -48,6 +48,14 @@ def own_folders(tmp_path, monkeypatch):
         monkeypatch.setenv(f"XDG_{name}", str(folder))
 
 
+@pytest.fixture(autouse=True, scope="module")
+def folders(tmp_path_factory):
+    """Folders of their own for the tests of a module that imports this."""
+    with pytest.MonkeyPatch.context() as patch:
+        own_folders(tmp_path_factory.mktemp("folders"), patch)
+        yield
+
+
 @contextmanager
 def host(*options, chain="gain"):
     """A host (`live_process.Live`) that plays through the null device and takes lines."""

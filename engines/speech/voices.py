@@ -22,6 +22,7 @@ from engines.speech.espeak import Espeak, EspeakVoice
 from engines.speech.pronunciation import find_pronouncer
 from engines.speech.voice import Voice
 from rtaudio.errors import FileError, UserError, nearest
+from rtaudio.folders import data_folder
 
 if TYPE_CHECKING:
     from engines.speech.piper import PiperVoice
@@ -60,8 +61,7 @@ class Known:
 
 def user_voices() -> Path:
     """Folder of the voices that a user has added."""
-    base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(base) / "rtaudio" / "voices"
+    return data_folder() / "voices"
 
 
 def open_voice(name: str = "", language: str = "en") -> Voice:
