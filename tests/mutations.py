@@ -318,6 +318,13 @@ MUTATIONS = {
         PROCESSES + "test_a_new_state_is_not_heard_before_it_has_settled",
         slow=True,
     ),
+    "a spare does not say what the dead one has done": Mutation(
+        "rtaudio/worker.py",
+        "            write_release(segment.memory.words, DONE, first)",
+        "            pass",
+        PROCESSES + "test_what_was_published_by_one_that_died_before_it_said_so_is_not_waited_for",
+        slow=True,
+    ),
     "a semaphore of one process": Mutation(
         "rtaudio/lanes.py",
         "sem_init(place, int(self.shared), 0)",
