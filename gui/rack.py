@@ -15,10 +15,12 @@ from PySide6.QtGui import (
     QDragMoveEvent,
     QDropEvent,
     QKeyEvent,
+    QKeySequence,
     QMouseEvent,
     QPainter,
     QPaintEvent,
     QPalette,
+    QShortcut,
 )
 from PySide6.QtWidgets import (
     QApplication,
@@ -379,6 +381,10 @@ class NodePanel(QFrame):
         column.addWidget(self._fixed)
         if fixed and moved:
             self._open(is_open)
+        for keys, move in (("Ctrl+Up", self._move_up), ("Ctrl+Down", self._move_down)):
+            shortcut = QShortcut(QKeySequence(keys), self)
+            shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+            shortcut.activated.connect(move)
         self.show_node(node)
 
     def _make_head(self, node: dict[str, Any]) -> None:
@@ -552,11 +558,8 @@ class NodePanel(QFrame):
         self.step.emit(self.name, 1)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802
-        """Delete removes it, Ctrl with an arrow moves it."""
-        control = event.modifiers() & Qt.KeyboardModifier.ControlModifier
-        if control and event.key() in (Qt.Key.Key_Up, Qt.Key.Key_Down):
-            self.step.emit(self.name, -1 if event.key() == Qt.Key.Key_Up else 1)
-        elif event.key() == Qt.Key.Key_Delete and self.hasFocus():
+        """Delete removes it, Space switches it on or off."""
+        if event.key() == Qt.Key.Key_Delete and self.hasFocus():
             self.wanted.emit(f"remove {self.name}")
         elif event.key() == Qt.Key.Key_Space and self.hasFocus():
             self.on_box.click()

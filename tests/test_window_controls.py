@@ -3,7 +3,7 @@
 import pytest
 from PySide6.QtCore import QRect, Qt
 from PySide6.QtGui import QAccessible
-from PySide6.QtWidgets import QApplication, QComboBox, QScrollArea, QWidget
+from PySide6.QtWidgets import QApplication, QComboBox, QScrollArea, QToolBar, QWidget
 from sound_files import sound, write
 from window import host, own_folders, until, window
 
@@ -117,6 +117,17 @@ def test_all_of_it_fits_a_small_screen(qtbot, shown, title):
         for other, across in list(zip(controls(view), boxes, strict=True))[place + 1 :]:
             if other not in inner[each] and each not in inner[other]:
                 assert not box.intersects(across), (name_of(each), name_of(other))
+
+
+def test_long_names_push_no_button_out_of_the_bar(qtbot, shown):
+    shown.plays.show_text("JACK: a card with a long name → another such card, 44.1 kHz, block 128, 40.1 ms")
+    shown.bypass_action.setText("A/B: the input, -12.3 dB")
+    shown.record_action.setText("● Recording")
+    QApplication.processEvents()
+    bar = shown.findChild(QToolBar)
+    buttons = [bar.widgetForAction(action) for action in bar.actions() if not action.isSeparator()]
+    assert [button for button in buttons if not button.isVisible()] == []
+    assert shown.width() == WIDTH
 
 
 @pytest.mark.parametrize("title", TITLES)
