@@ -88,6 +88,7 @@ QSlider::handle:focus {{ border: 2px solid {WindowText}; }}
 QSlider::handle:disabled, QSlider::sub-page:disabled, QSlider::add-page:disabled {{ background: {outline}; }}
 QSlider::handle:horizontal {{ width: 11px; margin: -6px 0; }}
 QSlider::handle:vertical {{ height: 11px; margin: 0 -6px; }}
+QPlainTextEdit:focus, QTableView:focus, QPushButton[flat="true"]:focus {{ border: 1px solid {Link}; }}
 QFrame#node {{ background: {AlternateBase}; border: 1px solid {Midlight}; border-radius: 6px; }}
 QFrame#node:focus {{ border: 2px solid {Link}; }}
 QFrame#banner {{ background: {Highlight}; border-radius: 4px; }}

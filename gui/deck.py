@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +24,16 @@ from PySide6.QtGui import (
     QPalette,
     QPolygonF,
 )
-from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFileDialog, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
+from gui.flow import Flow
 from gui.labels import Elided
 from gui.link import Link
 from gui.peaks import GREATEST, LEAST, RMS, Peaks
 from rtaudio.files import EXTENSIONS
 
-STEP = 5.0
-"""Seconds that an arrow key seeks."""
+STEP, FINE_STEP = 5.0, 0.1
+"""Seconds that an arrow key seeks, and with Shift."""
 SHORTEST = 0.02
 """Seconds of a loop, at least: a host refuses less than 0.01."""
 BEFORE_END = 0.002
@@ -41,6 +43,8 @@ GRIP = 5
 TICKS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
 """Seconds between two marks of the ruler."""
 TICK_PIXELS = 70
+NAME_LETTERS = 8
+"""Letters of a file's name that there is room for, at least."""
 ON_STYLE = "QPushButton:checked { background: palette(highlight); color: palette(highlighted-text); }"
 
 
@@ -73,7 +77,8 @@ def clock(seconds: float) -> str:
 class Waveform(QWidget):
     """The outline of a file with a ruler, playhead, cue point and loop.
 
-    A click seeks, a drag makes a loop, and the edges of a loop can be dragged; the arrow keys seek by 5 s.
+    A click seeks, a drag makes a loop, and the edges of a loop can be dragged; the arrow keys seek by 5 s,
+    with Shift by 0.1 s.
     """
 
     sought = Signal(float)
@@ -103,7 +108,9 @@ class Waveform(QWidget):
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.setMinimumHeight(90)
         self.setAccessibleName("Waveform of the file")
-        self.setToolTip("Click: seek; drag: loop; arrow keys: 5 s back and on; Home: the start")
+        self.setToolTip(
+            "Click: seek; drag: loop; arrow keys: 5 s, with Shift 0.1 s, back and on; Home: start"
+        )
 
     def sizeHint(self) -> QSize:  # noqa: N802
         """As wide as there is room, and lower than pictures of spectra."""
@@ -134,8 +141,9 @@ class Waveform(QWidget):
         before, now = round(self._x(self.position)), round(self._x(seconds))
         self.position = seconds
         if now != before:
-            self.update(QRect(before - 6, 0, 13, self.height()))
-            self.update(QRect(now - 6, 0, 13, self.height()))
+            ruler = self._ruler()  # Its text is dear to draw, and stays.
+            for x in (before, now):
+                self.update(QRect(x - 2, ruler, 4, self.height() - ruler))
 
     # ------------------------------------------------------------------------------------ drawing
 
@@ -193,7 +201,8 @@ class Waveform(QWidget):
             self._draw_words(painter)
         if self.duration > 0.0:
             self._draw_loop(painter)
-            self._draw_ruler(painter)
+            if event.rect().top() < ruler:
+                self._draw_ruler(painter)
             self._draw_cue(painter)
             self._draw_playhead(painter)
         if self.hasFocus():
@@ -327,9 +336,10 @@ class Waveform(QWidget):
 
     def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802
         """Seek by arrow keys."""
+        step = FINE_STEP if event.modifiers() & Qt.KeyboardModifier.ShiftModifier else STEP
         to = {
-            Qt.Key.Key_Left: self.position - STEP,
-            Qt.Key.Key_Right: self.position + STEP,
+            Qt.Key.Key_Left: self.position - step,
+            Qt.Key.Key_Right: self.position + step,
             Qt.Key.Key_Home: 0.0,
         }.get(Qt.Key(event.key()))
         if to is None or self.duration <= 0.0:
@@ -366,7 +376,7 @@ def _mixed(colour: QColor, other: QColor, share: float) -> QColor:
 
 
 class Deck(QWidget):
-    """The deck of the host that a link is attached to; keys C, L and P while it is seen."""
+    """The deck of the host that a link is attached to; keys C, I, L, O and P while it is seen."""
 
     chosen = Signal(str)
     """A file is to be played, and the host has no deck for it."""
@@ -385,6 +395,8 @@ class Deck(QWidget):
         self.waveform.looped.connect(self.loop_over)
         self.name = Elided()
         self.name.setAccessibleName("File")
+        self.name.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self.name.setMinimumWidth(NAME_LETTERS * self.name.fontMetrics().averageCharWidth())
         self.time = QLabel()
         self.time.setAccessibleName("Position and length")
         font = self.time.font()
@@ -398,12 +410,11 @@ class Deck(QWidget):
         self.loop.setCheckable(True)
         self.loop.setStyleSheet(ON_STYLE)
         self.play.setFixedWidth(self.play.fontMetrics().horizontalAdvance("⏸ Pause") + 28)
-        row = QHBoxLayout()
-        for button in (self.play, self.cue, self.set_cue, self.loop):
-            row.addWidget(button)
-        row.addWidget(self.time)
-        row.addWidget(self.name, 1)
-        row.addWidget(self.open)
+        self._key("I", "Begin the loop here", self.begin_loop_here)
+        self._key("O", "End the loop here", self.end_loop_here)
+        row = Flow()
+        for widget in (self.play, self.cue, self.set_cue, self.loop, self.time, self.name, self.open):
+            row.addWidget(widget)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.waveform, 1)
@@ -418,11 +429,14 @@ class Deck(QWidget):
         button.setAccessibleName(tip)
         button.setToolTip(f"{tip} ({keys})")
         button.clicked.connect(run)
+        self._key(keys, tip, run)
+        return button
+
+    def _key(self, keys: str, tip: str, run: Any) -> None:
         action = QAction(tip, self)
         action.setShortcut(QKeySequence(keys))
         action.triggered.connect(run)
         self.addAction(action)
-        return button
 
     # ------------------------------------------------------------------------------------ what is done
 
@@ -446,6 +460,20 @@ class Deck(QWidget):
             self.loop_over(*self._remembered)
         else:
             self._link.send("loop")
+
+    def begin_loop_here(self) -> None:
+        """Repeat from here up to where the loop ended, or to the end of the file."""
+        if self._deck is not None:
+            at, duration = self.position(), self._deck["duration"]
+            end = self._remembered[1] if self._remembered else duration
+            self.loop_over(at, end if end - at >= SHORTEST else duration)
+
+    def end_loop_here(self) -> None:
+        """Repeat from where the loop began, or from the start of the file, up to here."""
+        if self._deck is not None:
+            at = self.position()
+            begin = self._remembered[0] if self._remembered else 0.0
+            self.loop_over(begin if at - begin >= SHORTEST else 0.0, at)
 
     def go_to_cue(self) -> None:
         """Go to the cue point."""
@@ -517,8 +545,16 @@ class Deck(QWidget):
         self._remembered = loop or self._remembered
         self.loop.setChecked(loop is not None)
         duration, cue = (0.0, 0.0) if deck is None else (deck["duration"], deck["cue"])
+        self._fit_time(duration)
         self.waveform.show_deck(duration, cue, self._remembered, loop is not None)
         self.refresh()
+
+    def _fit_time(self, duration: float) -> None:
+        """Have room for the longest time of a file: a label that keeps its size disturbs no layout."""
+        metrics, longest = self.time.fontMetrics(), f"{clock(duration)} / {clock(duration)}"
+        digits = max("0123456789", key=metrics.horizontalAdvance)
+        widest = re.sub(r"\d", digits, longest)
+        self.time.setFixedSize(metrics.horizontalAdvance(widest) + 2, metrics.height() + 2)
 
     def position(self) -> float:
         """Where the deck is, in seconds of the file; by what has been heard since it last told."""

@@ -17,6 +17,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from gui.flow import Flow, together
 from gui.labels import Elided
 from gui.link import Link, nodes_of
 from gui.parameters import ParameterControl
@@ -87,11 +88,9 @@ class Denoise(PicturesView):
         return choice
 
     def _lay_out(self) -> None:
-        top = QHBoxLayout()
-        top.addWidget(QLabel("Compare"))
-        top.addWidget(self.before, 1)
-        top.addWidget(QLabel("with"))
-        top.addWidget(self.after, 1)
+        top = Flow()
+        top.addWidget(together(QLabel("Compare"), self.before))
+        top.addWidget(together(QLabel("with"), self.after))
         top.addWidget(self.controls)
         splitter = QSplitter(Qt.Orientation.Vertical)
         splitter.setChildrenCollapsible(False)
@@ -203,8 +202,7 @@ class Denoise(PicturesView):
         old.hide()
         old.deleteLater()
         self.faders = {}
-        row = QHBoxLayout(self._panel)
-        row.setContentsMargins(0, 0, 0, 0)
+        row = Flow(self._panel)
         row.setSpacing(18)
         row.addWidget(QLabel(self._node))
         for each in declared:

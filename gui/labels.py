@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from PySide6.QtCore import QSize, Qt
 from PySide6.QtGui import QFocusEvent, QPainter, QPaintEvent, QPalette, QResizeEvent
-from PySide6.QtWidgets import QLabel, QWidget
+from PySide6.QtWidgets import QLabel, QTabBar, QWidget
 
 
 class ShowsFocus(QWidget):
@@ -19,6 +19,20 @@ class ShowsFocus(QWidget):
         """Show it no more."""
         super().focusOutEvent(event)
         self.update()
+
+
+class Tabs(QTabBar):
+    """Tabs that show which of them the keyboard is at: the style does not."""
+
+    def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802
+        """Draw a line under the tab that has the focus."""
+        super().paintEvent(event)
+        if self.hasFocus():
+            tab = self.tabRect(self.currentIndex())
+            with QPainter(self) as painter:
+                painter.fillRect(
+                    tab.left() + 4, tab.bottom() - 3, tab.width() - 8, 2, self.palette().link().color()
+                )
 
 
 class Elided(QLabel):

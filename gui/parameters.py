@@ -23,7 +23,7 @@ DB_STEP, DB_STEPS_ABOVE = 0.5, -30.0
 FADER_LAW = 80.0
 """A level that ends in silence is this many dB times the logarithm of the share below its upper end, as MIDI
 controllers move it: amplitude goes with the fourth power of the way."""
-VALUE_WIDTH = 10
+VALUE_WIDTH = 9
 """Digits for which a value has room."""
 _NUMBER = re.compile(r"([-+−]?(?:\d+[.,]?\d*|[.,]\d+)(?:e[-+]?\d+)?|[-+−]?inf)\s*(k?)\s*(.*)", re.IGNORECASE)
 

@@ -21,8 +21,8 @@ from rtaudio.folders import cache_folder
 
 PARTS = 4096
 """Parts of a file: more than a screen has columns."""
-AT_ONCE = 1 << 18
-"""Samples that are read at once, about."""
+AT_ONCE = 1 << 16
+"""Samples that are read at once, about: few, since an allocator keeps what a thread gives back."""
 KEPT = 100
 """Outlines in the cache folder."""
 LEAST, GREATEST, RMS = range(3)

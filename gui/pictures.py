@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QKeyEvent
-from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QSpinBox, QWidget
+from PySide6.QtWidgets import QComboBox, QLabel, QPushButton, QSpinBox, QWidget
 
+from gui.flow import Flow, together
 from gui.spectrogram import RANGE, Spectrogram
 from rtaudio.observation import FLOOR
 
@@ -45,18 +46,17 @@ class PictureControls(QWidget):
         self.freeze.setToolTip("The pictures stand, the sound goes on (Space)")
         self.freeze.setAccessibleName("Freeze the pictures")
         self.freeze.toggled.connect(self._freeze)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        for widget in (
-            QLabel("Levels"),
-            self.low,
-            QLabel("to"),
-            self.high,
-            QLabel("Time"),
-            self.seconds,
-            self.freeze,
-        ):
-            row.addWidget(widget)
+        row = Flow(self)
+        for words, widget in (("Levels", self.low), ("to", self.high), ("Time", self.seconds)):
+            row.addWidget(together(QLabel(words), widget))
+        row.addWidget(self.freeze)
+
+    def control(self, pictures: Sequence[Spectrogram]) -> None:
+        """Control other pictures, which become as it is set."""
+        self._pictures = pictures
+        self._set_range()
+        self._set_seconds()
+        self._freeze(self.freeze.isChecked())
 
     def _spin(self, name: str, least: int, most: int, value: float) -> QSpinBox:
         spin = QSpinBox()

@@ -15,10 +15,12 @@ from PySide6.QtGui import (
     QDragMoveEvent,
     QDropEvent,
     QKeyEvent,
+    QKeySequence,
     QMouseEvent,
     QPainter,
     QPaintEvent,
     QPalette,
+    QShortcut,
 )
 from PySide6.QtWidgets import (
     QApplication,
@@ -47,8 +49,10 @@ TOLD = 0.25
 """Seconds between two readings of the nodes' times."""
 ASK_MS = 1500
 """Milliseconds after which the engines are found out: the window is shown, and the host plays."""
-WIDTH, NARROWEST = 360, 270
+WIDTH, NARROWEST = 360, 280
 """Pixels that the panel has, and needs for its faders to be of use."""
+NAME_LETTERS, FADER_WIDTH = 13, 40
+"""Room for the name of a parameter, and pixels for its fader, at least."""
 LANES = {1: "on a worker thread", 2: "in a worker process"}
 TIMES_TIP = "Median and 99th percentile of the time that it takes of a block, and the latency that it adds"
 _FAINT = QPalette.ColorRole.PlaceholderText
@@ -145,8 +149,12 @@ class Rack(QWidget):
             if found.get(name) is not panel:
                 panel.setParent(None)
                 panel.deleteLater()
+        if list(found.items()) != list(self._nodes.items()):
+            self.nodes.show_panels(list(found.values()))
+            stops = [stop for panel in found.values() for stop in panel.stops]
+            for before, after in pairwise([self.add_button, *stops]):
+                self.setTabOrder(before, after)
         self._nodes = found
-        self.nodes.show_panels(list(found.values()))
         if focus in found and self.focused is None:
             found[focus].setFocus()
         self._show_loading(state["loading"])
@@ -270,8 +278,6 @@ class _Nodes(QWidget):
             if self._column.indexOf(panel) != place:
                 self._column.insertWidget(place, panel)
         self._empty.setVisible(not panels)
-        for before, after in pairwise(panels):
-            QWidget.setTabOrder(before.last, after)
 
     def place_at(self, height: float) -> int:
         """The place before which something is that is dropped at a height."""
@@ -342,19 +348,26 @@ class NodePanel(QFrame):
         self.watchdog.setTextFormat(Qt.TextFormat.PlainText)
         self.watchdog.hide()
         column = QVBoxLayout(self)
-        column.setContentsMargins(10, 6, 10, 8)
+        column.setContentsMargins(7, 6, 7, 8)
         column.setSpacing(4)
         column.addLayout(self._head)
         column.addWidget(self.times)
         column.addWidget(self.watchdog)
-        self.last: QWidget = self.more_button
+        self.stops: list[QWidget] = [
+            self,
+            self.on_box,
+            self.mute_button,
+            self.solo_button,
+            self.more_button,
+        ]
+        """What the key Tab goes through, in this order."""
         self._controls: dict[str, ParameterControl] = {}
         moved = [each for each in node["parameters"] if each["automatable"]]
         fixed = [each for each in node["parameters"] if not each["automatable"]]
         column.addWidget(self._grid(moved))
-        self._fixed = self._grid(fixed)
         if fixed and moved:
             self._open_button = QToolButton()
+            self.stops.append(self._open_button)
             self._open_button.setCheckable(True)
             self._open_button.setChecked(is_open)
             self._open_button.setAutoRaise(True)
@@ -364,8 +377,14 @@ class NodePanel(QFrame):
             self._open_button.setAccessibleName(f"more parameters of {self.name}")
             self._open_button.toggled.connect(self._open)
             column.addWidget(self._open_button)
-            self._open(is_open)
+        self._fixed = self._grid(fixed)
         column.addWidget(self._fixed)
+        if fixed and moved:
+            self._open(is_open)
+        for keys, move in (("Ctrl+Up", self._move_up), ("Ctrl+Down", self._move_down)):
+            shortcut = QShortcut(QKeySequence(keys), self)
+            shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+            shortcut.activated.connect(move)
         self.show_node(node)
 
     def _make_head(self, node: dict[str, Any]) -> None:
@@ -428,7 +447,8 @@ class NodePanel(QFrame):
         grid.setContentsMargins(0, 0, 0, 0)
         grid.setHorizontalSpacing(6)
         grid.setVerticalSpacing(3)
-        grid.setColumnMinimumWidth(0, 14 * box.fontMetrics().averageCharWidth())
+        grid.setColumnMinimumWidth(0, NAME_LETTERS * box.fontMetrics().averageCharWidth())
+        grid.setColumnMinimumWidth(1, FADER_WIDTH)
         grid.setColumnStretch(1, 1)
         for row, declared in enumerate(parameters):
             control = ParameterControl(declared, self.name, grid, row)
@@ -436,7 +456,8 @@ class NodePanel(QFrame):
             control.chosen.connect(self._on_chosen)
             control.refused.connect(self.refused)
             self._controls[declared["id"]] = control
-            self.last = control.typed or control.choice or self.last
+            widgets = control.fader, control.typed, control.choice, control.switch
+            self.stops += [widget for widget in widgets if widget is not None]
         box.setVisible(bool(parameters))
         return box
 
@@ -537,11 +558,8 @@ class NodePanel(QFrame):
         self.step.emit(self.name, 1)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802
-        """Delete removes it, Ctrl with an arrow moves it."""
-        control = event.modifiers() & Qt.KeyboardModifier.ControlModifier
-        if control and event.key() in (Qt.Key.Key_Up, Qt.Key.Key_Down):
-            self.step.emit(self.name, -1 if event.key() == Qt.Key.Key_Up else 1)
-        elif event.key() == Qt.Key.Key_Delete and self.hasFocus():
+        """Delete removes it, Space switches it on or off."""
+        if event.key() == Qt.Key.Key_Delete and self.hasFocus():
             self.wanted.emit(f"remove {self.name}")
         elif event.key() == Qt.Key.Key_Space and self.hasFocus():
             self.on_box.click()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 from PySide6.QtCore import QEvent, QObject, QRectF, Qt, Signal
@@ -34,6 +35,7 @@ from PySide6.QtWidgets import (
 
 from gui.colours import LAYERS
 from gui.deck import Deck
+from gui.flow import Flow, together
 from gui.labels import Elided
 from gui.link import Link
 from gui.meters import level
@@ -51,6 +53,8 @@ HOLD, FALL = 1.0, 30.0
 """Seconds that a peak is held, and dB a second that it falls then."""
 WELL, MARK, PEAK, OVER = QColor("#15171c"), QColor("#6f7a87"), QColor("#e6e9ef"), QColor("#ff6b6b")
 """Of a level, in both themes: behind it, at full scale, its peak, and a peak beyond full scale."""
+STRIP_WIDTH, PICTURE_WIDTH = 76, 160
+"""Pixels that a stem's strip and the pictures have, at least."""
 SWITCH_STYLE = "QPushButton:checked {{ background: {}; color: {}; font-weight: bold; }}"
 MUTED, SOLOED = ("#a83232", "#ffffff"), ("#e0b93c", "#15171c")
 
@@ -179,7 +183,7 @@ class Strip(QFrame):
         grid.addWidget(self.kill, 5, 0, 1, 4)
         grid.setRowStretch(2, 1)
         self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Expanding)
-        self.setFixedWidth(max(92, name.sizeHint().width() + 12))
+        self.setFixedWidth(max(STRIP_WIDTH, name.sizeHint().width() + 12))
 
     def _switch(self, text: str, parameter: str, name: str, colours: tuple[str, str]) -> QPushButton:
         button = QPushButton(text)
@@ -330,14 +334,10 @@ class Remix(PicturesView):
         sides.addStretch(1)
         sides.addWidget(self.sides[1])
         mixer.addLayout(sides)
-        choice = QHBoxLayout()
-        label = QLabel("Stems")
-        label.setBuddy(self.layers)
-        choice.addWidget(label)
-        choice.addWidget(self.layers)
-        choice.addStretch(1)
+        choice = Flow()
+        choice.addWidget(together(QLabel("Stems"), self.layers))
+        choice.add_stretch()
         choice.addWidget(self.controls)
-        self._choice = choice
         shown = QVBoxLayout()
         shown.addWidget(self.pictures, 1)
         shown.addWidget(self.hover)
@@ -376,14 +376,16 @@ class Remix(PicturesView):
             stack.addWidget(picture)
             self._pictures.append(picture)
         for picture in self._pictures:
+            picture.setMinimumWidth(PICTURE_WIDTH)
             picture.hovered.connect(self.hover.show_text)
         self._pages = [over, stack]
         for page in self._pages:
             self.pictures.addWidget(page)
         self.pictures.setCurrentIndex(self.layers.currentIndex())
-        before, self.controls = self.controls, PictureControls(self._pictures)
-        self._choice.replaceWidget(before, self.controls)
-        before.deleteLater()
+        strips = [each for strip in self.strips for each in (strip.fader, strip.mute, strip.solo, strip.kill)]
+        for before, after in pairwise([self.controls.freeze, *self._pictures, *strips, self.crossfader]):
+            QWidget.setTabOrder(before, after)
+        self.controls.control(self._pictures)
         if self._map:
             self.set_map(self._map)
 

@@ -26,7 +26,6 @@ from PySide6.QtWidgets import (
     QCheckBox,
     QComboBox,
     QFileDialog,
-    QHBoxLayout,
     QHeaderView,
     QLabel,
     QLineEdit,
@@ -44,12 +43,14 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from gui.flow import Flow, together
 from gui.link import Link
 from gui.rendering import (
     CHAIN,
     FILE,
     OUTPUT,
     PROGRESS,
+    RENDERED,
     RUNNING,
     SPEED,
     STATE,
@@ -68,6 +69,9 @@ PLAYING, TEXT, SEPARATE, ENHANCE = "playing", "text", "separate", "enhance"
 """What files are rendered through, besides racks, which go by their names."""
 RACK = "rack "
 EMPTY = "Drop files and folders of sound here,\nor add them with Ctrl+O"
+ALL_DONE = "all done: add files, or choose Render again for the chosen rows"
+LISTED = 5
+"""Files that are named where it is asked whether they may be replaced."""
 
 
 class _Bar(QStyledItemDelegate):
@@ -119,6 +123,10 @@ class Render(QWidget):
         self._link = link
         self._racks = QTemporaryDir()
         self._saved = 0
+        self._files: dict[bytes, str] = {}
+        """Racks that have played, by their content."""
+        self._actions: dict[QPushButton, QAction] = {}
+        """What the buttons do, for keys and the table's menu."""
         self.setAcceptDrops(True)
         self.renderings = Renderings(os.cpu_count() or 1, self)
         self.renderings.told.connect(self._show_counts)
@@ -173,19 +181,28 @@ class Render(QWidget):
         self.renderings.dataChanged.connect(self._show_details)
         return table
 
-    def _make_buttons(self) -> QHBoxLayout:
-        row = QHBoxLayout()
+    def _make_buttons(self) -> Flow:
+        row = Flow()
         self.add_files = self._button("Add &files…", "Ctrl+O", "Add files of sound", self._ask_for_files)
         self.add_folder = self._button("Add f&older…", "Ctrl+Shift+A", "Add a folder", self._ask_for_folder)
         self.remove = self._button("Re&move", "Del", "Take the chosen files out of the table", self._remove)
-        self.render_all = self._button("&Render", "Ctrl+R", "Render all that is not done", self.render_files)
-        self.cancel = self._button("&Cancel", "", "Cancel the chosen files, or all if none is", self._cancel)
         self.open_folder = self._button("Op&en folder", "", "Open the outputs' folder", self._open_folder)
+        self.cancel = self._button("&Cancel", "", "Cancel the chosen files, or all if none is", self._cancel)
+        self.again = self._button(
+            "Render a&gain",
+            "Ctrl+Shift+R",
+            "Render the chosen files once more, and replace what became of them",
+            self.render_again,
+        )
+        self.render_all = self._button("&Render", "Ctrl+R", "Render all that is not done", self.render_files)
         for button in (self.add_files, self.add_folder, self.remove):
             row.addWidget(button)
-        row.addStretch(1)
-        for button in (self.open_folder, self.cancel, self.render_all):
+        row.add_stretch()
+        for button in (self.open_folder, self.cancel, self.again, self.render_all):
             row.addWidget(button)
+        for button in (self.again, self.cancel, self.remove, self.open_folder):
+            self.table.addAction(self._actions[button])
+        self.table.setContextMenuPolicy(Qt.ContextMenuPolicy.ActionsContextMenu)
         return row
 
     def _button(self, text: str, keys: str, tip: str, run: Any) -> QPushButton:
@@ -193,16 +210,13 @@ class Render(QWidget):
         button.setAccessibleName(text.replace("&", "").rstrip("…"))
         button.setToolTip(f"{tip} ({keys})" if keys else tip)
         button.clicked.connect(run)
-        if keys:
-            action = QAction(button.accessibleName(), self)
-            action.setShortcut(QKeySequence(keys))
-            action.setShortcutContext(
-                Qt.ShortcutContext.WidgetWithChildrenShortcut
-                if keys == "Del"
-                else Qt.ShortcutContext.WindowShortcut
-            )
-            action.triggered.connect(run)
-            (self.table if keys == "Del" else self).addAction(action)
+        action = self._actions[button] = QAction(button.accessibleName(), self)
+        action.setShortcut(QKeySequence(keys))
+        action.triggered.connect(run)
+        if keys == "Del":  # Elsewhere it is another key's.
+            action.setShortcutContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+        else:
+            self.addAction(action)
         return button
 
     def _make_settings(self) -> QVBoxLayout:
@@ -233,18 +247,16 @@ class Render(QWidget):
         self.jobs = QSpinBox(minimum=1, maximum=256, value=self.renderings.jobs)
         self.jobs.setToolTip("Files that are rendered at once")
         self.text.setAccessibleName("Chain as text")
-        through, written = QHBoxLayout(), QHBoxLayout()
-        self._name("T&hrough", self.chain, through)
-        through.addWidget(self.text, 1)
-        self._name("Output f&older", self.folder, through)
-        through.setStretchFactor(self.folder, 1)
-        through.addWidget(choose)
-        self._name("Form&at", self.format, written)
-        self._name("&Subtype", self.subtype, written)
+        through, written = Flow(), Flow()
+        through.addWidget(self._named("T&hrough", self.chain))
+        through.addWidget(self.text)
+        through.addWidget(self._named("Output f&older", self.folder, choose))
+        written.addWidget(self._named("Form&at", self.format))
+        written.addWidget(self._named("&Subtype", self.subtype))
         written.addWidget(self.dither)
         written.addWidget(self.tail)
-        written.addStretch(1)
-        self._name("&Jobs", self.jobs, written)
+        written.add_stretch()
+        written.addWidget(self._named("&Jobs", self.jobs))
         rows = QVBoxLayout()
         rows.addLayout(through)
         rows.addLayout(written)
@@ -261,13 +273,10 @@ class Render(QWidget):
         self.jobs.valueChanged.connect(self._set_jobs)
         return rows
 
-    def _name(self, text: str, widget: QWidget, row: QHBoxLayout) -> None:
-        """Put a control into a row, after what it is called."""
-        label = QLabel(text)
-        label.setBuddy(widget)
+    def _named(self, text: str, widget: QWidget, *others: QWidget) -> QWidget:
+        """A control after what it is called, and others behind it."""
         widget.setAccessibleName(text.replace("&", ""))
-        row.addWidget(label)
-        row.addWidget(widget)
+        return together(QLabel(text), widget, *others)
 
     def _fill_chains(self) -> None:
         """The racks as they are now; the choice stays."""
@@ -333,31 +342,70 @@ class Render(QWidget):
         )
 
     def render_files(self) -> None:
-        """Render all that is not done, or was done in another way."""
-        if not self.renderings.rows:
-            self._link.said.emit("nothing to render: add files", True)
-        elif self.chain.currentData() != PLAYING:
-            self._render(self.way())
+        """Render all that is not done."""
+        rows = self.renderings.rows
+        due = [rendering for rendering in rows if rendering.state not in RENDERED]
+        if due:
+            self._render(due)
+        else:
+            self._link.said.emit(ALL_DONE if rows else "nothing to render: add files", not rows)
+
+    def render_again(self) -> None:
+        """Render the chosen files once more, as it is set now, and replace what became of them."""
+        if rows := self._chosen_rows():
+            self._render(rows)
+        else:
+            self._link.said.emit("choose the files that are to be rendered again", True)
+
+    def _render(self, rows: list[Rendering]) -> None:
+        """Render files; where the rack that plays is the way, once it has been written to a file."""
+        if self.chain.currentData() != PLAYING:
+            self._render_by(self.way(), rows)
         elif self._link.state:
             self._saved += 1
             file = self._racks.filePath(f"{self._saved}.toml")
-            self._link.send(f"save {file}", partial(self._rack_saved, file))
+            self._link.send(f"save {file}", partial(self._rack_saved, file, rows))
         else:
             self._link.said.emit("no rack plays: choose another chain, or start a host", True)
 
-    def _rack_saved(self, file: str, answer: dict[str, Any]) -> None:
-        if answer["ok"]:
-            self._render(self.way(file))
-        else:
+    def _rack_saved(self, file: str, rows: list[Rendering], answer: dict[str, Any]) -> None:
+        if not answer["ok"]:
             self._link.said.emit(str(answer["error"]), True)
+            return
+        kept = self._files.setdefault(Path(file).read_bytes(), file)
+        if kept != file:
+            Path(file).unlink()
+        self._render_by(self.way(kept), rows)
 
-    def _render(self, way: Way) -> None:
-        rows = [each for each in self.renderings.rows if each.state is not State.DONE or each.way != way]
+    def _render_by(self, way: Way, rows: list[Rendering]) -> None:
+        """Render those of the rows that are still in the table, if what they would replace may be."""
+        rows = [rendering for rendering in self.renderings.rows if rendering in rows]
+        there = self.renderings.in_the_way(way, rows)
+        if there:
+            answer = self._ask_to_replace([path for paths in there.values() for path in paths])
+            if answer == QMessageBox.StandardButton.Cancel:
+                return
+            if answer == QMessageBox.StandardButton.No:
+                rows = [rendering for rendering in rows if rendering not in there]
         if self.renderings.render(way, rows) == 0 and not self.renderings.busy:
             failed = any(each.state is State.FAILED for each in rows)
             self._link.said.emit(
-                "nothing was rendered: see the table" if failed else "all files are done", failed
+                "nothing was rendered: see the table" if failed else "nothing was rendered", failed
             )
+
+    def _ask_to_replace(self, files: list[Path]) -> QMessageBox.StandardButton:
+        """Ask whether files that were there before may be replaced."""
+        named = [os.fspath(file) for file in files[:LISTED]]
+        named += [f"and {len(files) - LISTED} more"] * (len(files) > LISTED)
+        exist = "This file is" if len(files) == 1 else f"These {len(files)} files are"
+        buttons = QMessageBox.StandardButton
+        return QMessageBox.question(
+            self,
+            "Replace files",
+            "\n".join([f"{exist} there already. Replace?", *named, "", "No: render only the others."]),
+            buttons.Yes | buttons.No | buttons.Cancel,
+            buttons.Cancel,
+        )
 
     def _set_jobs(self, jobs: int) -> None:
         self.renderings.jobs = jobs
@@ -407,10 +455,11 @@ class Render(QWidget):
         counts = Counter(str(rendering.state) for rendering in rows)
         words = [f"{counts[state]} {state}" for state in State if counts[state]]
         self.counts.setText(f"{len(rows)} file{'s' * (len(rows) != 1)}: {', '.join(words)}" if rows else "")
-        busy = self.renderings.busy > 0
-        self.cancel.setEnabled(busy)
+        chosen = bool(self.table.selectionModel().selectedRows())
+        self.cancel.setEnabled(self.renderings.busy > 0)
         self.render_all.setEnabled(bool(rows))
-        self.remove.setEnabled(bool(self.table.selectionModel().selectedRows()))
+        self.again.setEnabled(chosen)
+        self.remove.setEnabled(chosen)
         self.open_folder.setEnabled(any(rendering.outputs for rendering in rows))
 
     # ------------------------------------------------------------------------------------ files and folders

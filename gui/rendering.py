@@ -57,6 +57,8 @@ class State(StrEnum):
 
 RUNNING = frozenset({State.STARTING, State.RENDERING, State.CANCELLING})
 """A process is at work."""
+RENDERED = frozenset({State.DONE, State.FAULTY})
+"""Its outputs are written."""
 
 
 @dataclass(frozen=True)
@@ -332,6 +334,18 @@ class Renderings(QAbstractTableModel):
             self.endRemoveRows()
             rendering.deleteLater()
         self.told.emit()
+
+    def in_the_way(self, way: Way, rows: Iterable[Rendering]) -> dict[Rendering, list[Path]]:
+        """Files that rows would replace, by the row: neither inputs nor what has been rendered here."""
+        known = {os.path.realpath(rendering.source) for rendering in self.rows}
+        known |= {os.path.realpath(output) for rendering in self.rows for output in rendering.outputs}
+        found = {
+            rendering: [Path(path) for path in _written(rendering, way) if path not in known]
+            for rendering in rows
+            if rendering.state not in RUNNING and rendering.state is not State.WAITING
+        }
+        there = {rendering: [path for path in paths if path.exists()] for rendering, paths in found.items()}
+        return {rendering: paths for rendering, paths in there.items() if paths}
 
     def render(self, way: Way, rows: Iterable[Rendering]) -> int:
         """Let rows be rendered; returns how many wait for it now.

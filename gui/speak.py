@@ -28,6 +28,7 @@ from PySide6.QtWidgets import (
 
 from engines.speech.voices import ESPEAK, VARIETIES
 from engines.speech.written import read_text
+from gui.flow import Flow, together
 from gui.labels import Elided
 from gui.link import Link, nodes_of
 from gui.reader import Reader, Span
@@ -148,10 +149,10 @@ class Speak(QWidget):
         voice, speed = QLabel("V&oice"), QLabel("Spee&d")
         voice.setBuddy(self.voice)
         speed.setBuddy(self.speed)
-        row = QHBoxLayout()
-        for widget in (voice, self.voice, self.speaker, speed, self.speed):
+        row = Flow()
+        for widget in (together(voice, self.voice), self.speaker, together(speed, self.speed)):
             row.addWidget(widget)
-        row.addStretch(1)
+        row.add_stretch()
         for button in (self.speak_button, self.pause_button, self.stop_button):
             row.addWidget(button)
         below = QHBoxLayout()

@@ -41,7 +41,7 @@ from PySide6.QtWidgets import (
 )
 
 from gui.application import COLOUR_MAPS, FRAME_RATES, THEMES, Settings, set_theme
-from gui.labels import Elided
+from gui.labels import Elided, Tabs
 from gui.link import Link
 from gui.process import HostProcess
 from gui.recovery import device_of, options_again, options_for, options_of, options_through
@@ -181,6 +181,7 @@ class Window(QMainWindow):
         row.addWidget(self._banner_button)
         self.banner.hide()
         self.tabs = QTabWidget()
+        self.tabs.setTabBar(Tabs())
         self.tabs.setDocumentMode(True)
         self.tabs.setAccessibleName("Views")
         self.tabs.currentChanged.connect(self._tick)

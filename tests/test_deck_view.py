@@ -232,6 +232,9 @@ def test_arrow_keys_seek(qtbot, deck):
     deck.refresh()
     qtbot.keyClick(deck.waveform, Qt.Key.Key_Left)
     until(qtbot, lambda: deck.position() == 8.0)
+    deck.refresh()
+    qtbot.keyClick(deck.waveform, Qt.Key.Key_Right, Qt.KeyboardModifier.ShiftModifier)
+    until(qtbot, lambda: deck.position() == pytest.approx(8.1, abs=1 / RATE))
     qtbot.keyClick(deck.waveform, Qt.Key.Key_Home)
     until(qtbot, lambda: deck.position() == 0.0)
     deck.seek(1000.0)
@@ -266,6 +269,21 @@ def test_a_drag_loops_and_keys_switch_the_loop(qtbot, deck):
     qtbot.mouseRelease(deck.waveform, Qt.MouseButton.LeftButton, pos=further)
     until(qtbot, lambda: deck._link.state["deck"]["loop"] != loop)
     assert state_of(qtbot, deck)["loop"] == pytest.approx([loop[0], 15.0], abs=pixel)
+
+
+def test_keys_set_the_edges_of_the_loop(qtbot, deck):
+    paused(qtbot, deck)
+    for at, key, loop in ((8.0, Qt.Key.Key_O, [0.0, 8.0]), (5.0, Qt.Key.Key_I, [5.0, 8.0])):
+        deck.seek(at)
+        until(qtbot, lambda at=at: deck.position() == at)
+        qtbot.keyClick(deck, key)
+        until(qtbot, lambda loop=loop: deck._link.state["deck"]["loop"] == loop)
+    for at, key, loop in ((9.0, Qt.Key.Key_I, [9.0, SECONDS]), (4.0, Qt.Key.Key_O, [0.0, 4.0])):
+        deck.seek(at)  # Beyond the other edge.
+        until(qtbot, lambda at=at: deck.position() == at)
+        qtbot.keyClick(deck, key)
+        until(qtbot, lambda loop=loop: deck._link.state["deck"]["loop"] == loop)
+    assert state_of(qtbot, deck)["loop"] == [0.0, 4.0]
 
 
 def test_cue_and_pause(qtbot, deck):

@@ -318,6 +318,12 @@ def test_nodes_are_added_moved_replaced_and_removed(qtbot):
         qtbot.keyClick(rack.panel("a"), Qt.Key.Key_Down, Qt.KeyboardModifier.ControlModifier)
         until(qtbot, lambda: rack.names == ["biquad", "a", "b"])
         assert rack.focused == "a"
+        rack.panel("a").solo_button.setFocus()  # A button would go to its neighbour by this key.
+        qtbot.keyClick(rack.panel("a").solo_button, Qt.Key.Key_Up, Qt.KeyboardModifier.ControlModifier)
+        until(qtbot, lambda: rack.names == ["a", "biquad", "b"])
+        assert rack.panel("a").solo_button.hasFocus()
+        qtbot.keyClick(rack.panel("a"), Qt.Key.Key_Down, Qt.KeyboardModifier.ControlModifier)
+        until(qtbot, lambda: rack.names == ["biquad", "a", "b"])
         drop(rack, "b", 0)
         until(qtbot, lambda: rack.names == ["b", "biquad", "a"])
         rack.panel("biquad").setFocus()

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 
 import numpy as np
 import pytest
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QEvent, QObject, Qt
 from PySide6.QtWidgets import QWidget
 from sound_files import RATE, write
 from window import attached, host, own_folders, until, window
@@ -241,6 +241,40 @@ def test_options_of_the_device_are_kept(options, kept):
         "--loop",
         "--chain=remix(preset=live) | limiter",
     ]
+
+
+def test_what_rolls_on_disturbs_neither_the_layout_nor_the_ruler(qtbot, view, monkeypatch):
+    """Both are dear: the whole window is laid out again, and text is drawn."""
+    seen, rulers, waveform = Layouts(), [], view.deck.waveform
+    monkeypatch.setattr(waveform, "_draw_ruler", lambda painter: rulers.append(1))
+    texts, at = set(), set()
+
+    def rolls_on():
+        view.refresh()
+        texts.add(view.deck.time.text())
+        at.add(round(waveform._x(waveform.position)))
+        return len(texts) > 5 and len(at) > 20
+
+    until(qtbot, rolls_on)  # What was not yet laid out is now.
+    for known in (texts, at, rulers):
+        known.clear()
+    view.installEventFilter(seen)
+    until(qtbot, rolls_on)
+    view.removeEventFilter(seen)
+    assert seen.count == 0
+    assert rulers == []
+    waveform.repaint()
+    assert rulers == [1]
+
+
+class Layouts(QObject):
+    """Counts how often a window is to be laid out again."""
+
+    count = 0
+
+    def eventFilter(self, watched, event):  # noqa: N802
+        self.count += event.type() == QEvent.Type.LayoutRequest
+        return False
 
 
 def test_every_control_has_a_name(view):

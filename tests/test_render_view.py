@@ -58,6 +58,13 @@ def rendered(qtbot, view):
     return [rendering.state for rendering in view.renderings.rows]
 
 
+def press_again(qtbot, view):
+    """Press the keys that render the chosen files again, and let all keys go."""
+    keys = Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.ShiftModifier
+    qtbot.keyClick(view.table, Qt.Key.Key_R, keys)
+    qtbot.keyClick(view.table, Qt.Key.Key_Shift)
+
+
 def cell(view, row, column, role=Qt.ItemDataRole.DisplayRole):
     model = view.renderings
     return model.data(model.index(row, column), role)
@@ -107,18 +114,58 @@ def test_of_three_files_one_is_broken(qtbot, view, tmp_path):
     )
 
 
-def test_what_is_done_is_not_rendered_again_but_in_another_way(qtbot, view, tmp_path):
-    view.add([write(tmp_path / "a.wav", sound(3000))])
+def test_what_is_done_is_rendered_again_only_where_that_is_chosen(qtbot, view, tmp_path):
+    view.add([write(tmp_path / "a.wav", sound(3000)), write(tmp_path / "b.wav", sound(2000))])
     choose(view, TEXT, "gain(gain=-6)")
-    assert rendered(qtbot, view) == [State.DONE]
+    assert rendered(qtbot, view) == [State.DONE, State.DONE]
+    before = (tmp_path / "b.rendered.wav").read_bytes()
     (tmp_path / "a.rendered.wav").unlink()
-    view.render_files()
-    assert view.said[-1] == ("all files are done", False)
-    assert not view.renderings.busy
     choose(view, TEXT, "gain(gain=-12)")
-    assert rendered(qtbot, view) == [State.DONE]
+    view.render_files()
+    assert view.said[-1] == ("all done: add files, or choose Render again for the chosen rows", False)
+    assert not view.renderings.busy
+    view.render_again()
+    assert view.said[-1] == ("choose the files that are to be rendered again", True)
+    view.activateWindow()
+    view.table.selectRow(0)
+    view.table.setFocus()
+    qtbot.waitUntil(view.table.hasFocus)
+    press_again(qtbot, view)
+    assert view.renderings.busy == 1
+    qtbot.waitUntil(lambda: not view.renderings.busy, timeout=DEADLINE)
     quarter = 10 ** (-12 / 20)
     assert read(tmp_path / "a.rendered.wav") == pytest.approx(quarter * read(tmp_path / "a.wav"), abs=1e-6)
+    assert (tmp_path / "b.rendered.wav").read_bytes() == before
+    press_again(qtbot, view)
+    qtbot.waitUntil(lambda: not view.renderings.busy, timeout=DEADLINE)
+    assert view.renderings.rows[0].state is State.DONE  # What it has written itself is not asked for.
+    again, cancel, remove, folder = view.table.actions()
+    assert again.text() == "Render again"
+    assert {action.text() for action in (cancel, remove, folder)} == {"Cancel", "Remove", "Open folder"}
+
+
+def test_what_was_there_before_is_replaced_only_where_that_is_wanted(qtbot, view, tmp_path, monkeypatch):
+    paths = [write(tmp_path / f"{name}.wav", sound(3000)) for name in "ab"]
+    there = tmp_path / "a.rendered.wav"
+    there.write_bytes(b"somebody's own")
+    view.add(paths)
+    choose(view, TEXT, "gain(gain=-6)")
+    button, asked = QMessageBox.StandardButton, []
+    answers = iter([button.Cancel, button.No, button.Yes])
+
+    def question(parent, title, text, *buttons):
+        asked.append(text)
+        return next(answers)
+
+    monkeypatch.setattr(QMessageBox, "question", question)
+    view.render_files()
+    assert str(there) in asked[0]
+    assert not view.renderings.busy
+    assert rendered(qtbot, view) == [State.ADDED, State.DONE]
+    assert there.read_bytes() == b"somebody's own"
+    assert rendered(qtbot, view) == [State.DONE, State.DONE]
+    assert read(there) == pytest.approx(10 ** (-6 / 20) * read(paths[0]), abs=1e-6)
+    assert len(asked) == 3
 
 
 def test_cancelling_leaves_nothing(qtbot, view, tmp_path):
@@ -216,17 +263,35 @@ def test_the_rack_that_plays_needs_a_host(view, tmp_path):
 
 def test_the_rack_that_plays_as_it_is_set(qtbot, view, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    view.add([write(tmp_path / "a.wav", sound(3000))])
+    view.add([write(tmp_path / f"{name}.wav", sound(3000)) for name in "ab"])
     with host(chain="gain(gain=-6)") as started:
         view._link.attach(started.process.pid)
         qtbot.waitUntil(lambda: bool(view._link.state), timeout=DEADLINE)
         view._link.set("gain.gain", -12.0)
         view.render_files()
-        (rendering,) = view.renderings.rows
-        qtbot.waitUntil(lambda: rendering.state is State.DONE, timeout=DEADLINE)
+        first, second = view.renderings.rows
+        qtbot.waitUntil(lambda: first.state is second.state is State.DONE, timeout=DEADLINE)
+        expected = 10 ** (-12 / 20) * read(tmp_path / "a.wav")
+        np.testing.assert_allclose(read(tmp_path / "a.rendered.wav"), expected, atol=1e-6)
+        view.render_files()
+        assert view.said[-1][0].startswith("all done")
+        assert len(racks(view)) == 1
+        for gain, files in ((-12.0, 1), (-6.0, 2), (-12.0, 2)):
+            before = first.way
+            view._link.set("gain.gain", gain)
+            view.table.selectRow(0)
+            view.render_again()
+            qtbot.waitUntil(lambda: view.renderings.busy, timeout=DEADLINE)
+            qtbot.waitUntil(lambda: first.state is State.DONE, timeout=DEADLINE)
+            assert len(racks(view)) == files
+            assert (first.way == before) == (files == 1)
+        assert first.way == second.way  # The rack as it was the first time, from the same file.
         view._link.detach("over")
-    expected = 10 ** (-12 / 20) * read(tmp_path / "a.wav")
-    np.testing.assert_allclose(read(tmp_path / "a.rendered.wav"), expected, atol=1e-6)
+
+
+def racks(view):
+    """Files of racks that have been written for renderings."""
+    return list(Path(view._racks.path()).iterdir())
 
 
 def drop(view, *paths):
