@@ -1,8 +1,8 @@
 """Logs of the hosts that windows start, and which window has which: by locks, which die with their holders.
 
-Such a host holds a lock on its log, ``live.log`` or ``live-N.log`` in the state folder, and the window that has
-it one on the file beside that, ``live.window``. So a host is a window's if its standard error is such a log, and
-has been left if the lock beside that is free.
+Such a host holds a lock on its log, ``live.log`` or ``live-N.log`` in the state folder; the window that has
+it holds one on the file beside that, ``live.window``. So a host is a window's if its standard error is such a
+log, and has been left if the lock beside that is free.
 """
 
 from __future__ import annotations
