@@ -50,6 +50,7 @@ from gui.logs import left_hosts
 from gui.process import HostProcess
 from gui.recovery import device_of, options_again, options_for, options_of, options_through, with_file
 from rtaudio.errors import UserError
+from rtaudio.folders import data_folder
 from rtaudio.racks import rack_files, user_folder
 
 IDLE_MS = 1000
@@ -122,6 +123,8 @@ class Window(QMainWindow):
         """What is said of the host that is being attached to."""
         self._stems_wanted = False
         """The rack of the host that is being started is to have stems."""
+        self._has_looked = False
+        """Whether recordings that were never ended have been looked for."""
         self._recent: dict[int, str] = {}
         """Rack files that are being loaded, by the numbers of their edits."""
         self._panels: list[tuple[QDockWidget, Panel]] = []
@@ -498,11 +501,21 @@ class Window(QMainWindow):
             for other in left_hosts()
             if other != pid
         ]
+        beside += self._left_recordings()
         self.say("; ".join([self._how or f"attached to the host in process {pid}", *beside]), False)
         self._show_host()
         if self._stems_wanted:
             self._stems_wanted = False
             self._add_stems()
+
+    def _left_recordings(self) -> list[str]:
+        """What is to be said, once, of the user's recordings that were never ended."""
+        from rtaudio.files import left_recordings
+
+        if self._has_looked:
+            return []
+        self._has_looked = True
+        return left_recordings(data_folder() / "recordings")
 
     def _on_detached(self, why: str) -> None:
         if self._stopping:

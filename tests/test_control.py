@@ -6,6 +6,7 @@ import pty
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -198,15 +199,31 @@ def test_a_path_may_begin_at_home(host, tmp_path, monkeypatch):
     assert apply(host, "load ~/song.wav") == "playing song.wav"
 
 
-def test_a_source_that_is_inserted_last_is_limited():
+def test_a_source_that_is_inserted_last_is_limited(monkeypatch):
+    made = []
+
+    def submit(self, make, title):
+        made.append(make(self.plan.graph).texts())
+        return SimpleNamespace(name=title, path="")
+
+    monkeypatch.setattr(Host, "submit", submit)
     with Host(Plan(load_chain("gain | limiter"), RATE, 512, 2), Stepped()) as host:
-        host.start()
         apply(host, "insert last tone")
-        after(host)
-        assert "tone.out -> limiter.in" in host.plan.graph.texts()
-        apply(host, "move tone after limiter")
-        after(host)
-        assert "tone.out -> out.main" in host.plan.graph.texts()
+        apply(host, "insert after limiter tone")
+    assert "tone.out -> limiter.in" in made[0]
+    assert "tone.out -> out.main" in made[1]
+
+
+def test_recordings_that_were_never_ended_are_noted_once(deaf, tmp_path):
+    left = tmp_path / ".a.wav.0123abcd.part"
+    left.touch()
+    os.utime(left, (0, 0))
+    for name in ("b.wav", "c.wav"):
+        steps(deaf)
+        apply(deaf, f"record {tmp_path / name}")
+        steps(deaf)
+        apply(deaf, "record off")
+    assert [note.startswith(f"{left} was begun and never ended: ") for note in deaf.notes].count(True) == 1
 
 
 def test_cue(host):

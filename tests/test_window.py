@@ -550,10 +550,14 @@ def test_the_sound_goes_on_when_the_window_is_killed(qtbot, ends, monkeypatch, t
         elsewhere.chdir(tmp_path)
         assert command._started_with(["--api=null", "--chain=gain"]) is None
     assert left_hosts() == [pid]
+    left = tmp_path / "data_home" / "rtaudio" / "recordings" / ".a.wav.0123abcd.part"
+    left.parent.mkdir(parents=True)
+    left.touch()
+    os.utime(left, (0, 0))
     with window(qtbot) as shown:
         shown.attach(pid, "it was there")
         until(qtbot, lambda: shown.link.state)
-        assert shown.message.text() == "it was there"
+        assert shown.message.text().startswith(f"it was there; {left} was begun and never ended: ")
         assert left_hosts() == []
         blocks = shown.link.observation.blocks
         until(qtbot, lambda: shown.link.observation.blocks > blocks)
