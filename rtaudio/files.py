@@ -681,9 +681,9 @@ def left_recordings(folder: str | os.PathLike[str]) -> list[str]:
     Returns
     -------
     list of str
-        Every file that an `AudioWriter` has begun and not written to for a minute, and, where what is in it can
-        be read, the command that makes a whole file of it. A WAV loses nothing, a FLAC or Ogg file its last
-        fraction of a second.
+        Every file that an `AudioWriter` has begun and not written to for a minute, and, where what is in it
+        can be read, the command that makes a whole file of it. A WAV loses nothing, a FLAC or Ogg file its
+        last fraction of a second.
     """
     found = []
     for part in sorted(Path(folder).glob(".*.part")):
