@@ -540,6 +540,10 @@ class Window(QMainWindow):
         self._show_host()
 
     def _on_ended(self, why: str) -> None:
+        seen = self.link.observation
+        if seen is not None and not seen.alive:  # That the connection is closed is still to be read.
+            self.link.detach(why)
+            return
         if not (self.link.pid or self._stopping):
             if self._before is not None:
                 (self._options, self._last), self._before = self._before, None

@@ -452,6 +452,11 @@ def test_a_host_that_is_killed_is_said_and_started_again_as_it_was(qtbot, ends):
         assert shown.link.state["nodes"] == before["nodes"]
         assert shown.link.state["edges"] == before["edges"]
         assert not shown.banner.isVisible()
+        shown.link._readable.setEnabled(False)  # The end of the process is noticed first.
+        os.kill(shown.link.pid, signal.SIGKILL)
+        until(qtbot, shown.banner.isVisible)
+        assert shown._banner_text.text() == "the host was ended by SIGKILL: nothing is heard"
+        assert not shown.link.pid
 
 
 def test_a_host_that_hangs_is_said_and_can_be_ended_and_started_as_it_was(qtbot, ends, monkeypatch):
