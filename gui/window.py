@@ -555,8 +555,8 @@ class Window(QMainWindow):
         self._follow()
 
     def _on_line(self, line: str) -> None:
-        """A line that the host has written."""
-        if not self.link.pid:
+        """A line that the host has written; what it says when it ends is for its log."""
+        if self.process.starting:
             self._show_banner(line, can_start=False)
         if line.startswith("warning:"):
             self.say(line, True)

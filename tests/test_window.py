@@ -535,6 +535,7 @@ def test_stop_and_start(qtbot, ends):
         until(qtbot, lambda: not shown.link.pid)
         assert shown._banner_text.text() == "stopped"
         until(qtbot, lambda: not lives(pid) and shown.start_action.isEnabled())
+        assert shown._banner_text.text() == "stopped"
         press(qtbot, shown, Qt.Key.Key_F5)
         ends.append(shown.process.pid)
         assert ends[1]
