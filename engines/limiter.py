@@ -202,6 +202,7 @@ class Limiter(Processor):
     }
     unity: ClassVar[Mapping[str, Value] | None] = {"ceiling": 0.0}
     KERNEL = limiter_kernel
+    limits = True
 
     def allocate(self) -> Sequence[NDArray[Any]]:
         """State: rings of the driven signal, the ceiling, the minimum and the averages; scratch."""

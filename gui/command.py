@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,8 @@ def command(commands: Any) -> None:
         "gui",
         help="show the window",
         description="Show the window. Where one host runs live, and nothing is said of another, it shows "
-        "that one; else it starts 'rtaudio live' with the options below, which are explained there. The "
+        "that one; else it starts 'rtaudio live' with the options below, which are explained there, unless "
+        "a host runs that was started with the same in this folder: then it shows that. The "
         "sound is another process's: it goes on whatever becomes of the window.",
         epilog="exit status: 0 closed, 2 a mistake, found before there was a window",
     )
@@ -61,6 +63,8 @@ def command(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """``rtaudio gui``."""
+    from rtaudio.cli import say
+
     wanted = live_options(options)
     pid = _host(options.pid, wanted)
     if pid is None:
@@ -80,6 +84,9 @@ def run(options: argparse.Namespace) -> int:
     set_theme(settings.theme)
     if made.platformName() == "offscreen" and "offscreen" not in asked:
         raise UserError(f"the display cannot be used: {_displays()}; 'rtaudio live' plays without a window")
+    how = ""
+    if pid is None and (pid := _started_with(wanted)) is not None:
+        how = f"the host in process {pid} was started with these options already: this window shows that one"
     window = Window(Link(), HostProcess(), settings, wanted)
     made.setQuitOnLastWindowClosed(True)
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -90,8 +97,11 @@ def run(options: argparse.Namespace) -> int:
         window.start()
     window.fill()
     if pid is not None:
-        window.attach(pid)
-    return int(made.exec())
+        window.attach(pid, how)
+    status = int(made.exec())
+    if window.left:
+        say(window.left)
+    return status
 
 
 def live_options(options: argparse.Namespace) -> list[str]:
@@ -128,16 +138,35 @@ def _host(pid: int | None, options: Sequence[str]) -> int | None:
     return found[0] if found else None
 
 
+def _started_with(options: Sequence[str]) -> int | None:
+    """The process of a host that was started with the same options in this folder; None: there is none."""
+    from gui.recovery import options_of
+    from rtaudio.server import hosts
+
+    wanted, here = _parsed(options), os.getcwd()
+    for pid in hosts():
+        with suppress(UserError):  # It has just ended.
+            found, folder = options_of(pid)
+            if folder == here and found and _parsed(found) == wanted:
+                return pid
+    return None
+
+
 def _check(options: Sequence[str]) -> None:
     """Refuse what ``rtaudio live`` would refuse at once."""
+    parsed = _parsed(options)
+    if parsed.file is not None and not Path(parsed.file).exists():
+        raise UserError(f"{parsed.file}: no such file")
+
+
+def _parsed(options: Sequence[str]) -> argparse.Namespace:
+    """The options of ``rtaudio live`` as it understands them."""
     from rtaudio import live
     from rtaudio.cli import Parser
 
     parser = Parser(prog="rtaudio")
     live.add_commands(parser.add_subparsers(parser_class=Parser))
-    parsed = parser.parse_args(["live", *options])
-    if parsed.file is not None and not Path(parsed.file).exists():
-        raise UserError(f"{parsed.file}: no such file")
+    return parser.parse_args(["live", *options])
 
 
 def _check_display() -> None:

@@ -7,6 +7,8 @@ and what it does not take at once is written when it does.
 from __future__ import annotations
 
 import json
+import os
+import signal
 import socket
 from collections import Counter, deque
 from collections.abc import Callable
@@ -24,6 +26,9 @@ Done = Callable[[dict[str, Any]], None]
 
 FRAME_MS = 16
 """Milliseconds between two changes of one value: as many as a screen shows."""
+LOOK_MS, ASK_AFTER, PATIENCE = 250, 4, 12
+"""Milliseconds between two looks whether the host still answers; looks without a word of it after which it is
+asked for one, and after which it is said not to answer: 1 s, 3 s."""
 AT_ONCE = 1 << 16
 """Bytes that are read at once."""
 KEPT = 50
@@ -65,6 +70,8 @@ class Link(QObject):
     """An event of ``watch`` (see `rtaudio.server`), a dict, entered in `state`."""
     said = Signal(str, bool)
     """A line for the status line; whether it is an error."""
+    hung = Signal(bool)
+    """True: it has not answered for 3 s; False: it answers again."""
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -87,6 +94,19 @@ class Link(QObject):
         self._pace.setSingleShot(True)
         self._pace.setInterval(FRAME_MS)
         self._pace.timeout.connect(self._send_values)
+        self._silence = 0
+        """Looks since the last word of the host. They are counted, since in a window that was held up itself
+        time passes without one."""
+        self._blocks = 0
+        """Blocks of the host when it was last asked for a word."""
+        self._watch = QTimer(self)
+        self._watch.setInterval(LOOK_MS)
+        self._watch.timeout.connect(self._look)
+
+    @property
+    def hangs(self) -> bool:
+        """Whether the host has not answered for 3 s."""
+        return self._silence >= PATIENCE
 
     def attach(self, pid: int) -> None:
         """Connect with the host in a process, after letting another one go.
@@ -111,6 +131,8 @@ class Link(QObject):
         self._writable = QSocketNotifier(connection.fileno(), QSocketNotifier.Type.Write, self)
         self._writable.setEnabled(False)
         self._writable.activated.connect(self._write)
+        self._silence = 0
+        self._watch.start()
         self._ask("watch", self._refused_at_once)
         self._ask("state", self._first_state)
 
@@ -131,8 +153,21 @@ class Link(QObject):
         self._values.clear()
         self._setting.clear()
         self._is_old = self._is_asked = False
+        self._silence = 0
         self._pace.stop()
+        self._watch.stop()
         self.detached.emit(why)
+
+    @property
+    def sounds(self) -> bool:
+        """Whether sound has gone on since a host that does not answer was asked."""
+        return self.observation is not None and self.observation.blocks != self._blocks
+
+    def kill(self) -> None:
+        """End a host that does not answer; `detached` tells when it has gone."""
+        if self.pid:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
 
     def send(self, line: str, done: Done | None = None) -> None:
         """Send a control line; never blocks.
@@ -155,6 +190,22 @@ class Link(QObject):
         self._values[path] = value
         if not self._pace.isActive():
             self._send_values()
+
+    def _look(self) -> None:
+        """Notice that the host does not answer; ask for a word where it has nothing to answer."""
+        self._silence += 1
+        if self._silence == ASK_AFTER and self.observation is not None:
+            self._blocks = self.observation.blocks
+        if self._silence == PATIENCE:
+            self.hung.emit(True)
+        elif self._silence >= ASK_AFTER and not self._asked:
+            self._ask("", None)
+
+    def _hear(self) -> None:
+        """The host has said something."""
+        hung, self._silence = self.hangs, 0
+        if hung:
+            self.hung.emit(False)
 
     def _send_values(self) -> None:
         values, self._values = self._values, {}
@@ -196,6 +247,8 @@ class Link(QObject):
             return
         except ConnectionResetError:
             got = b""
+        if got:
+            self._hear()
         *lines, self._begun = (self._begun + got).split(b"\n")
         for line in lines:
             if self._socket is not None:

@@ -18,7 +18,7 @@ from PySide6.QtGui import (
     QPalette,
     QPen,
 )
-from PySide6.QtWidgets import QFrame, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QLabel, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
 from gui.labels import ShowsFocus
 from gui.link import Link
@@ -43,6 +43,7 @@ BARS = 8 * OCTAVES
 HEIGHT = 74
 """Pixels of a histogram."""
 
+NO_HOST = "no host"
 HINT = "How long blocks take, both scales logarithmic; click, or Return, begins anew"
 
 _Role = QPalette.ColorRole
@@ -296,6 +297,11 @@ class Meters(QScrollArea):
         self._column = QVBoxLayout(inside)
         self._column.setContentsMargins(0, 0, 0, 0)
         self._column.setSpacing(2)
+        self.nothing = QLabel(NO_HOST)
+        """What is shown in place of meters."""
+        self.nothing.setForegroundRole(_Role.PlaceholderText)
+        self.nothing.setMargin(MARGIN)
+        self._column.addWidget(self.nothing)
         self._column.addStretch(1)
         self.setWidget(inside)
         self.setWidgetResizable(True)
@@ -310,14 +316,16 @@ class Meters(QScrollArea):
         return {view: meter for (view, _), meter in self._meters.items()}
 
     def refresh(self) -> None:
-        """Show the newest levels; without a host the last ones stay."""
+        """Show the newest levels; without a host, that there is none."""
         seen = self._link.observation
-        if seen is None or not self.isVisible():
+        if not self.isVisible():
             return
         if seen is not self._seen:
             self._seen = seen
             self._since.clear()
             self._fit({})
+        if seen is None:
+            return
         try:
             views = seen.views()
             found = {name: seen.meters(name, self._since.get(name)) for name in views}
@@ -338,6 +346,7 @@ class Meters(QScrollArea):
             self._since.pop(key[0], None)
             gone.hide()
             gone.deleteLater()
+        self.nothing.setVisible(not wanted)
         kept = self._meters
         self._meters = {key: kept.get(key) or Meter(*key) for key in wanted}
         for place, meter in enumerate(self._meters.values()):
@@ -372,7 +381,7 @@ class Deadlines(_Drawn):
         self._marks: tuple[float, ...] = ()
         """p50 and p99, in ns."""
         self._told_at = 0.0
-        self.text = "no blocks yet"
+        self.text = NO_HOST
         """The histogram in text."""
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setAccessibleName("Times of blocks")
@@ -395,6 +404,9 @@ class Deadlines(_Drawn):
     def _count(self) -> None:
         seen = self._link.observation
         if seen is None:
+            self._seen, self._deadline, self._marks = None, 0.0, ()
+            self._bars = np.zeros(BARS, np.int64)
+            self._show(NO_HOST)
             return
         durations, counts = seen.histogram()
         if seen is not self._seen:
@@ -416,6 +428,10 @@ class Deadlines(_Drawn):
                 f"{each / 1e6:.2g}" for each in (p50, p99, most, self._deadline)
             )
             text = f"p50 {p50_ms}  p99 {p99_ms}  most {most_ms} of {deadline_ms} ms, {late} late"
+        self._show(text)
+
+    def _show(self, text: str) -> None:
+        """Draw, and tell in text."""
         if text != self.text:
             self.text = text
             self.setAccessibleDescription(text)

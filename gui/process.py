@@ -1,19 +1,19 @@
-"""A host that the window has started: a process of its own, which outlives the window."""
+"""The host that a window has, started or taken over: a process of its own, which outlives the window."""
 
 from __future__ import annotations
 
-import fcntl
 import os
+import select
 import signal
 import subprocess
 import sys
 from collections.abc import Sequence
-from pathlib import Path
+from contextlib import suppress
 from typing import BinaryIO
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
-from gui.application import made_state_folder
+from gui.logs import claim, open_log
 from rtaudio.cli import one_line
 from rtaudio.errors import UserError
 from rtaudio.server import connect
@@ -22,8 +22,6 @@ LOOK_MS, REST_MS = 40, 200
 """Milliseconds between two looks at a host that is starting, and at one that runs."""
 PATIENCE = 5.0
 """Seconds that a host has to end."""
-LOGS = 32
-"""Hosts of windows, at most, that write logs at once."""
 
 
 class HostProcess(QObject):
@@ -40,6 +38,10 @@ class HostProcess(QObject):
         super().__init__(parent)
         self._process: subprocess.Popen[bytes] | None = None
         self._log: BinaryIO | None = None
+        self._claim: BinaryIO | None = None
+        """Held as long as the host is this window's, see `gui.logs`."""
+        self._taken = -1
+        """Descriptor of the process of one that was taken over."""
         self._begun = b""
         self._last = ""
         self._is_ready = False
@@ -48,7 +50,7 @@ class HostProcess(QObject):
 
     @property
     def pid(self) -> int:
-        """Its process number; 0: there is none."""
+        """Process number of the one that was started; 0: there is none."""
         return self._process.pid if self._process is not None else 0
 
     @property
@@ -71,7 +73,8 @@ class HostProcess(QObject):
         UserError
             There is no place for its log.
         """
-        log, path = _open_log()
+        self._give_up()
+        log, path, self._claim = open_log()
         with log:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "rtaudio", "live", *options],
@@ -87,6 +90,23 @@ class HostProcess(QObject):
         self._begun, self._last, self._is_ready = b"", "", False
         self._timer.start(LOOK_MS)
 
+    def take_over(self, pid: int) -> bool:
+        """Have a host that the window which started it has left.
+
+        False: it was started by hand, or another window has it; it stays that way.
+        """
+        if self._process is not None:
+            return pid == self._process.pid
+        self._give_up()
+        try:
+            self._taken = os.pidfd_open(pid)
+        except OSError:  # It has ended.
+            return False
+        self._claim = claim(pid)
+        if self._claim is None:
+            self._give_up()
+        return self._claim is not None
+
     def end(self) -> None:
         """End it, and wait until it has; where there is none, do nothing."""
         process, self._process = self._process, None
@@ -98,6 +118,12 @@ class HostProcess(QObject):
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+        if self._taken >= 0:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._taken, signal.SIGTERM)
+                if not select.select([self._taken], [], [], PATIENCE)[0]:
+                    signal.pidfd_send_signal(self._taken, signal.SIGKILL)
+        self._give_up()
 
     def let_go(self) -> None:
         """Leave it to itself."""
@@ -105,6 +131,16 @@ class HostProcess(QObject):
         if self._process is not None:
             self._process.returncode = 0  # Or Python would warn that it still runs.
             self._process = None
+        self._give_up()
+
+    def _give_up(self) -> None:
+        """Let another window have it."""
+        if self._taken >= 0:
+            os.close(self._taken)
+            self._taken = -1
+        if self._claim is not None:
+            self._claim.close()
+            self._claim = None
 
     def _look(self) -> None:
         """Tell what it has written, and whether it is ready or over."""
@@ -116,6 +152,7 @@ class HostProcess(QObject):
         if over:
             self._process = None
             self._timer.stop()
+            self._give_up()
             self.ended.emit(self._why(process.returncode))
         elif not self._is_ready and _takes_lines(process.pid):
             self._is_ready = True
@@ -144,25 +181,3 @@ def _takes_lines(pid: int) -> bool:
     except UserError:
         return False
     return True
-
-
-def _open_log() -> tuple[BinaryIO, Path]:
-    """A new log, open for writing, that no other host writes to: each holds a lock on its own as it lives."""
-    try:
-        folder = made_state_folder()
-        for number in range(LOGS):
-            path = folder / ("live.log" if number == 0 else f"live-{number}.log")
-            file = os.fdopen(
-                os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600),
-                "wb",
-            )
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                file.close()
-                continue
-            file.truncate(0)
-            return file, path
-    except OSError as error:
-        raise UserError(f"no place for a log: {error}; set XDG_STATE_HOME to a folder of yours") from None
-    raise UserError(f"{LOGS} hosts of windows run already: end one of them")

@@ -13,14 +13,17 @@ from rtaudio.errors import FileError, UserError
 
 LAST = "last.toml"
 """The rack file, in the state folder."""
-_OF_DEVICE = frozenset({"--api", "--output", "--block", "--lane", "--compute"})
-"""Options that count for any host here; all have a value."""
 REMIX = "remix(preset=live) | limiter"
-_OF_DECK = frozenset({"--file", "--start", "--loop"})
-"""Options that say what a deck plays: what it last played counts."""
-_DROPPED = {"--chain": True, "--howl-guard": False, "--record": True, "--record-input": True, "--json": True}
-"""Options that do not count again, and whether they have a value: the rack is another, its nodes have the
-guard, and a new recording would take the place of the old one."""
+"""What a file is played through where there is no rack."""
+GUARD = "howl"
+"""The engine that stops feedback from the loudspeaker to the microphone."""
+_OF_DECK = {"--file": True, "--start": True, "--loop": True}
+"""Options that say what a deck plays, and whether they may have a value: what it last played counts."""
+_OF_INPUT = {"--input": True, "--map": True, "--channels": True}
+"""Options that say what comes from a device; the channels are a file's then."""
+_ONCE = {"--howl-guard": False, "--record": True, "--record-input": True, "--json": True}
+"""Options that do not count again: the nodes have the guard, and a new recording would take the place of the
+old one."""
 
 
 def options_of(pid: int) -> tuple[list[str], str]:
@@ -75,20 +78,23 @@ def options_again(options: Sequence[str], state: dict[str, Any], folder: str) ->
         raise FileError(f"no place for the rack: {error}; set XDG_STATE_HOME to a folder of yours") from None
     save_rack(path, _rack(state, chain_of(options), folder))
     deck = state.get("deck")
+    kept = _without(options, _ONCE | {"--chain": True} | (_OF_DECK if deck is not None else {}))
+    return [*kept, *(_deck_options(deck) if deck is not None else ()), f"--chain={path}"]
+
+
+def _without(options: Sequence[str], dropped: Mapping[str, bool]) -> list[str]:
+    """Options without some, of which it is told whether they may have a value."""
     kept, skips = [], False
     for option in options:
         name, has_value, _ = option.partition("=")
         if skips and not option.startswith("--"):
             skips = False
-            continue
-        skips = False
-        if name in _DROPPED:
-            skips = _DROPPED[name] and not has_value
-        elif deck is not None and name in _OF_DECK:
-            skips = not has_value
+        elif name in dropped:
+            skips = dropped[name] and not has_value
         else:
+            skips = False
             kept.append(option)
-    return [*kept, *(_deck_options(deck) if deck is not None else ()), f"--chain={path}"]
+    return kept
 
 
 def _deck_options(deck: Mapping[str, Any]) -> list[str]:
@@ -104,14 +110,23 @@ def _deck_options(deck: Mapping[str, Any]) -> list[str]:
 
 
 def options_for(file: str, options: Sequence[str]) -> list[str]:
-    """The options with which a host plays a file through remix, on the device that other options name."""
-    kept, wanted = [], False
-    for option in options:
-        name, has_value, _ = option.partition("=")
-        if wanted or name in _OF_DEVICE:
-            kept.append(option)
-        wanted = not wanted and name in _OF_DEVICE and not has_value
-    return [*kept, f"--file={file}", "--loop", f"--chain={REMIX}"]
+    """The options with which a host plays a file, in a loop, where others name the device and the rack.
+
+    Where they name no rack it is `REMIX`.
+    """
+    kept = _without(options, _ONCE | _OF_DECK | _OF_INPUT)
+    chain = [] if chain_of(kept) else [f"--chain={REMIX}"]
+    return [*kept, f"--file={file}", "--loop", *chain]
+
+
+def with_file(state: dict[str, Any], file: str, seconds: float) -> dict[str, Any]:
+    """A state of a host, see `rtaudio.state`, as if it played a file of this length in a loop.
+
+    No microphone is heard then: guards against its feedback, which take a held note for that, are bypassed.
+    """
+    deck = {"file": file, "position": 0.0, "duration": seconds, "loop": [0.0, seconds]}
+    nodes = [node | {"bypass": node["bypass"] or node["engine"] == GUARD} for node in state["nodes"]]
+    return state | {"deck": deck, "nodes": nodes}
 
 
 DEVICE = ("api", "input", "output", "block", "rate")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -30,6 +32,7 @@ from PySide6.QtWidgets import (
     QInputDialog,
     QLabel,
     QMainWindow,
+    QMessageBox,
     QPlainTextEdit,
     QPushButton,
     QSizePolicy,
@@ -43,9 +46,11 @@ from PySide6.QtWidgets import (
 from gui.application import COLOUR_MAPS, FRAME_RATES, THEMES, Settings, set_theme
 from gui.labels import Elided, Tabs
 from gui.link import Link
+from gui.logs import left_hosts
 from gui.process import HostProcess
-from gui.recovery import device_of, options_again, options_for, options_of, options_through
+from gui.recovery import device_of, options_again, options_for, options_of, options_through, with_file
 from rtaudio.errors import UserError
+from rtaudio.folders import data_folder
 from rtaudio.racks import rack_files, user_folder
 
 IDLE_MS = 1000
@@ -54,6 +59,9 @@ TOLD = 0.25
 """Seconds between two readings of what the status line tells: text is dear to draw."""
 FIRST_SIZE, TITLE_BAR = (1280, 800), 40
 """Width and height of a window that was never shown, where the screen has room, and what its title takes."""
+NO_HOST = "no host"
+STEMS = "remix"
+"""The engine that is put into a rack that has to have stems."""
 KEPT = 1000
 """Lines about xruns and misses that are kept: the last ones."""
 XRUNS = {
@@ -96,6 +104,8 @@ class Window(QMainWindow):
     """
 
     closed = Signal()
+    left = ""
+    """What goes on without the window, in a line; known once it is closed."""
 
     def __init__(
         self, link: Link, process: HostProcess, settings: Settings, options: Sequence[str] = ()
@@ -107,11 +117,23 @@ class Window(QMainWindow):
         """The state of the host that was heard last."""
         self._stopping = self._follows = False
         """A host is to end; another is to follow it."""
+        self._before: tuple[list[str], dict[str, Any]] | None = None
+        """Options and last state of the host whose place another is to take, until that runs."""
+        self._how = ""
+        """What is said of the host that is being attached to."""
+        self._stems_wanted = False
+        """The rack of the host that is being started is to have stems."""
+        self._has_looked = False
+        """Whether recordings that were never ended have been looked for."""
+        self._recent: dict[int, str] = {}
+        """Rack files that are being loaded, by the numbers of their edits."""
         self._panels: list[tuple[QDockWidget, Panel]] = []
         self._seen_frames, self._seen_cpu, self._seen_at = 0, time.process_time(), 0.0
         self._spent: tuple[float, float] | None = None
         self._counted: dict[str, int] = {}
         self._xruns: list[str] = []
+        self._are_wrong = False
+        """Whether the count of xruns is one of something."""
         self.setWindowTitle("rtaudio")
         self.setDockOptions(QMainWindow.DockOption.AnimatedDocks | QMainWindow.DockOption.AllowNestedDocks)
         self._make_actions()
@@ -130,6 +152,7 @@ class Window(QMainWindow):
         link.stated.connect(self._on_stated)
         link.changed.connect(self._on_changed)
         link.said.connect(self.say)
+        link.hung.connect(self._on_hung)
         process.said.connect(self._on_line)
         process.ready.connect(self.attach)
         process.ended.connect(self._on_ended)
@@ -175,10 +198,13 @@ class Window(QMainWindow):
         self._banner_text = Elided()
         self._banner_button = QPushButton("Start again (F5)")
         self._banner_button.clicked.connect(self.start)
+        self._end_button = QPushButton("End it (Shift+F5)")
+        self._end_button.clicked.connect(self.stop)
         row = QHBoxLayout(self.banner)
         row.setContentsMargins(10, 4, 6, 4)
         row.addWidget(self._banner_text, 1)
         row.addWidget(self._banner_button)
+        row.addWidget(self._end_button)
         self.banner.hide()
         self.tabs = QTabWidget()
         self.tabs.setTabBar(Tabs())
@@ -243,7 +269,7 @@ class Window(QMainWindow):
         for label, tip in tips:
             label.setToolTip(tip)
             label.setAccessibleDescription(tip)
-        self.xruns_button = QPushButton("0 xruns")
+        self.xruns_button = QPushButton(NO_HOST)
         self.xruns_button.setFlat(True)
         self.xruns_button.setToolTip("What was not played in time")
         self.xruns_button.clicked.connect(self._show_xruns)
@@ -299,7 +325,7 @@ class Window(QMainWindow):
             self.tabs.setCurrentIndex(number - 1)
         self._set_map(self.settings.colour_map)
         if hasattr(view, "chosen"):
-            view.chosen.connect(self.play_file)
+            view.chosen.connect(partial(self.play_file, with_stems=view.title == "Remix"))
         if hasattr(view, "host_wanted"):
             view.host_wanted.connect(self.start)
 
@@ -336,14 +362,27 @@ class Window(QMainWindow):
 
     # -------------------------------------------------------------------------------- the host
 
-    def attach(self, pid: int) -> None:
-        """Show a host that runs, and say so where that is not possible."""
+    def attach(self, pid: int, how: str = "") -> None:
+        """Show a host that runs, and say so where that is not possible.
+
+        One that a window has left is this window's from now on.
+
+        Parameters
+        ----------
+        pid
+            Its process number.
+        how
+            What is said once it is shown, if not just that.
+        """
         try:
             options, folder = options_of(pid)
             self.link.attach(pid)
             self._options, self._folder = options, folder
         except UserError as error:
             self._show_banner(str(error), can_start=True)
+            return
+        self._how = how
+        self.process.take_over(pid)
 
     def start(self) -> None:
         """Start the host, with the rack as it last was; where one runs, do nothing."""
@@ -359,22 +398,44 @@ class Window(QMainWindow):
         self._show_banner("the host starts ...", can_start=False)
         self._show_host()
 
-    def play_file(self, path: str) -> None:
-        """Have a file played through remix, by a host that takes the place of the one that runs.
+    def play_file(self, path: str, with_stems: bool = False) -> None:
+        """Have a file played, in a loop, through the rack that there is.
 
-        One that is no sound is said to be none, and all stays as it is.
+        That is by the deck of the host, or, where it has none, by a host that takes its place, with the rack
+        as it was. One that is no sound is said to be none, and all stays as it is.
+
+        Parameters
+        ----------
+        path
+            Of the file.
+        with_stems
+            Whether remix is put into a rack that has no stems, by an edit.
         """
         from rtaudio.files import AudioReader
 
         try:
-            AudioReader(path).close()
+            with AudioReader(path) as file:
+                seconds = file.samples / file.rate
         except UserError as error:
             self.say(str(error), True)
             return
-        self._options, self._last, self._follows = options_for(path, self._options), {}, True
-        if self.link.pid or self.process.pid:
-            self.stop()
-        self._follow()
+        if self.link.state.get("deck") is not None:
+            self.link.send(f"load {path}")
+            if with_stems:
+                self._add_stems()
+            return
+        self._stems_wanted = with_stems
+        last = with_file(self._last, path, seconds) if self._last else {}
+        self._take_place(options_for(path, self._options), last)
+
+    def _add_stems(self) -> None:
+        """Put remix into a rack that has no stems: last, but before a limiter."""
+        nodes, edges = self.link.state["nodes"], self.link.state["edges"]
+        if any(node["engine"] == STEMS or len(node["outputs"]) > 1 for node in nodes):
+            return
+        limiters = [f"{node['name']}.out -> out.main" for node in nodes if node["engine"] == "limiter"]
+        found = [edge.partition(".")[0] for edge in limiters if edge in edges]
+        self.link.send(f"insert {f'before {found[0]}' if found else 'last'} {STEMS}(preset=live)")
 
     def _choose_device(self) -> None:
         from gui.devices import Devices
@@ -392,7 +453,12 @@ class Window(QMainWindow):
         device
             See `gui.devices.Devices`.
         """
-        self._options, self._follows = options_through(device, self._options), True
+        self._take_place(options_through(device, self._options), self._last)
+
+    def _take_place(self, options: list[str], last: dict[str, Any]) -> None:
+        """Let a host take the place of the one that runs; if it does not start, that is started next."""
+        self._before = self._options, self._last
+        self._options, self._last, self._follows = options, last, True
         if self.link.pid or self.process.pid:
             self.stop()
         self._follow()
@@ -413,9 +479,11 @@ class Window(QMainWindow):
         return self._last | {"nodes": nodes} if self._last else {}
 
     def stop(self) -> None:
-        """End the host."""
+        """End the host; one that does not answer is killed."""
         self._stopping = True
-        if self.link.pid:
+        if self.link.hangs:
+            self.link.kill()
+        elif self.link.pid:
             self.link.send("quit", lambda answer: None)
         else:
             self.process.end()
@@ -423,13 +491,32 @@ class Window(QMainWindow):
             self._show_host()
 
     def _on_attached(self, pid: int) -> None:
-        self._stopping = False
+        self._stopping, self._before = False, None
         if not self.settings.tab and any(node["engine"] == "remix" for node in self.link.state["nodes"]):
             self._show_view("Remix")
         self.banner.hide()
-        self._spent, self._counted, self._xruns = None, {}, []
-        self.say(f"attached to the host in process {pid}", False)
+        self._spent, self._counted, self._xruns, self._recent = None, {}, [], {}
+        beside = [
+            f"process {other} plays on without a window: 'rtaudio gui --pid {other}' shows it, "
+            f"'rtaudio ctl --pid {other} quit' ends it"
+            for other in left_hosts()
+            if other != pid
+        ]
+        beside += self._left_recordings()
+        self.say("; ".join([self._how or f"attached to the host in process {pid}", *beside]), False)
         self._show_host()
+        if self._stems_wanted:
+            self._stems_wanted = False
+            self._add_stems()
+
+    def _left_recordings(self) -> list[str]:
+        """What is to be said, once, of the user's recordings that were never ended."""
+        from rtaudio.files import left_recordings
+
+        if self._has_looked:
+            return []
+        self._has_looked = True
+        return left_recordings(data_folder() / "recordings")
 
     def _on_detached(self, why: str) -> None:
         if self._stopping:
@@ -441,31 +528,57 @@ class Window(QMainWindow):
         self._show_host()
         self._follow()
 
+    def _on_hung(self, hangs: bool) -> None:
+        """The host has not answered for a while, or answers again."""
+        if hangs:
+            text = f"the host (process {self.link.pid}) has not answered for 3 s"
+            heard = "the sound goes on" if self.link.sounds else "nothing is heard"
+            self._show_banner(f"{text}: {heard}", can_start=False, can_end=True)
+            self.say(text, True)
+        else:
+            self.banner.hide()
+            self.say("the host answers again", False)
+        self._show_host()
+
     def _on_ended(self, why: str) -> None:
+        seen = self.link.observation
+        if seen is not None and not seen.alive:  # That the connection is closed is still to be read.
+            self.link.detach(why)
+            return
         if not (self.link.pid or self._stopping):
+            if self._before is not None:
+                (self._options, self._last), self._before = self._before, None
+                self._stems_wanted = False
+                why = f"{why}; what played before is started next"
             self._show_banner(f"{why}: nothing is heard" if self._last else why, can_start=True)
             self.say(why, True)
         self._show_host()
         self._follow()
 
     def _on_line(self, line: str) -> None:
-        """A line that the host has written."""
-        if not self.link.pid:
+        """A line that the host has written; what it says when it ends is for its log."""
+        if self.process.starting:
             self._show_banner(line, can_start=False)
         if line.startswith("warning:"):
             self.say(line, True)
 
     def _on_stated(self, state: dict[str, Any]) -> None:
-        self._last = state
+        if not self._follows:
+            self._last = state
         self._show_host()
 
     def _on_changed(self, event: dict[str, Any]) -> None:
         if event["event"] in ("compare", "record"):
             self._show_switches()
+        elif event["event"] == "done":
+            path = self._recent.pop(event["edit"], "")
+            if path and event["heard"]:
+                self.settings.add_recent(path)
 
-    def _show_banner(self, text: str, can_start: bool) -> None:
+    def _show_banner(self, text: str, can_start: bool, can_end: bool = False) -> None:
         self._banner_text.show_text(text)
         self._banner_button.setVisible(can_start)
+        self._end_button.setVisible(can_end)
         self.banner.show()
 
     def _show_host(self) -> None:
@@ -493,9 +606,11 @@ class Window(QMainWindow):
             self.late.setText(f"latency {1e3 * late / rate:.1f} ms")
         else:
             self.setWindowTitle("rtaudio")
-            self.plays.show_text("the host starts" if self.process.starting else "no host runs")
+            waits = "the host starts" if self.process.starting else "no host runs"
+            self.plays.show_text("the host has not answered yet" if runs else waits)
             for label in (self.rate, self.late, self.load):
                 label.setText("")
+            self._tell_xruns(NO_HOST, False)
         self._show_switches()
 
     # -------------------------------------------------------------------------------- comparison, recording
@@ -509,7 +624,7 @@ class Window(QMainWindow):
         self._show_switches()
 
     def _on_matched(self, answer: dict[str, Any]) -> None:
-        self.say(answer.get("answer", answer.get("error", "")), not answer["ok"])
+        self._say_answer(answer)
         if not answer["ok"]:
             self.link.send("compare dry", lambda other: None)
 
@@ -562,17 +677,21 @@ class Window(QMainWindow):
     def _load_rack(self) -> None:
         action = self.sender()
         if isinstance(action, QAction):
-            self.link.send(f"chain {action.data()}")
+            self.open_rack(action.data())
 
     def _open_rack(self) -> None:
         path, _ = QFileDialog.getOpenFileName(self, "Open a rack", str(user_folder()), "Rack files (*.toml)")
         if path:
             self.open_rack(path)
 
-    def open_rack(self, path: str) -> None:
-        """Load a rack file, and remember it."""
-        self.settings.add_recent(path)
-        self.link.send(f"chain {path}")
+    def open_rack(self, rack: str) -> None:
+        """Load a rack that goes by a name, or a rack file, which is remembered once it is heard."""
+        self.link.send(f"chain {rack}", partial(self._on_loading, rack))
+
+    def _on_loading(self, rack: str, answer: dict[str, Any]) -> None:
+        self._say_answer(answer)
+        if "edit" in answer and _is_file(rack):
+            self._recent[answer["edit"]] = rack
 
     def _save_rack(self) -> None:
         name, wanted = QInputDialog.getText(
@@ -582,10 +701,34 @@ class Window(QMainWindow):
             self.save_rack(name.strip())
 
     def save_rack(self, name: str) -> None:
-        """Save the rack under a name, or in a file whose whole path it is."""
-        if name.lower().endswith(".toml"):
+        """Save the rack under a name, or in a ``.toml`` file; ask before one that is there is replaced."""
+        if _is_file(name):
+            name = file = os.path.abspath(os.path.join(self._folder, os.path.expanduser(name)))
+        else:
+            file = str(user_folder() / f"{name}.toml")
+        if not os.path.lexists(file):
+            self._save(name)
+            return
+        question = QMessageBox(
+            QMessageBox.Icon.Question,
+            "Save the rack",
+            f"There is a rack in {file} already. Is it to be replaced?",
+            QMessageBox.StandardButton.Cancel,
+            self,
+        )
+        question.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        question.setDefaultButton(QMessageBox.StandardButton.Cancel)
+        replace = question.addButton("&Replace", QMessageBox.ButtonRole.AcceptRole)
+        replace.clicked.connect(lambda: self._save(name))
+        question.open()
+
+    def _save(self, name: str) -> None:
+        self.link.send(f"save {name}", partial(self._on_saved, name))
+
+    def _on_saved(self, name: str, answer: dict[str, Any]) -> None:
+        self._say_answer(answer)
+        if answer["ok"] and _is_file(name):
             self.settings.add_recent(name)
-        self.link.send(f"save {name}")
 
     # -------------------------------------------------------------------------------- settings
 
@@ -595,6 +738,7 @@ class Window(QMainWindow):
     def _set_theme(self, theme: str) -> None:
         self.settings.theme = theme
         set_theme(theme)
+        self._colour_xruns()
 
     def _set_frame_rate(self, rate: int) -> None:
         self.settings.frame_rate = rate
@@ -678,14 +822,21 @@ class Window(QMainWindow):
         xruns, misses = counted["xruns"], counted["misses"]
         parts = [f"{xruns} xrun{'s' * (xruns != 1)}"]
         parts += [f"{misses} miss{'es' * (misses != 1)}"] if misses else []
-        text = ", ".join(parts)
+        self._tell_xruns(", ".join(parts), bool(xruns or misses))
+
+    def _tell_xruns(self, text: str, is_wrong: bool) -> None:
         if text != self.xruns_button.text():
-            wrong = QPalette.ColorRole.BrightText if xruns or misses else QPalette.ColorRole.ButtonText
             self.xruns_button.setText(text)
             self.xruns_button.setAccessibleName(text)
-            colours = QPalette()
-            colours.setColor(QPalette.ColorRole.ButtonText, self.palette().color(wrong))
-            self.xruns_button.setPalette(colours)
+            self._are_wrong = is_wrong
+            self._colour_xruns()
+
+    def _colour_xruns(self) -> None:
+        """Give the count the colour that it has in this theme."""
+        role = QPalette.ColorRole.BrightText if self._are_wrong else QPalette.ColorRole.ButtonText
+        colours = QPalette()
+        colours.setColor(QPalette.ColorRole.ButtonText, self.palette().color(role))
+        self.xruns_button.setPalette(colours)
 
     # -------------------------------------------------------------------------------- what is said
 
@@ -694,6 +845,9 @@ class Window(QMainWindow):
         role = QPalette.ColorRole.BrightText if is_error else QPalette.ColorRole.WindowText
         self.message.setForegroundRole(role)
         self.message.show_text(f"⚠ {text}" if is_error else text)
+
+    def _say_answer(self, answer: dict[str, Any]) -> None:
+        self.say(answer.get("answer", answer.get("error", "")), not answer["ok"])
 
     def _show_xruns(self) -> None:
         text = "\n".join(self._xruns) or "Everything was played in time."
@@ -760,6 +914,10 @@ class Window(QMainWindow):
         if view is not None:
             self.settings.tab = view.title
         self._stopping = True
+        if self.link.pid:
+            self.left = self._left_playing(self.link.pid)
+            if self.link.hangs and not self.left:
+                self.link.kill()
         self.link.detach("the window is closed")
         if self.settings.keep_playing:
             self.process.let_go()
@@ -768,6 +926,20 @@ class Window(QMainWindow):
             self.process.end()
         super().closeEvent(event)
         self.closed.emit()
+
+    def _left_playing(self, pid: int) -> str:
+        """What is to be said of the host when the window is closed; empty: it ends with the window."""
+        if not self.process.take_over(pid):
+            how = "since this window has not started it"
+        elif self.settings.keep_playing:
+            how = "as the menu Host has it"
+        else:
+            return ""
+        return f"the host in process {pid} plays on, {how}: 'rtaudio ctl --pid {pid} quit' ends it"
+
+
+def _is_file(rack: str) -> bool:
+    return rack.lower().endswith(".toml")
 
 
 def views() -> list[Any]:

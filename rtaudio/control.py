@@ -31,11 +31,14 @@
 What is fixed while sound runs, such as a model or a preset, is set by an edit (`Host.change`): it is loaded
 while sound and lines go on, and heard in a crossfade; the host's notes tell when, or why not.
 
+A source that is inserted ``last`` goes before a limiter that is last, or their sum could exceed full scale:
+``after`` puts it behind that.
+
 What the deck does is answered at once and done by its reader, which may have to read far; what touches the
 graph ends a comparison.
 
-Times are seconds or ``m:ss``, both with decimals: 90.5 is 1:30.5. This module has no thread of its own:
-whoever has a line applies it.
+Times are seconds or ``m:ss``, both with decimals: 90.5 is 1:30.5. Paths begin in the host's working folder,
+or at ``~``, the user's. This module has no thread of its own: whoever has a line applies it.
 """
 
 from __future__ import annotations
@@ -44,6 +47,7 @@ import re
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from os.path import expanduser
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -155,14 +159,16 @@ def _load(host: Host, arguments: list[str]) -> str | None:
     if len(arguments) != 1:
         return None
     deck = _deck(host)
-    file = AudioReader(arguments[0], deck.rate)
+    file = AudioReader(expanduser(arguments[0]), deck.rate)
     try:
         deck.check(file)
     except UserError:
         file.close()
         raise
-    whole = (0.0, file.samples / file.rate) if deck.loop == (0.0, deck.duration) else None
-    deck.soon(partial(deck.load, file), position=0.0, loop=whole)
+    before = deck.coming
+    is_whole = deck.loop == (0.0, before.samples / before.rate)
+    whole = (0.0, file.samples / file.rate) if is_whole else None
+    deck.soon(partial(deck.load, file), position=0.0, loop=whole, file=file)
     return f"playing {file.info.path.name}"
 
 
@@ -170,7 +176,7 @@ def _seek(host: Host, arguments: list[str]) -> str | None:
     if len(arguments) != 1:
         return None
     deck, to = _deck(host), parse_time(arguments[0])
-    check_place(deck.file, to)
+    check_place(deck.coming, to)
     deck.soon(lambda: deck.seek(to), position=to)
     return f"at {format_time(to)}"
 
@@ -193,8 +199,9 @@ def _loop(host: Host, arguments: list[str]) -> str | None:
     if arguments == ["off"]:
         deck.soon(deck.clear_loop, loop=None)
         return "no loop"
-    begin, end = map(parse_time, arguments or ("0", repr(deck.duration)))
-    check_places(deck.file, 0.0, (begin, end))
+    file = deck.coming
+    begin, end = map(parse_time, arguments) if arguments else (0.0, file.samples / file.rate)
+    check_places(file, 0.0, (begin, end))
     deck.soon(lambda: deck.set_loop(begin, end), loop=(begin, end))
     return f"loop {format_time(begin)} to {format_time(end)}"
 
@@ -263,7 +270,8 @@ def _insert(host: Host, arguments: list[str]) -> str | None:
     place, text = " ".join(words[:-1]), words[-1]
 
     def make(graph: Graph) -> Graph:
-        return graph.insert(parse_node(text, graph.nodes), *graph.place(place))
+        node = parse_node(text, graph.nodes)
+        return graph.insert(node, *graph.place(place, node))
 
     return _edit(host, make, f"insert {place} {text}")
 
@@ -309,7 +317,7 @@ def _chain(host: Host, arguments: list[str]) -> str | None:
     if not arguments:
         return None
     _check_room(host)
-    text = arguments[0]
+    text = expanduser(arguments[0])
     graph, rack = open_chain("" if text in ("''", '""') else text)
 
     def heard(old: Plan, new: Plan) -> None:
@@ -335,11 +343,12 @@ def _preset(host: Host, arguments: list[str]) -> str | None:
 def _save(host: Host, arguments: list[str]) -> str | None:
     if len(arguments) != 1:
         return None
-    path = Path(arguments[0]) if arguments[0].lower().endswith(".toml") else user_file(arguments[0])
-    rack = present_rack(host)
+    text = expanduser(arguments[0])
+    path = Path(text) if text.lower().endswith(".toml") else user_file(text)
+    rack, replaces = present_rack(host), path.exists()
     save_rack(path, rack)
     host.rack = rack
-    return f"saved as {path}"
+    return f"{'replaced' if replaces else 'saved as'} {path}"
 
 
 def present_rack(host: Host) -> Rack:
@@ -379,7 +388,7 @@ def _record(host: Host, arguments: list[str]) -> str | None:
     if arguments == ["off"]:
         file = host.end_recording()
         return f"recorded {file.samples / file.rate:.1f} s in {file.path}"
-    path = Path(arguments[0]) if arguments else recording_file()
+    path = Path(expanduser(arguments[0])) if arguments else recording_file()
     host.record(path)
     return f"recording {path}"
 
@@ -387,7 +396,7 @@ def _record(host: Host, arguments: list[str]) -> str | None:
 def _mark(host: Host, arguments: list[str]) -> str | None:
     if len(arguments) > 1:
         return None
-    folder = Path(arguments[0]) if arguments else moment_folder()
+    folder = Path(expanduser(arguments[0])) if arguments else moment_folder()
     seconds = keep_moment(host, folder, present_rack(host))
     return f"the last {seconds:.1f} s go to {folder}"
 

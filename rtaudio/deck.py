@@ -294,6 +294,12 @@ class Deck:
         return float(self._will_be("position", lambda: self._place(self._heard()) / self.rate))
 
     @property
+    def coming(self) -> AudioReader:
+        """The file that plays when the changes are made that wait; not to be read."""
+        found: AudioReader = self._will_be("file", lambda: self.file)
+        return found
+
+    @property
     def duration(self) -> float:
         """Length of the file in seconds."""
         return self.samples / self.rate
@@ -329,7 +335,7 @@ class Deck:
         change
             Calls one of the methods.
         **will_be
-            ``position`` and ``loop`` as they will be: they are that from now on.
+            ``position`` and ``loop`` as they will be: they are that from now on; and ``file``, see `coming`.
         """
         with self._queue:
             waiting = self._wanted[1:]

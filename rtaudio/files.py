@@ -9,7 +9,10 @@ from __future__ import annotations
 import errno
 import math
 import os
+import re
 import secrets
+import shlex
+import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -84,6 +87,10 @@ _OGG_ORDER = {
     7: [0, 2, 1, 5, 6, 4, 3],
     8: [0, 2, 1, 6, 7, 4, 5, 3],
 }
+
+_PART = re.compile(r"\.(.+)\.[0-9a-f]{8}\.part")  # a file that is being written, and its name
+_PLAYABLE = (".wav", ".flac", ".ogg", ".opus")  # Of these, what was not ended can be read.
+_LEFT = 60.0  # seconds without a write after which a writer is taken to be gone
 
 _TAGS = ("title", "artist", "album", "date", "comment", "genre", "tracknumber", "copyright", "license")
 _SYNCHSAFE = (21, 14, 7, 0)  # bits that the 7-bit digits of a size in ID3v2 are shifted by
@@ -661,6 +668,37 @@ def same_file(a: str | os.PathLike[str], b: str | os.PathLike[str]) -> bool:
         return os.path.samefile(a, b)
     except OSError:
         return False
+
+
+def left_recordings(folder: str | os.PathLike[str]) -> list[str]:
+    """Tell what writers have left in a folder that were killed: a line of text each.
+
+    Parameters
+    ----------
+    folder : path-like
+        The folder. One that is not there has none.
+
+    Returns
+    -------
+    list of str
+        Every file that an `AudioWriter` has begun and not written to for a minute, and, where what is in it
+        can be read, the command that makes a whole file of it. A WAV loses nothing, a FLAC or Ogg file its
+        last fraction of a second.
+    """
+    found = []
+    for part in sorted(Path(folder).glob(".*.part")):
+        match = _PART.fullmatch(part.name)
+        with suppress(OSError):  # It has just got its name.
+            if match and part.is_file() and part.stat().st_mtime < time.time() - _LEFT:
+                line = f"{part} was begun and never ended"
+                name = part.with_name(match[1])
+                if name.suffix.lower() in _PLAYABLE:
+                    whole = name.with_stem(f"{name.stem}-mended")
+                    line += (
+                        f": 'rtaudio render {shlex.quote(str(part))} -o {shlex.quote(str(whole))}' mends it"
+                    )
+                found.append(line)
+    return found
 
 
 def audio_files(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:

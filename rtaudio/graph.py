@@ -55,6 +55,7 @@ class Composite:
     unity: ClassVar[Mapping[str, Value] | None] = {}
     tolerance: ClassVar[float] = 0.0
     presets: ClassVar[Mapping[str, Mapping[str, Value]]] = {}
+    limits: ClassVar[bool] = False
     """As of a `Processor`."""
     parameters: ClassVar[tuple[Parameter, ...]] = ()
     """Those of its own; `parameters_of` gives all."""
@@ -367,13 +368,16 @@ class Graph:
         onwards = dict.fromkeys(f"{node.name}.{main} -> {edge.target}" for edge in split)
         return Graph([*self.nodes.values(), node], [*kept, *into, *onwards])
 
-    def place(self, where: str) -> list[str]:
+    def place(self, where: str, node: Node | None = None) -> list[str]:
         """The edges at a place, for `insert`.
 
         Parameters
         ----------
         where
             ``first``, ``last``, ``before NODE``, ``after NODE``; with ports as in edges.
+        node
+            What is to be put there. A source is put last before a node that limits what is heard
+            (`rtaudio.processor.Processor.limits`), so that their sum does not exceed full scale.
 
         Raises
         ------
@@ -382,6 +386,11 @@ class Graph:
         """
         how, _, end = where.partition(" ")
         name, _, port = end.strip().partition(".")
+        if where == "last" and node is not None and not node.engine.inputs:
+            heard = [edge.source.node for edge in self.edges if edge.target == End(OUT, MAIN)]
+            limiters = [each for each in heard if each != IN and self.nodes[each].engine.limits]
+            if limiters:
+                how, name = "before", limiters[0]
         if (how in ("first", "last")) == bool(name) or how not in ("first", "last", "before", "after"):
             raise UserError(f"{where!r} is no place: say first, last, before NODE or after NODE")
         if name:

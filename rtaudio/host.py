@@ -28,7 +28,7 @@ from rtaudio.counters import EDITS, LOSSES, TIME_BINS, TIMES, Counters, report, 
 from rtaudio.deck import CHUNK, IDLE, Deck
 from rtaudio.edit import EDIT_LIMIT, PRE_ROLL, Edit, forget, pre_roll, reason, shown, to_play
 from rtaudio.errors import FileError, UserError
-from rtaudio.files import AudioReader, AudioWriter, same_file
+from rtaudio.files import AudioReader, AudioWriter, left_recordings, same_file
 from rtaudio.graph import MAIN, Graph
 from rtaudio.history import History
 from rtaudio.lanes import Segment, warm_up
@@ -384,6 +384,8 @@ class Host:
     def _begin_recording(self, recording: _Recording) -> None:
         ring = Ring(round(RECORD_SECONDS * self.plan.rate) * recording.file.channels)
         self._spawn(self._write, recording, ring)
+        left = left_recordings(recording.file.path.resolve().parent)
+        self.notes += [line for line in left if line not in self.notes]
         write_release(self.stream.words, recording.word, ring.address)
 
     def _write(self, recording: _Recording, ring: Ring) -> None:

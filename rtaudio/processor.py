@@ -190,6 +190,8 @@ class Processor:
     """The values that `of` made this engine of: every node of it has them."""
     presets: ClassVar[Mapping[str, Mapping[str, Value]]] = {}
     """Settings for a use each, by name: values by parameter, in their units; others keep their defaults."""
+    limits: ClassVar[bool] = False
+    """Whether it is there so that what is heard does not exceed full scale: sources are put before it."""
     lines: ClassVar[Mapping[str, str]] = {}
     """Lines of its own that a running node takes, see `take`: what follows the node's name, for help, by the
     line's first word: ``{"say": "TEXT"}`` takes ``say NODE TEXT``."""

@@ -6,6 +6,7 @@ import pty
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -154,6 +155,75 @@ def test_another_file(host, tmp_path):
     assert host.deck.file == before
     steps(host, 9)
     assert host.deck.position == pytest.approx(9 * 512 / RATE)
+
+
+def test_what_follows_another_file_at_once_is_about_that(host, tmp_path):
+    """Here the reader has not even begun to load it."""
+    changes = host.deck.changes
+    with host.deck._door:
+        assert apply(host, "loop") == "loop 0:00.000 to 2:00.000"
+        apply(host, f"load {write(tmp_path / 'b.wav', 30.0)}")
+        assert host.deck.loop == (0.0, 30.0)
+        assert apply(host, "loop") == "loop 0:00.000 to 0:30.000"
+        for line in ("loop 8 31", "seek 31"):
+            with pytest.raises(UserError, match=r"b\.wav lasts 30\.000 s"):
+                apply(host, line)
+        apply(host, f"load {write(tmp_path / 'c.wav', 150.0)}")
+        assert host.deck.loop == (0.0, 150.0)
+        assert apply(host, "loop 10 140") == "loop 0:10.000 to 2:20.000"
+        assert apply(host, "seek 2:10") == "at 2:10.000"
+    until = time.monotonic() + DEADLINE
+    while host.deck._wanted:
+        assert time.monotonic() < until
+        time.sleep(0.001)
+    assert host.deck.changes > changes
+    assert (host.deck.duration, host.deck.loop) == (150.0, (10.0, 140.0))
+    assert host.deck.problems == []
+
+
+def test_a_path_may_begin_at_home(host, tmp_path, monkeypatch):
+    home = tmp_path / "my home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    assert apply(host, "save ~/a.toml") == f"saved as {home / 'a.toml'}"
+    assert apply(host, "save ~/a.toml") == f"replaced {home / 'a.toml'}"
+    assert apply(host, "chain ~/a.toml") == f"loading chain {home / 'a.toml'}"
+    after(host)
+    assert host.notes[-1].startswith(f"chain {home / 'a.toml'}")
+    steps(host)
+    assert apply(host, "record ~/a.wav") == f"recording {home / 'a.wav'}"
+    steps(host)
+    apply(host, "record off")
+    assert apply(host, "mark ~/moment").endswith(f" s go to {home / 'moment'}")
+    write(home / "song.wav", 1.0)
+    assert apply(host, "load ~/song.wav") == "playing song.wav"
+
+
+def test_a_source_that_is_inserted_last_is_limited(monkeypatch):
+    made = []
+
+    def submit(self, make, title):
+        made.append(make(self.plan.graph).texts())
+        return SimpleNamespace(name=title, path="")
+
+    monkeypatch.setattr(Host, "submit", submit)
+    with Host(Plan(load_chain("gain | limiter"), RATE, 512, 2), Stepped()) as host:
+        apply(host, "insert last tone")
+        apply(host, "insert after limiter tone")
+    assert "tone.out -> limiter.in" in made[0]
+    assert "tone.out -> out.main" in made[1]
+
+
+def test_recordings_that_were_never_ended_are_noted_once(deaf, tmp_path):
+    left = tmp_path / ".a.wav.0123abcd.part"
+    left.touch()
+    os.utime(left, (0, 0))
+    for name in ("b.wav", "c.wav"):
+        steps(deaf)
+        apply(deaf, f"record {tmp_path / name}")
+        steps(deaf)
+        apply(deaf, "record off")
+    assert [note.startswith(f"{left} was begun and never ended: ") for note in deaf.notes].count(True) == 1
 
 
 def test_cue(host):

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import os
 import resource
+import shlex
 import shutil
 import struct
 import subprocess
 import sys
+import time
 import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,8 +22,9 @@ from numpy.typing import NDArray
 from scipy import signal
 
 from rtaudio import files
+from rtaudio.cli import main
 from rtaudio.errors import FileError, UserError, nearest
-from rtaudio.files import AudioReader, AudioWriter, FileInfo, audio_files, same_file
+from rtaudio.files import AudioReader, AudioWriter, FileInfo, audio_files, left_recordings, same_file
 
 Array = NDArray[np.float32]
 
@@ -894,3 +897,39 @@ def test_nearest() -> None:
     assert nearest("gian", iter(["gain"])) == ", did you mean 'gain'?"
     assert nearest("xyzzy", ["gain", "delay"]) == ""
     assert nearest("x", []) == ""
+
+
+def killed(path: Path, data: Array) -> Path:
+    """What a writer leaves that is killed; it was an hour ago."""
+    with AudioWriter(path, 48_000, len(data)) as writer:
+        append(writer, data, 4096)
+        (part,) = path.parent.glob(f".{path.name}.*.part")
+        left = part.read_bytes()
+    path.unlink()
+    part.write_bytes(left)
+    os.utime(part, (0, time.time() - 3600))
+    return part
+
+
+def test_what_a_killed_writer_has_left_is_told_and_mended(tmp_path: Path) -> None:
+    data = noise(50_000)
+    part = killed(tmp_path / "my take.wav", data)
+    (told,) = left_recordings(tmp_path)
+    assert told.startswith(f"{part} was begun and never ended: 'rtaudio render ")
+    command = shlex.split(told.partition(": '")[2].removesuffix("' mends it"))
+    assert command[0] == "rtaudio"
+    assert main(command[1:]) == 0
+    with AudioReader(tmp_path / "my take-mended.wav") as reader:
+        np.testing.assert_array_equal(rest(reader), data)
+    part.unlink()
+    part = killed(tmp_path / "a.aiff", data)
+    assert left_recordings(tmp_path) == [f"{part} was begun and never ended"]
+
+
+def test_what_is_being_written_is_not_left(tmp_path: Path) -> None:
+    (tmp_path / ".other.part").touch()
+    os.utime(tmp_path / ".other.part", (0, 0))
+    with AudioWriter(tmp_path / "a.wav", 48_000, 2) as writer:
+        writer.write(noise(1000))
+        assert left_recordings(tmp_path) == []
+    assert left_recordings(tmp_path / "nowhere") == []

@@ -385,6 +385,24 @@ def test_a_source_is_put_beside_what_an_edge_carries():
     assert links(put.remove("b")) == links(graph)
 
 
+def test_a_source_that_is_put_last_goes_before_what_limits_the_output():
+    class Limit(Amp):
+        limits = True
+
+    source = Node("b", Tone)
+    graph = Graph([*amps("a"), Node("limit", Limit)], ["in -> a", "a -> limit", "limit -> out"])
+    put = graph.insert(source, *graph.place("last", source))
+    assert links(put)[1] - links(graph)[1] == {"b.out -> limit.in"}
+    assert graph.place("last", Node("c", Amp)) == graph.place("last") == ["limit.out -> out.main"]
+    assert graph.place("after limit", source) == ["limit.out -> out.main"]
+    graph = Graph(
+        [*amps("a"), Node("limit", Limit)], ["in -> limit", "limit -> a", "a -> out", "limit -> out.b"]
+    )
+    assert graph.place("last", source) == ["a.out -> out.main"]
+    wire = Graph([], ["in -> out"])
+    assert wire.place("last", source) == ["in.main -> out.main"]
+
+
 def test_what_fed_a_node_that_is_removed_feeds_what_it_fed():
     graph = Graph(
         amps("a", "b", "mid", "c", "d"),

@@ -16,7 +16,7 @@ from window import (
 
 from gui import link as link_module
 from gui.application import application
-from gui.link import Link
+from gui.link import ASK_AFTER, PATIENCE, Link
 from rtaudio.errors import UserError
 from rtaudio.server import connect, hosts
 
@@ -191,6 +191,47 @@ def test_a_host_that_goes_is_told(qtbot, number):
         link.set("gain.gain", -3.0)
         assert said == [True, True]
         assert answers == []
+
+
+def test_a_host_is_asked_for_a_word_once_a_second_at_most_and_has_three_to_answer(qtbot, link, monkeypatch):
+    link._watch.stop()
+    asked, told, before = [], [], link._ask
+    monkeypatch.setattr(link, "_ask", lambda line, *rest: (asked.append(line), before(line, *rest)))
+    link.hung.connect(told.append)
+    until(qtbot, lambda: not link._asked)
+    for _ in range(5):
+        for _ in range(2 * ASK_AFTER):  # It is asked after a second, and takes another one to answer.
+            link._look()
+        assert len(link._asked) == 1
+        until(qtbot, lambda: not link._asked)
+    assert asked == [""] * 5
+    assert (told, link.hangs) == ([], False)
+    for _ in range(PATIENCE):
+        link._look()
+    assert (told, link.hangs, len(asked)) == ([True], True, 6)
+    link._look()
+    until(qtbot, lambda: not link._asked)
+    assert (told, link.hangs, len(asked)) == ([True, False], False, 6)
+
+
+@pytest.mark.parametrize("number", [signal.SIGSTOP, None])
+def test_it_tells_whether_the_sound_stands_still_too(qtbot, monkeypatch, number):
+    """That of a host whose answers alone do not come goes on."""
+    monkeypatch.setattr(link_module, "LOOK_MS", 40)
+    with host() as started, attached(qtbot, started) as link:
+        told = []
+        link.hung.connect(lambda hangs: told.append((hangs, link.sounds)))
+        if number is None:
+            link._readable.setEnabled(False)
+        else:
+            os.kill(started.process.pid, number)
+        until(qtbot, lambda: told)
+        assert told == [(True, number is None)]
+        link.kill()
+        if number is None:
+            link._readable.setEnabled(True)
+        until(qtbot, lambda: not link.pid)
+        assert started.process.wait(60) == -signal.SIGKILL
 
 
 def test_another_host_takes_its_place(qtbot, started, link):

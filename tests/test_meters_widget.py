@@ -165,9 +165,12 @@ def test_views_come_and_go_with_edits_and_hosts(show, block):
     block.drop("out")
     meters.refresh()
     assert list(meters.meters) == ["in", "remix/harmonic"]
+    assert not meters.nothing.isVisible()
     link.observation = None
     meters.refresh()
-    assert list(meters.meters) == ["in", "remix/harmonic"]
+    assert list(meters.meters) == []
+    assert meters.nothing.isVisible()
+    assert meters.nothing.text() == "no host"
     block.counters.close()
     other = Block(["in"], channels=1)
     link.observation = link_to_this_process().observation
@@ -216,8 +219,8 @@ def times(block, durations_ms):
 def test_the_histogram_tells_percentiles_and_what_was_late(show, block, qtbot):
     block.counters.words[BLOCK], block.counters.words[PERIOD] = 128, 256
     deadlines = show(Deadlines(link_to_this_process()), height=150)
-    assert deadlines.text == "no blocks yet"
-    deadlines.refresh()
+    assert deadlines.text == "no host"
+    qtbot.waitUntil(lambda: deadlines.refresh() or deadlines.text == "no blocks yet")
     times(block, [0.5] * 950 + [2.0] * 49 + [7.0])
     qtbot.waitUntil(lambda: deadlines.refresh() or deadlines.text != "no blocks yet")
     words = deadlines.text.split()
@@ -232,6 +235,22 @@ def test_the_histogram_tells_percentiles_and_what_was_late(show, block, qtbot):
     assert deadlines.grab().toImage() != before
     times(block, [1.0] * 10)
     qtbot.waitUntil(lambda: deadlines.refresh() or deadlines.text.endswith(" 0 late"))
+
+
+def test_the_histogram_of_a_host_that_has_gone_is_empty(show, block, qtbot):
+    block.counters.words[BLOCK] = 128
+    link = link_to_this_process()
+    deadlines = show(Deadlines(link), height=150)
+    before = deadlines.grab().toImage()
+    times(block, [0.5] * 100 + [4.0])
+    qtbot.waitUntil(lambda: deadlines.refresh() or deadlines.text.endswith(", 1 late"))
+    assert deadlines.grab().toImage() != before
+    link.observation = None
+    qtbot.waitUntil(lambda: deadlines.refresh() or deadlines.text == "no host")
+    assert deadlines.accessibleDescription() == "no host"
+    assert deadlines.grab().toImage() == before
+    deadlines.reset()
+    assert deadlines.text == "no host"
 
 
 @given(

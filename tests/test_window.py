@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 from live_process import DEADLINE
-from PySide6.QtCore import QEvent, QObject, Qt, Signal
+from PySide6.QtCore import QEvent, QObject, Qt, QTimer, Signal
 from PySide6.QtGui import QAction, QColor, QFont, QPalette, QRawFont
 from PySide6.QtWidgets import (
     QAbstractButton,
@@ -22,6 +22,7 @@ from PySide6.QtWidgets import (
     QDialog,
     QLabel,
     QLineEdit,
+    QMessageBox,
     QPlainTextEdit,
     QTableWidget,
 )
@@ -35,7 +36,7 @@ from window import (
     window,
 )
 
-from gui import command
+from gui import command, link
 from gui.application import (
     BANGLA,
     FAINT,
@@ -47,9 +48,10 @@ from gui.application import (
     palette,
     set_theme,
 )
+from gui.logs import left_hosts
 from gui.process import HostProcess
-from gui.recovery import LAST, chain_of, options_again, options_of
-from gui.window import IDLE_MS
+from gui.recovery import LAST, chain_of, options_again, options_for, options_of, with_file
+from gui.window import IDLE_MS, Window
 from rtaudio.cli import Parser
 from rtaudio.counters import lives
 from rtaudio.errors import UserError
@@ -135,8 +137,10 @@ def test_what_is_not_played_in_time_is_counted_and_told(qtbot, started, shown):
     (dialog,) = shown.findChildren(QDialog)
     (text,) = dialog.findChildren(QPlainTextEdit)
     assert "calls of the device that came too late" in text.toPlainText()
-    warning = palette("dark").color(QPalette.ColorRole.BrightText)
-    assert shown.xruns_button.palette().color(QPalette.ColorRole.ButtonText) == warning
+    for theme in ("dark", "light", "dark"):
+        shown._set_theme(theme)
+        warning = palette(theme).color(QPalette.ColorRole.BrightText)
+        assert shown.xruns_button.palette().color(QPalette.ColorRole.ButtonText) == warning
 
 
 def test_errors_are_marked(qtbot, shown):
@@ -238,11 +242,12 @@ def test_undo_and_redo(qtbot, started, shown):
     ask(started, "set a.pan 0")
 
 
-def test_racks_are_saved_and_offered(qtbot, shown, tmp_path):
+def test_racks_are_saved_and_offered(qtbot, shown, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
     file = tmp_path / "of mine.toml"
     shown.save_rack("mine")
-    shown.save_rack(str(file))
-    until(qtbot, file.exists)
+    shown.save_rack("~/of mine.toml")
+    until(qtbot, lambda: str(file) in shown.settings.recent)
     assert load_rack(file).nodes["a"].parameters["gain"] == -6.0
     shown._list_racks()
     offered = [action.data() for action in shown._racks.actions() if action.data()]
@@ -250,16 +255,43 @@ def test_racks_are_saved_and_offered(qtbot, shown, tmp_path):
     assert offered.index("mine") < offered.index("dj-remix") < offered.index(str(file))
 
 
+def test_a_rack_is_not_replaced_unasked(qtbot, shown, tmp_path):
+    file = tmp_path / "old.toml"
+    file.write_text("old")
+    for button in ("Cancel", "Replace"):
+        assert file.read_text() == "old"
+        shown.save_rack(str(file))
+        (question,) = until(qtbot, lambda: shown.findChildren(QMessageBox))
+        assert str(file) in question.text()
+        (pressed,) = [each for each in question.buttons() if each.text().replace("&", "") == button]
+        qtbot.mouseClick(pressed, Qt.MouseButton.LeftButton)
+        until(qtbot, lambda: not shown.findChildren(QMessageBox))
+    until(qtbot, lambda: shown.message.text() == f"replaced {file}")
+    assert "a" in load_rack(file).nodes
+
+
+def test_a_file_that_was_not_loaded_or_saved_is_not_remembered(qtbot, shown, tmp_path):
+    before, broken = shown.settings.recent, tmp_path / "broken.toml"
+    broken.write_text("version = 99\n")
+    for act, path in ((shown.open_rack, broken), (shown.save_rack, tmp_path / "nowhere" / "a.toml")):
+        shown.say("", False)
+        act(str(path))
+        until(qtbot, lambda: shown.message.text().startswith("⚠ "))
+    assert shown.settings.recent == before
+
+
 def test_a_rack_is_loaded_from_the_menu(qtbot, tmp_path):
     file = tmp_path / "two.toml"
     file.write_text('version = 2\n[nodes.only]\nengine = "gain"\n')
     with host() as own, window(qtbot, own) as shown:
         shown.settings.add_recent(str(file))
+        shown.settings.add_recent("other.toml")
         shown._list_racks()
         action = next(action for action in shown._racks.actions() if action.data() == str(file))
         action.trigger()
         until(qtbot, lambda: [node["name"] for node in shown.link.state["nodes"]] == ["only"])
         until(qtbot, lambda: list(shown.rack.names) == ["only"])
+        until(qtbot, lambda: shown.settings.recent[:2] == [str(file), "other.toml"])
 
 
 def test_f1_lists_every_key(qtbot, shown):
@@ -342,7 +374,7 @@ def test_it_starts_a_host_and_ends_it(qtbot, ends):
     assert pid not in hosts()
 
 
-def test_a_host_that_is_to_keep_playing_does(qtbot, ends):
+def test_a_host_that_is_to_keep_playing_does(qtbot, started, ends):
     with window(qtbot, options=["--api=null", "--chain=gain"]) as shown:
         shown.settings.keep_playing = True
         shown.start()
@@ -350,15 +382,41 @@ def test_a_host_that_is_to_keep_playing_does(qtbot, ends):
         ends.append(pid)
         until(qtbot, lambda: shown.link.state)
     Settings().keep_playing = False
+    assert shown.left.startswith(f"the host in process {pid} plays on, as the menu Host has it: ")
     assert lives(pid)
     assert pid in hosts()
+    assert left_hosts() == [pid]
+    with window(qtbot, started) as other:
+        until(qtbot, lambda: f"process {pid} plays on without a window: 'rtaudio gui" in other.message.text())
+        with window(qtbot) as second:
+            second.attach(pid)
+            until(qtbot, lambda: second.link.state)
+            assert left_hosts() == []
+            with window(qtbot) as third:
+                third.attach(pid)
+                until(qtbot, lambda: third.link.state)
+            assert lives(pid)
+        assert not lives(pid)
 
 
-def test_one_that_was_there_before_is_left_alone(qtbot, started):
-    with window(qtbot, started):
-        pass
+def test_one_that_was_there_before_is_left_alone_and_that_is_said(qtbot, started, capsys, monkeypatch):
+    monkeypatch.setattr(signal, "signal", lambda number, handler: None)
+    watch = QTimer()
+    pid = started.process.pid
+
+    @watch.timeout.connect
+    def close_it():
+        for each in QApplication.topLevelWidgets():
+            if isinstance(each, Window) and each.isVisible() and each.link.state:
+                each.close()
+
+    watch.start(20)
+    assert command.run(parsed("--pid", str(pid))) == 0
+    watch.stop()
+    how = f"plays on, since this window has not started it: 'rtaudio ctl --pid {pid} quit' ends it"
+    assert capsys.readouterr().err == f"the host in process {pid} {how}\n"
     assert started.process.poll() is None
-    assert state_of(started)["pid"] == started.process.pid
+    assert state_of(started)["pid"] == pid
 
 
 def test_why_a_host_does_not_start_is_said(qtbot):
@@ -380,10 +438,11 @@ def test_a_host_that_is_killed_is_said_and_started_again_as_it_was(qtbot, ends):
         until(qtbot, lambda: [node["name"] for node in shown.link.state["nodes"]] == ["limiter", "gain"])
         until(qtbot, lambda: shown.link.state["nodes"][0]["mute"])
         before = shown.link.state
+        until(qtbot, lambda: "xrun" in shown.xruns_button.text())
         os.kill(first, signal.SIGKILL)
         until(qtbot, shown.banner.isVisible)
-        assert shown._banner_text.text() == "the host has ended: nothing is heard"
-        assert shown.message.text() == "⚠ the host has ended"
+        assert shown.xruns_button.text() == "no host"
+        assert shown.message.text().startswith("⚠ the host ")
         until(qtbot, shown.start_action.isEnabled)
         assert shown._banner_text.text() == "the host was ended by SIGKILL: nothing is heard"
         qtbot.mouseClick(shown._banner_button, Qt.MouseButton.LeftButton)
@@ -393,6 +452,77 @@ def test_a_host_that_is_killed_is_said_and_started_again_as_it_was(qtbot, ends):
         assert shown.link.state["nodes"] == before["nodes"]
         assert shown.link.state["edges"] == before["edges"]
         assert not shown.banner.isVisible()
+        shown.link._readable.setEnabled(False)  # The end of the process is noticed first.
+        os.kill(shown.link.pid, signal.SIGKILL)
+        until(qtbot, shown.banner.isVisible)
+        assert shown._banner_text.text() == "the host was ended by SIGKILL: nothing is heard"
+        assert not shown.link.pid
+
+
+def test_a_host_that_hangs_is_said_and_can_be_ended_and_started_as_it_was(qtbot, ends, monkeypatch):
+    monkeypatch.setattr(link, "LOOK_MS", 50)
+    with window(qtbot, options=["--api=null", "--chain=gain(gain=-6)"]) as shown:
+        shown.start()
+        ends.append(shown.process.pid)
+        until(qtbot, lambda: shown.link.state)
+        first = shown.link.pid
+        shown.link.send("set gain.pan -0.5")
+        until(qtbot, lambda: value(shown.link.state, "gain.pan") == -0.5)
+        os.kill(first, signal.SIGSTOP)
+        until(qtbot, shown._end_button.isVisible)
+        hangs = f"the host (process {first}) has not answered for 3 s"
+        assert shown._banner_text.text() == f"{hangs}: nothing is heard"
+        assert not shown._banner_button.isVisible()
+        os.kill(first, signal.SIGCONT)
+        until(qtbot, lambda: not shown.banner.isVisible())
+        assert shown.message.text() == "the host answers again"
+        os.kill(first, signal.SIGSTOP)
+        until(qtbot, shown._end_button.isVisible)
+        qtbot.mouseClick(shown._end_button, Qt.MouseButton.LeftButton)
+        until(qtbot, lambda: not lives(first) and shown.start_action.isEnabled())
+        assert shown._banner_text.text() == "stopped"
+        assert value(shown._rack_as_it_was(), "gain.pan") == -0.5
+
+
+def test_a_file_is_played_through_the_rack_that_there_is(qtbot, ends, tmp_path):
+    file = tone(tmp_path)
+    with window(qtbot, options=["--api=null", "--chain=gain(gain=-6) | limiter"]) as shown:
+        shown.start()
+        ends.append(shown.process.pid)
+        first = until(qtbot, lambda: shown.link.state and shown.link.pid)
+        shown.link.send("set gain.pan -0.5")
+        until(qtbot, lambda: value(shown.link.state, "gain.pan") == -0.5)
+        shown.play_file(str(file), with_stems=True)
+        until(qtbot, lambda: shown.link.state.get("deck"))
+        second = shown.link.pid
+        ends.append(second)
+        assert second != first
+        deck = shown.link.state["deck"]
+        assert (deck["file"], deck["loop"]) == (str(file), [0.0, 2.0])
+        until(qtbot, lambda: list(shown.rack.names) == ["gain", "remix", "limiter"])
+        assert value(shown.link.state, "gain.gain") == -6.0
+        assert value(shown.link.state, "gain.pan") == -0.5
+        shown.link.send("undo")
+        until(qtbot, lambda: list(shown.rack.names) == ["gain", "limiter"])
+        other = tmp_path / "other.wav"
+        other.write_bytes(file.read_bytes())
+        shown.play_file(str(other))
+        until(qtbot, lambda: shown.link.state["deck"]["file"] == str(other))
+        assert shown.link.pid == second
+        assert list(shown.rack.names) == ["gain", "limiter"]
+        shown.play_file(str(tmp_path))
+        assert shown.message.text().startswith("⚠ ")
+        assert shown.link.pid == second
+        # Where the host that is to follow does not start, the one before is next.
+        shown.play_through({"api": "alsa", "output": "no such card"})
+        until(qtbot, lambda: "what played before is started next" in shown._banner_text.text())
+        until(qtbot, shown.start_action.isEnabled)
+        press(qtbot, shown, Qt.Key.Key_F5)
+        ends.append(shown.process.pid)
+        until(qtbot, lambda: shown.link.state)
+        assert shown.link.state["device"]["api"] == "null"
+        assert shown.link.state["deck"]["file"] == str(other)
+        assert value(shown.link.state, "gain.gain") == -6.0
 
 
 def test_stop_and_start(qtbot, ends):
@@ -405,6 +535,7 @@ def test_stop_and_start(qtbot, ends):
         until(qtbot, lambda: not shown.link.pid)
         assert shown._banner_text.text() == "stopped"
         until(qtbot, lambda: not lives(pid) and shown.start_action.isEnabled())
+        assert shown._banner_text.text() == "stopped"
         press(qtbot, shown, Qt.Key.Key_F5)
         ends.append(shown.process.pid)
         assert ends[1]
@@ -419,13 +550,26 @@ def test_the_sound_goes_on_when_the_window_is_killed(qtbot, ends, monkeypatch, t
     program.kill()
     program.wait()
     assert command._host(None, []) == pid
+    assert command._started_with(["--chain", "gain", "--api=null"]) == pid
+    assert command._started_with(["--api=null", "--chain=gain(gain=-1)"]) is None
+    with monkeypatch.context() as elsewhere:
+        elsewhere.chdir(tmp_path)
+        assert command._started_with(["--api=null", "--chain=gain"]) is None
+    assert left_hosts() == [pid]
+    left = tmp_path / "data_home" / "rtaudio" / "recordings" / ".a.wav.0123abcd.part"
+    left.parent.mkdir(parents=True)
+    left.touch()
+    os.utime(left, (0, 0))
     with window(qtbot) as shown:
-        shown.attach(pid)
+        shown.attach(pid, "it was there")
         until(qtbot, lambda: shown.link.state)
+        assert shown.message.text().startswith(f"it was there; {left} was begun and never ended: ")
+        assert left_hosts() == []
         blocks = shown.link.observation.blocks
         until(qtbot, lambda: shown.link.observation.blocks > blocks)
         assert sorted(shown._options) == ["--api=null", "--chain=gain"]
-    assert lives(pid)
+    assert not lives(pid)
+    assert shown.left == ""
 
 
 def test_logs_of_hosts_do_not_mix(qtbot, ends):
@@ -492,6 +636,37 @@ def test_options_again(started, tmp_path):
     rack = load_rack(state_folder() / LAST)
     assert list(rack.nodes) == ["a", "limiter", "b"]
     assert rack.nodes["a"].parameters == {"gain": -6.0}
+
+
+def test_a_file_takes_the_place_of_the_input_and_the_rest_stays():
+    given = [
+        "--api",
+        "null",
+        "--input",
+        "3",
+        "--map=in=1",
+        "--midi",
+        "--howl-guard",
+        "--chain",
+        "x",
+        "--channels",
+        "2",
+    ]
+    kept = ["--api", "null", "--midi", "--chain", "x"]
+    assert options_for("/a b.wav", given) == [*kept, "--file=/a b.wav", "--loop"]
+    assert options_for("/a.wav", ["--file", "/b.wav", "--start=2", "--loop", "1:2"])[:2] == [
+        "--file=/a.wav",
+        "--loop",
+    ]
+
+
+def test_without_a_microphone_its_guard_is_bypassed(started):
+    state = state_of(started)
+    state["nodes"][1] |= {"engine": "howl"}
+    heard = with_file(state, "/a.wav", 2.5)
+    assert [node["bypass"] for node in heard["nodes"]] == [False, True, False]
+    assert state["nodes"][1]["bypass"] is False
+    assert options_again([], heard, "")[:2] == ["--file=/a.wav", "--loop"]
 
 
 def test_a_rack_keeps_what_it_has_besides_nodes(started, tmp_path):
