@@ -46,7 +46,7 @@ TELLS = """
 import json
 import sys
 
-from PySide6.QtCore import QPoint, QRect, QSocketNotifier
+from PySide6.QtCore import QPoint, QSocketNotifier
 from PySide6.QtWidgets import QApplication
 
 from gui.application import application
@@ -68,13 +68,14 @@ def words(widget):
 
 def tell():
     sys.stdin.readline()
-    found = {"widgets": []}
+    front = QApplication.activeWindow()
+    found = {"widgets": [], "front": front.windowTitle() if front else ""}
     for each in QApplication.allWidgets():
         if isinstance(each, Window):
             found |= {
                 "place": place(each, each.rect()),
                 "ratio": each.devicePixelRatioF(),
-                "active": each.isActiveWindow(),
+                "active": each is front,
                 "minimised": each.isMinimized(),
                 "interval": each._timer.interval(),
                 "view": each.tabs.tabText(each.tabs.currentIndex()),
