@@ -82,9 +82,8 @@ def tell():
             }
         if each.isVisible() and not each.visibleRegion().isEmpty():
             part = each.picture if isinstance(each, Spectrogram) else each.rect()
-            found["widgets"].append(
-                {"name": each.accessibleName(), "text": words(each), "place": place(each, part)}
-            )
+            told = {"name": each.accessibleName(), "text": words(each), "can": each.isEnabled()}
+            found["widgets"].append(told | {"place": place(each, part)})
     print(json.dumps(found), flush=True)
 
 
@@ -182,6 +181,10 @@ class Shown:
     def reads(self, part):
         """Whether some widget that is seen says something."""
         return any(part in each["text"] for each in self.told()["widgets"])
+
+    def can(self, name):
+        """Whether a widget is seen and can be used."""
+        return any(name in (each["name"], each["text"]) and each["can"] for each in self.told()["widgets"])
 
     def click(self, name):
         """Press the mouse's left button in the middle of a widget."""
