@@ -63,6 +63,7 @@ from realtime import (
     FULL_SECONDS,
     READY,
     Cell,
+    CellError,
     environment,
     fill,
     judge,
@@ -648,7 +649,7 @@ def main() -> int:
             try:
                 with Screen() as screen:
                     rows += part(screen, folder)
-            except (PartError, subprocess.SubprocessError) as error:
+            except (PartError, CellError, subprocess.SubprocessError) as error:
                 rows.append(Row(name, "", f"not measured: {error}", None))
             console.print(f"{name}: done", highlight=False)
     console.print(table(rows))
