@@ -156,7 +156,7 @@ def look(shown, kept, scale):
         if title in PICTURES:
             shown.rolls(PICTURES[title])
         if title == "Speak":
-            read_letters(shown, kept)
+            read_letters(shown)
         told = shown.told()
         pixels = np.ascontiguousarray(shown.screen.pixels(told["place"]))
         height, width, _ = pixels.shape
@@ -172,26 +172,13 @@ def look(shown, kept, scale):
         assert like(pixels[::3, ::3], "#ffffff").mean() < 0.02, title
 
 
-def read_letters(shown, folder):
-    """Open a text in Speak: its letters are drawn, and not as boxes, which would all be the same."""
-    file = folder / "letters.txt"
-    file.write_text("\n" + (8 * " ").join(LETTERS), encoding="utf-8")
-    shown.click("Open")
-    until(lambda: shown.told()["front"] == "Open a text")
-
-    def typed():
-        shown.screen.do("key", "ctrl+a")
-        shown.screen.do("type", "--delay", 4, file)
-        return shown.can(str(file))
-
-    def accepted():
-        if shown.told()["front"] == "Open a text":  # What it offers may take the first key.
-            shown.screen.do("key", "Return")
-        return shown.told()["active"]
-
-    until(typed)
-    until(accepted)
+def read_letters(shown):
+    """Paste a text into Speak: its letters are drawn, and not as boxes, which would all be the same."""
+    shown.told(copied="\n" + (8 * " ").join(LETTERS))
+    shown.click("Text to speak")
+    shown.press("ctrl+a", "ctrl+v")
     until(lambda: shown.reads(LETTERS[0]))
+    shown.screen.do("mousemove", 0, 0)
     scale = round(shown.told()["ratio"])
     x, y, width, height = shown.find("Text to speak")
     edge = 4 * scale

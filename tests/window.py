@@ -60,22 +60,21 @@ def place(widget, part):
 
 
 def words(widget):
-    if widget.isWindow():
-        return widget.windowTitle()
     told = getattr(widget, "toPlainText", None) or getattr(widget, "text", None)
     return told() if callable(told) else ""
 
 
 def tell():
-    sys.stdin.readline()
-    front = QApplication.activeWindow()
-    found = {"widgets": [], "front": front.windowTitle() if front else ""}
+    copied = json.loads(sys.stdin.readline())
+    if copied:
+        QApplication.clipboard().setText(copied)
+    found = {"widgets": []}
     for each in QApplication.allWidgets():
         if isinstance(each, Window):
             found |= {
                 "place": place(each, each.rect()),
                 "ratio": each.devicePixelRatioF(),
-                "active": each is front,
+                "active": each.isActiveWindow(),
                 "minimised": each.isMinimized(),
                 "interval": each._timer.interval(),
                 "view": each.tabs.tabText(each.tabs.currentIndex()),
@@ -90,7 +89,8 @@ def tell():
 notifier = QSocketNotifier(sys.stdin.fileno(), QSocketNotifier.Type.Read, application())
 notifier.activated.connect(tell)
 """
-"""What a window's process does besides: it tells, for each line, where its widgets are, and what they say."""
+"""What a window's process does besides: it tells, for each line, where its widgets are, and what they say. A
+line is a text in JSON for the clipboard; an empty one leaves that as it is."""
 
 
 def own_folders(tmp_path, monkeypatch):
@@ -166,9 +166,9 @@ class Shown:
     def __init__(self, screen, process):
         self.screen, self.process = screen, process
 
-    def told(self):
-        """What it tells of itself, and of those widgets that are seen."""
-        self.process.stdin.write("\n")
+    def told(self, copied=""):
+        """What it tells of itself, and of those widgets that are seen; a text is copied to the clipboard."""
+        self.process.stdin.write(f"{json.dumps(copied)}\n")
         self.process.stdin.flush()
         return json.loads(self.process.stdout.readline())
 
