@@ -19,6 +19,7 @@
 | ``save NAME``, ``save FILE.toml`` | keep the graph as a rack, as it is set now |
 | ``undo``, ``redo`` | whatever was done, values too |
 | ``compare dry [matched]``, ``compare wet`` | hear the input, at the output's loudness; the output again |
+| ``compare toggle [matched]`` | the one of them that is not heard |
 | ``record [FILE]``, ``record off`` | what is heard; without a name, among the user's recordings |
 | ``mark [FOLDER]`` | keep the last ten seconds, input and output, and the rack |
 | ``midi learn NODE.PARAMETER [toggle] [pickup]`` | the controller that moves next is to move it |
@@ -373,6 +374,8 @@ def _redo(host: Host, arguments: list[str]) -> str | None:
 
 def _compare(host: Host, arguments: list[str]) -> str | None:
     match arguments:
+        case ["toggle"] | ["toggle", "matched"]:
+            return _compare(host, ["wet"] if host.dry else ["dry", *arguments[1:]])
         case ["wet"]:
             host.compare(False)
             return "the output is heard"
@@ -498,7 +501,7 @@ _COMMANDS: dict[str, tuple[str, Callable[[Host, list[str]], str | None]]] = {
     "save": ("save NAME", _save),
     "undo": ("undo", _undo),
     "redo": ("redo", _redo),
-    "compare": ("compare dry [matched] | compare wet", _compare),
+    "compare": ("compare dry [matched] | compare wet | compare toggle [matched]", _compare),
     "record": ("record [FILE] | record off", _record),
     "mark": ("mark [FOLDER]", _mark),
     "midi": ("midi learn NODE.PARAMETER [toggle] [pickup] | midi forget NODE.PARAMETER | midi list", _midi),

@@ -37,24 +37,15 @@ class Display:
         )
         return done.stdout.strip()
 
-    def pixels(self):
-        """What is seen: uint8[rows, columns, 3], red, green, blue."""
-        content = (self._folder / "Xvfb_screen0").read_bytes()
-        header = struct.unpack(">25I", content[:100])
-        begin, height, row, colours = header[0], header[5], header[12], header[19]
-        rows = np.frombuffer(content, np.uint8, height * row, begin + 12 * colours).reshape(height, row)
-        return rows.reshape(height, -1, 4)[:, : SIZE[0], 2::-1]
-
-    def find(self, colour):
-        """Middles of the spots of a colour that are as large as the handle of a fader, from the top."""
-        wanted = [int(colour[at : at + 2], 16) for at in (1, 3, 5)]
-        found = (np.abs(self.pixels().astype(int) - wanted) < 8).all(axis=2)
-        spots = []
-        for y, x in np.argwhere(found):
-            if all(abs(x - other) > 12 or abs(y - top) > 14 for other, top in spots):
-                spots.append((int(x), int(y)))
-        middles = [(x, y + 5) for x, y in spots]
-        return [(x, y) for x, y in middles if found[y - 3 : y + 4, x - 3 : x + 4].all()]
+    def pixels(self, place=None):
+        """What is seen at a place (left, top, width, height), or everywhere: uint8[rows, columns, 3], RGB."""
+        file = self._folder / "Xvfb_screen0"
+        with file.open("rb") as opened:
+            header = struct.unpack(">25I", opened.read(100))
+        begin, width, height, row, colours = header[0], header[4], header[5], header[12], header[19]
+        rows = np.memmap(file, np.uint8, "r", begin + 12 * colours, (height, row))
+        x, y, across, down = place or (0, 0, width, height)
+        return rows.reshape(height, -1, 4)[y : y + down, x : x + across, 2::-1].copy()
 
 
 _OTHERS = ("WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
@@ -70,14 +61,14 @@ def until(happened):
 
 
 @contextmanager
-def display():
-    """A display for a while; skips the test where a program is missing."""
+def display(size=SIZE):
+    """A display for a while, white where no window is; skips the test where a program is missing."""
     for program, package in PROGRAMS.items():
         if shutil.which(program) is None:
             pytest.skip(f"{program} is not installed: apt-get install {package}")
     with tempfile.TemporaryDirectory() as folder:
         reading, writing = os.pipe()
-        screen = ["-screen", "0", "{}x{}x24".format(*SIZE), "-fbdir", folder, "-nolisten", "tcp"]
+        screen = ["-screen", "0", "{}x{}x24".format(*size), "-wr", "-fbdir", folder, "-nolisten", "tcp"]
         server = subprocess.Popen(
             ["setpriv", "--pdeathsig", "TERM", "Xvfb", "-displayfd", str(writing), *screen],
             pass_fds=[writing],

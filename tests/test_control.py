@@ -37,9 +37,9 @@ HELP = (
     "set NODE.PARAMETER VALUE | get NODE.PARAMETER | mute NODE | unmute NODE | solo NODE | "
     "unsolo NODE | bypass NODE | unbypass NODE | insert PLACE NODE | remove NODE | move NODE PLACE | "
     "replace NODE ENGINE | connect A -> B | disconnect A -> B | chain CHAIN | preset NODE NAME | "
-    "save NAME | undo | redo | compare dry [matched] | compare wet | record [FILE] | record off | "
-    "mark [FOLDER] | midi learn NODE.PARAMETER [toggle] [pickup] | midi forget NODE.PARAMETER | "
-    "midi list | watch [off] | state | status | help | quit"
+    "save NAME | undo | redo | compare dry [matched] | compare wet | compare toggle [matched] | "
+    "record [FILE] | record off | mark [FOLDER] | midi learn NODE.PARAMETER [toggle] [pickup] | "
+    "midi forget NODE.PARAMETER | midi list | watch [off] | state | status | help | quit"
 )
 
 
@@ -371,6 +371,20 @@ def test_switches(host, switch):
     assert getattr(host.plan.graph.nodes["strip"], switch) is False
 
 
+def test_a_comparison_is_toggled(host):
+    apply(host, "set gain.gain -12")
+    apply(host, "bypass strip")
+    assert apply(host, "compare toggle") == "the input is heard, +0.0 dB"
+    assert (host.dry, host.dry_nodes) == (True, ("gain",))
+    assert apply(host, "compare toggle") == "the output is heard"
+    assert [host.plan.graph.nodes[name].bypass for name in ("gain", "strip")] == [False, True]
+    with pytest.raises(UserError, match="there is no loudness to match"):
+        apply(host, "compare toggle matched")
+    assert not host.dry
+    apply(host, "compare dry")
+    assert apply(host, "compare toggle matched") == "the output is heard"
+
+
 # The rest
 
 
@@ -412,6 +426,7 @@ REFUSED = [
     ("get gain.gian", "gain: no parameter 'gian', did you mean 'gain'?"),
     ("get gain.gain 3", "'get gain.gain 3' is not of the form 'get NODE.PARAMETER'"),
     ("chain", "'chain' is not of the form 'chain CHAIN'"),
+    ("compare toggle loud", "'compare toggle loud' is not of the form 'compare dry [matched] | compare wet"),
     ("save gain", "'gain' is an engine, which 'chain gain' would load: choose another name"),
     ("watch", "what happens is told here anyway"),
     ("state please", "'state please' is not of the form 'state'"),
