@@ -107,6 +107,7 @@ def run(options: argparse.Namespace) -> int:
         from engines.speech.phones import show
 
         return show(text, options.lang or "en", options.json)
+    note = ""
     resident = connect() if options.output is None and _plays_anywhere(options) else None
     if resident is not None:
         said = {"text": text, "voice": anywhere(options.voice), "lang": options.lang or ""}
@@ -119,7 +120,10 @@ def run(options: argparse.Namespace) -> int:
             speaker = find_speaker(voice, options.speaker)
             reading = Reading(text, voice, language, speaker, 1.0 / options.rate_factor, began)
             report = (play if options.output is None else write)(reading, options)
+            note = voice.note
     cli.say(cli.one_line(_said(report)))
+    if note:
+        cli.say(f"note: {cli.one_line(note)}")
     for problem in report["left_out"]:
         cli.say(f"warning: {cli.one_line(problem)}")
     if report.get("underflows"):
@@ -249,6 +253,8 @@ def serve(options: argparse.Namespace) -> int:
         resident = Resident(player)
         stack.callback(resident.close)
         voice = resident.load(options.voice, options.lang or "en")
+        if voice.note:
+            cli.say(f"note: {cli.one_line(voice.note)}")
         cli.say(f"{player.described}, {voice.name}: 'rtaudio say' speaks through this; Ctrl-C ends it")
         while not stopping and player.watch():
             resident.turn()
