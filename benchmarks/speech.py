@@ -12,7 +12,6 @@ sherpa-onnx are installed they speak the same one network, on one processor.
 from __future__ import annotations
 
 import argparse
-import glob
 import importlib.util
 import json
 import os
@@ -28,6 +27,7 @@ from torch import nn
 from torch.nn import functional
 
 from engines.speech.cuts import Cut
+from engines.speech.espeak import Espeak
 from engines.speech.piper import PiperVoice
 from engines.speech.reading import Reading
 from engines.speech.source import Queue, Say, source_of
@@ -49,8 +49,6 @@ SENTENCE = "The quick brown fox jumps over the lazy dog, and the dog sleeps on."
 EIGHT = f"{SENTENCE[:-1]}, while the fox goes home to its den in the wood, which is far away, and eats."
 PEERS = {"piper": "piper-tts", "sherpa_onnx": "sherpa-onnx"}
 """Packages by their modules."""
-DATA = "/usr/lib/*/espeak-ng-data", "/usr/share/espeak-ng-data", "/usr/lib/espeak-ng-data"
-"""Where espeak-ng keeps its data, which sherpa-onnx needs."""
 PHONEMES = " !,.:;?abcdefhijklmnopqrstuvwxyzæçðøħŋœɐɑɒɔɕəɚɛɜɡɪɫɹɾʃʊʌʒʔˈˌːθβχᵻ̩"
 
 
@@ -233,15 +231,20 @@ def peer(module, folder):
         return lambda text: (chunk.audio_float_array for chunk in voice.synthesize(text))
     import sherpa_onnx
 
-    found = [path for pattern in DATA for path in glob.glob(pattern)]
-    if not found:
-        raise FileNotFoundError("espeak-ng's data")
-    paths = {"model": str(folder / "voice.onnx"), "tokens": str(folder / "tokens.txt"), "data_dir": found[0]}
+    paths = {"model": str(folder / "voice.onnx"), "tokens": str(folder / "tokens.txt")}
     model = sherpa_onnx.OfflineTtsModelConfig(
         vits=sherpa_onnx.OfflineTtsVitsModelConfig(lexicon="", **paths), num_threads=1, provider="cpu"
     )
     speaker = sherpa_onnx.OfflineTts(sherpa_onnx.OfflineTtsConfig(model=model))
-    return lambda text: iter([speaker.generate(text, sid=0, speed=1.0).samples])
+    espeak = Espeak()
+
+    def speak(text):
+        # From 2.0 on it has no espeak-ng of its own.
+        config = sherpa_onnx.GenerationConfig()
+        config.phoneme_codepoints = [list(map(ord, part)) for part in espeak.phonemes(text, "en-us")]
+        return iter([speaker.generate(text, config).samples])
+
+    return speak
 
 
 def measure_peer(speak, runs):

@@ -214,7 +214,9 @@ def test_what_was_found_out_is_remembered_of_that_network_alone(tmp_path, opened
     assert len(list(kept.parent.iterdir())) == 2
 
 
-@pytest.mark.parametrize("wrong", [b"", b"[]", b"[" * 100_000, b'{"version": 0, "channels": 8}', Cut(7, 9)])
+@pytest.mark.parametrize(
+    "wrong", [b"", b"[]", b"[" * 100_000, b'{"version": 0, "channels": 8}', Cut(7, 9, HOP)]
+)
 def test_what_is_remembered_wrongly_is_found_out_anew(tmp_path, wrong):
     folder = made(tmp_path / "voice")
     right = PiperVoice(folder, "cut").cut
@@ -240,8 +242,10 @@ def test_without_a_cache_folder_it_is_found_out_each_time(tmp_path, monkeypatch,
 @settings(max_examples=50, deadline=None)
 def test_any_value_is_a_cut_or_none(value):
     assert cut_of(value) is None
-    for name in ("channels", "reach", "why"):
-        found = cut_of({"channels": 8, "reach": 9, "why": ""} | {name: value})
+    said = {"channels": 8, "reach": 9, "hop": 16, "why": ""}
+    assert cut_of(said) == Cut(8, 9, 16)
+    for name in said:
+        found = cut_of(said | {name: value})
         assert found is None or isinstance(found, Cut)
 
 

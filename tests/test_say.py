@@ -213,6 +213,25 @@ def test_an_unknown_voice(capsys):
     assert "no voice 'nobody'" in capsys.readouterr().err
 
 
+def test_what_is_wrong_with_the_voice_is_told_before_what_is_with_the_device(folder, monkeypatch, capsys):
+    def missing(*arguments):
+        raise UserError("no such device")
+
+    closed, close = [], PiperVoice.close
+    monkeypatch.setattr("engines.speech.player.Player", missing)
+    monkeypatch.setattr(PiperVoice, "close", lambda voice: closed.append(voice.name) or close(voice))
+    for arguments, why in (
+        (["a", "--voice", "nobody"], "no voice 'nobody'"),
+        (["...", "--voice", folder], "has no words"),
+        (["a", "--voice", folder], "no such device"),
+    ):
+        assert run(*arguments) == 2
+        error = capsys.readouterr().err
+        assert why in error
+        assert error.count("\n") == 1
+    assert closed == ["ada", "ada"]
+
+
 def test_long_texts_are_read_as_they_go(voice):
     reading = Reading("\n".join([TEXT] * 2_000), voice, "en")
     pieces = iter(reading)

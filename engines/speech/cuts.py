@@ -31,6 +31,8 @@ class Cut:
     """Of the frames between its halves; 0: it stays whole."""
     reach: int = 0
     """Frames on either side that the second half hears."""
+    hop: int = 0
+    """Samples of a frame."""
     why: str = ""
     """Why it stays whole."""
 
@@ -43,11 +45,16 @@ def cut_of(said: object) -> Cut | None:
     """A cut from its fields by name; None if that is none."""
     if not isinstance(said, Mapping):
         return None
-    channels, reach, why = (said.get(name) for name in ("channels", "reach", "why"))
-    if type(channels) is not int or type(reach) is not int or not isinstance(why, str):
+    channels, reach, hop, why = (said.get(name) for name in ("channels", "reach", "hop", "why"))
+    if (
+        type(channels) is not int
+        or type(reach) is not int
+        or type(hop) is not int
+        or not isinstance(why, str)
+    ):
         return None
-    fits = 0 <= channels < WIDEST and 0 <= reach < FARTHEST and bool(channels) != bool(why)
-    return Cut(channels, reach, why) if fits else None
+    fits = 0 <= channels < WIDEST and 0 <= reach < FARTHEST and 0 <= hop < WIDEST
+    return Cut(channels, reach, hop, why) if fits and bool(channels and hop) != bool(why) else None
 
 
 def _place(content: bytes) -> Path:

@@ -241,7 +241,9 @@ class PiperVoice:
             sessions = [open_session(each, content) for each, content in zip(networks, contents, strict=True)]
             self._take(sessions, networks, reach)
 
-    def _take(self, sessions: Sequence[Any], networks: Sequence[Path], reach: int | None = None) -> None:
+    def _take(
+        self, sessions: Sequence[Any], networks: Sequence[Path], reach: int | None = None, hop: int = 0
+    ) -> None:
         """Speak with one network, or two."""
         self._first, self._decoder = sessions[0], sessions[1] if len(sessions) > 1 else None
         self._roles = _roles(self._first, networks[0], self.config)
@@ -252,7 +254,7 @@ class PiperVoice:
         if self._decoder is not None:
             channels = _check_decoder(self._decoder, networks[1], self._first, networks[0])
             self._decoded = self._decoder.get_inputs()[0].name
-            self.hop = _hop_of(self._decode, channels, networks[1])
+            self.hop = hop or _hop_of(self._decode, channels, networks[1])
             self.reach = measured_reach(self._decode, channels, self.hop) if reach is None else reach
 
     def _open_one(self, content: bytes, cut: Cut | None) -> Cut:
@@ -262,7 +264,7 @@ class PiperVoice:
             with suppress(Uncut, UserError):  # What was known is of another than this then.
                 halves = Halves(content)
                 sessions = [open_session(path, each) for each in (halves.first, halves.second(cut.channels))]
-                self._take(sessions, (path, path), cut.reach)
+                self._take(sessions, (path, path), cut.reach, cut.hop)
                 return cut
         whole = open_session(path, content)
         self._take([whole], [path])
@@ -297,7 +299,7 @@ class PiperVoice:
             again = self._sound(ids, speaker)
             if len(again) != len(sound) or np.abs(again - sound).max(initial=0.0) > TOLERANCE:
                 raise Uncut("its halves make another sound than the whole")
-        return Cut(channels, self.reach)
+        return Cut(channels, self.reach, self.hop)
 
     @property
     def note(self) -> str:
