@@ -328,7 +328,7 @@ class Even:
     def speak(self, sentence, speaker=0, length_scale=1.0):
         for _ in sentence.text:
             if self.pieces is not None:
-                self.pieces.acquire()
+                assert self.pieces.acquire(timeout=10.0)
             if sentence.text.startswith("x"):
                 raise SpeechError("it does not")
             yield Chunk(np.full(1000, self.value, np.float32))
