@@ -1,31 +1,39 @@
 """What speech costs, and how soon it is heard: espeak-ng, and voices of Piper's sizes with random weights.
 
-``python benchmarks/speech.py [--minutes N] [--runs N]`` prints a table in Markdown, and reads for N minutes
-on the null device while another thread keeps the interpreter, and says what was missed. It needs torch, with
-which it makes the voices: a text encoder (6 layers, 2 heads), frames by a fixed length per id in place of the
-stochastic duration predictor, 4 coupling layers with 4 convolutions each, and the decoder of HiFi-GAN V3; as
-one network, and cut before the decoder. Hidden sizes are Piper's: x-low 96, medium 192.
+``python benchmarks/speech.py [--minutes N] [--runs N]`` prints a table in Markdown, and then, on the null
+device while another thread keeps the interpreter, reads for N minutes as ``rtaudio say`` does, and for N more
+texts begun by a line, and says what was missed. It needs torch, with which it makes the voices: a text
+encoder (6 layers, 2 heads), frames by a fixed length per id in place of the stochastic duration predictor, 4
+coupling layers with 4 convolutions each, and the decoder of HiFi-GAN V3; as one network, which is run as it
+is and cut in two, and as a pair. Hidden sizes are Piper's: x-low 96, medium 192. Where piper-tts and
+sherpa-onnx are installed they speak the same one network, on one processor.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
+import os
 import statistics
 import tempfile
 import time
 import unicodedata
 from pathlib import Path
 
+import onnx
 import torch
 from torch import nn
 from torch.nn import functional
 
+from engines.speech.cuts import Cut
+from engines.speech.espeak import Espeak
 from engines.speech.piper import PiperVoice
 from engines.speech.reading import Reading
-from engines.speech.source import Queue, source_of
+from engines.speech.source import Queue, Say, source_of
 from engines.speech.text import sentences
 from engines.speech.voices import open_voice
+from rtaudio.control import apply
 from rtaudio.graph import Graph, Node
 from rtaudio.host import Host
 from rtaudio.null import NullDevice
@@ -39,6 +47,8 @@ SIZES = {"x-low": (96, 384), "medium": (192, 768)}
 """Hidden channels, and those of the feed-forward layers."""
 SENTENCE = "The quick brown fox jumps over the lazy dog, and the dog sleeps on."
 EIGHT = f"{SENTENCE[:-1]}, while the fox goes home to its den in the wood, which is far away, and eats."
+PEERS = {"piper": "piper-tts", "sherpa_onnx": "sherpa-onnx"}
+"""Packages by their modules."""
 PHONEMES = " !,.:;?abcdefhijklmnopqrstuvwxyzæçðøħŋœɐɑɒɔɕəɚɛɜɡɪɫɹɾʃʊʌʒʔˈˌːθβχᵻ̩"
 
 
@@ -150,7 +160,7 @@ def make_voices(folder, size):
     export(encoder, ids, two / "text.onnx", names, {"input": {1: "P"}, "output": {2: "T"}})
     z = torch.zeros(1, hidden, 16)
     export(decoder, (z,), two / "dec.onnx", ["z"], {"z": {2: "T"}, "output": {2: "N"}})
-    symbols = ["_", "^", "$", *unicodedata.normalize("NFD", PHONEMES)]
+    symbols = list(dict.fromkeys(["_", "^", "$", *unicodedata.normalize("NFD", PHONEMES)]))
     said = {
         "audio": {"sample_rate": RATE},
         "espeak": {"voice": "en-us"},
@@ -164,7 +174,19 @@ def make_voices(folder, size):
     }
     for each in (one, two):
         (each / "voice.onnx.json").write_text(json.dumps(said))
+    describe(one, symbols)
     return one, two, sum(p.numel() for part in (encoder, decoder) for p in part.parameters())
+
+
+def describe(folder, symbols):
+    """Tell sherpa-onnx of a voice what it wants to know."""
+    model = onnx.load(folder / "voice.onnx")
+    facts = {"model_type": "vits", "comment": "piper", "language": "English", "voice": "en-us"}
+    facts |= {"has_espeak": "1", "version": "1", "n_speakers": "1", "sample_rate": str(RATE)}
+    onnx.helper.set_model_props(model, facts)
+    onnx.save(model, folder / "voice.onnx")
+    lines = [f"{symbol} {number}\n" for number, symbol in enumerate(symbols)]
+    (folder / "tokens.txt").write_text("".join(lines))
 
 
 def export(module, inputs, path, names, axes):
@@ -200,6 +222,75 @@ def measure(voice, runs):
     return statistics.median(costs), statistics.median(first), statistics.median(longer), seconds
 
 
+def peer(module, folder):
+    """What speaks a text by a peer, whole or sentence by sentence, as arrays."""
+    if module == "piper":
+        import piper
+
+        voice = piper.PiperVoice.load(folder / "voice.onnx")
+        return lambda text: (chunk.audio_float_array for chunk in voice.synthesize(text))
+    import sherpa_onnx
+
+    paths = {"model": str(folder / "voice.onnx"), "tokens": str(folder / "tokens.txt")}
+    model = sherpa_onnx.OfflineTtsModelConfig(
+        vits=sherpa_onnx.OfflineTtsVitsModelConfig(lexicon="", **paths), num_threads=1, provider="cpu"
+    )
+    speaker = sherpa_onnx.OfflineTts(sherpa_onnx.OfflineTtsConfig(model=model))
+    espeak = Espeak()
+
+    def speak(text):
+        # From 2.0 on it has no espeak-ng of its own.
+        config = sherpa_onnx.GenerationConfig()
+        config.phoneme_codepoints = [list(map(ord, part)) for part in espeak.phonemes(text, "en-us")]
+        return iter([speaker.generate(text, config).samples])
+
+    return speak
+
+
+def measure_peer(speak, runs):
+    """As `measure`, of a peer, on one processor."""
+    costs, first, seconds = [], {SENTENCE: [], EIGHT: []}, {}
+    for run in range(runs + 1):
+        for text, found in first.items():
+            began, cpu = time.perf_counter(), time.process_time()
+            sound = speak(text)
+            samples = len(next(sound))
+            heard = 1e3 * (time.perf_counter() - began)
+            samples += sum(map(len, sound))
+            seconds[text] = samples / RATE
+            if run:
+                found.append(heard)
+                if text == SENTENCE:
+                    costs.append((time.process_time() - cpu) / seconds[text])
+    medians = [statistics.median(found) for found in first.values()]
+    return statistics.median(costs), *medians, list(seconds.values())
+
+
+def show(name, count, cost, first, longer, seconds):
+    """Print a line of the table."""
+    short, long_one = (f"{each:.1f} s" for each in seconds)
+    print(f"| {name} | {count} | {cost:.4f} | {first:.1f} ({short}) | {longer:.1f} ({long_one}) |")
+
+
+def show_peers(folder, size, count, runs):
+    """Print the lines of the peers that are installed; returns what is to be said of the others."""
+    missing = []
+    everywhere = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(everywhere)})
+    try:
+        for module, package in PEERS.items():
+            if importlib.util.find_spec(module) is None:
+                missing.append(f"{package} is not installed")
+                continue
+            try:
+                show(f"{size}, by {package}", count, *measure_peer(peer(module, folder), runs))
+            except Exception as error:  # theirs, of any kind
+                missing.append(f"{package} cannot: {error}")
+    finally:
+        os.sched_setaffinity(0, everywhere)
+    return missing
+
+
 def misses(voice, minutes):
     """Read aloud on the null device while another thread keeps the interpreter: seconds, blocks missed."""
     queue = Queue()
@@ -218,6 +309,24 @@ def misses(voice, minutes):
     return found
 
 
+def misses_of_lines(name, minutes):
+    """As `misses`, of texts that are begun by a line when the one before is over; and how many there were."""
+    graph = Graph([Node("say", Say, {"voice": name})], ["say -> out"])
+    plan = Plan(graph, 48_000, 128, 1, lane=0)
+    texts = 0
+    with Host(plan, NullDevice(False, 48_000), inputs=[], seconds=60 * minutes) as host, stress("gil"):
+        host.start()
+        began = time.monotonic()
+        while host.running and time.monotonic() - began < 60 * minutes:
+            host.poll()
+            time.sleep(0.05)
+            if not plan.told()["say"]["speaking"]:
+                texts += 1
+                apply(host, f"say say {SENTENCE} {EIGHT}")
+        told = plan.told()["say"]
+        return time.monotonic() - began, told["underflows"], host.statistics(), texts, told["problems"]
+
+
 def main():
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -225,24 +334,37 @@ def main():
     parser.add_argument("--runs", type=int, default=20)
     options = parser.parse_args()
     torch.set_num_threads(1)
+    missing = []
     print("| voice | parameters | CPU s per s | first sound, ms | of a long sentence, ms |")
     print("| --- | --- | --- | --- | --- |")
     with tempfile.TemporaryDirectory() as folder:
-        voices = [("espeak-en", open_voice("espeak-en"), "")]
+        os.environ["XDG_CACHE_HOME"] = folder
+        espeak = open_voice("espeak-en")
+        show("espeak-en", "", *measure(espeak, options.runs))
         for size in SIZES:
             one, two, count = make_voices(Path(folder), size)
-            voices.append((f"{size}, one network", PiperVoice(one, size), f"{count / 1e6:.1f} M"))
-            voices.append((f"{size}, pair", PiperVoice(two, size), f"{count / 1e6:.1f} M"))
-        for name, voice, count in voices:
-            cost, first, longer, seconds = measure(voice, options.runs)
-            short, long_one = (f"{each:.1f} s" for each in seconds)
-            print(f"| {name} | {count} | {cost:.4f} | {first:.1f} ({short}) | {longer:.1f} ({long_one}) |")
-        for name, voice, _ in voices:
-            if options.minutes and name in ("espeak-en", "medium, pair"):
-                seconds, missed, report = misses(voice, options.minutes)
+            parameters = f"{count / 1e6:.1f} M"
+            for name, path, cut in (
+                ("one network, whole", one, Cut(why="asked for")),
+                ("one network", one, None),
+                ("a pair", two, None),
+            ):
+                voice = PiperVoice(path, size, cut=cut)
+                show(f"{size}, {name}", parameters, *measure(voice, options.runs))
+                voice.close()
+            missing = show_peers(one, size, parameters, options.runs)
+        print("".join(f"\n{each}" for each in missing))
+        if options.minutes:
+            voice = PiperVoice(one, size)
+            for name, reader in (("espeak-en", espeak), (f"{size}, one network", voice)):
+                seconds, missed, report = misses(reader, options.minutes)
                 print(f"\n{name}, {seconds:.0f} s read beside a busy interpreter: {missed} underflows")
                 print({key: report[key] for key in ("xruns", "blocks") if key in report})
             voice.close()
+            seconds, missed, report, texts, problems = misses_of_lines(str(one), options.minutes)
+            print(f"\n{size}, {seconds:.0f} s, {texts} texts begun by a line: {missed} underflows {problems}")
+            print({key: report[key] for key in ("xruns", "blocks") if key in report})
+        espeak.close()
 
 
 if __name__ == "__main__":

@@ -213,6 +213,25 @@ def test_an_unknown_voice(capsys):
     assert "no voice 'nobody'" in capsys.readouterr().err
 
 
+def test_what_is_wrong_with_the_voice_is_told_before_what_is_with_the_device(folder, monkeypatch, capsys):
+    def missing(*arguments):
+        raise UserError("no such device")
+
+    closed, close = [], PiperVoice.close
+    monkeypatch.setattr("engines.speech.player.Player", missing)
+    monkeypatch.setattr(PiperVoice, "close", lambda voice: closed.append(voice.name) or close(voice))
+    for arguments, why in (
+        (["a", "--voice", "nobody"], "no voice 'nobody'"),
+        (["...", "--voice", folder], "has no words"),
+        (["a", "--voice", folder], "no such device"),
+    ):
+        assert run(*arguments) == 2
+        error = capsys.readouterr().err
+        assert why in error
+        assert error.count("\n") == 1
+    assert closed == ["ada", "ada"]
+
+
 def test_long_texts_are_read_as_they_go(voice):
     reading = Reading("\n".join([TEXT] * 2_000), voice, "en")
     pieces = iter(reading)
@@ -309,7 +328,7 @@ class Even:
     def speak(self, sentence, speaker=0, length_scale=1.0):
         for _ in sentence.text:
             if self.pieces is not None:
-                self.pieces.acquire()
+                assert self.pieces.acquire(timeout=10.0)
             if sentence.text.startswith("x"):
                 raise SpeechError("it does not")
             yield Chunk(np.full(1000, self.value, np.float32))
@@ -412,6 +431,49 @@ def test_a_voice_that_is_too_slow_is_counted(queue, block_of):
     assert not heard[20_000:].any()
     assert queue.underflows == 3
     pieces.release(100)
+
+
+def test_a_text_begins_when_as_much_is_there_as_the_next_piece_takes(queue, block_of):
+    """However early the first piece is there: else there is a gap after it."""
+    pieces, reserve = threading.Semaphore(0), round(source.READY_SECONDS * 48_000)
+    for round_ in range(2):  # the second text is begun when the first has ended
+        begun = queue.written
+        queue.add(Reading("a" * 40, Even(pieces=pieces), "en"))
+        for made in range(1000, reserve, 1000):
+            pieces.release()
+            while queue.written < begun + made:
+                queue.wait_ready(seconds=0.01)
+            assert not block_of().any()
+        assert queue.underflows == round_
+        pieces.release()
+        while queue.written < begun + reserve:
+            queue.wait_ready(seconds=0.01)
+        heard = np.concatenate([block_of(500) for _ in range(reserve // 500)])
+        assert (heard[FADE:] == 0.5).all()
+        assert not block_of().any()
+        assert queue.underflows == round_ + 1
+        pieces.release(40 - reserve // 1000)
+        while queue.waiting:
+            queue.wait_ready(seconds=10.0)
+        while not queue.played:
+            block_of(1000)
+
+
+def test_what_waits_for_its_reserve_is_cancelled_too(queue, block_of):
+    pieces = threading.Semaphore(3)
+    queue.add(Reading("a" * 40, Even(pieces=pieces), "en"))
+    while queue.written < 3000:
+        queue.wait_ready(seconds=0.01)
+    queue.cancel()
+    pieces.release(100)
+    assert not np.concatenate([block_of() for _ in range(4)]).any()
+    assert queue.played
+    queue.add(Reading("b", Even(0.25), "en"))
+    while queue.waiting:
+        queue.wait_ready(seconds=10.0)
+    heard = np.concatenate([block_of() for _ in range(10)])
+    assert (heard == 0.25).sum() >= 1000 - FADE
+    assert not heard[1000:].any()
 
 
 def test_a_voice_that_fails_does_not_stop_the_queue(queue, block_of):

@@ -1,7 +1,9 @@
 """Lines that let a running source speak: what is heard, where it is, and what watchers are told."""
 
 import json
+import math
 import os
+import threading
 import time
 from contextlib import contextmanager
 
@@ -14,8 +16,9 @@ from tiny_voices import HOP, IDS, PER_ID, RATE
 pytest.importorskip("onnxruntime", reason="runs networks")
 
 from engines.speech import english, voices
-from engines.speech.source import FADE_SECONDS
+from engines.speech.source import FADE_SECONDS, READY_SECONDS
 from engines.speech.text import each_sentence, sentences
+from engines.speech.voice import Chunk
 from rtaudio.chain import load_chain
 from rtaudio.control import apply
 from rtaudio.errors import UserError
@@ -128,6 +131,43 @@ def test_a_line_is_spoken(host):
     np.testing.assert_array_equal(heard[: len(truth)], truth)
     assert not heard[len(truth) :].any()
     assert told(host)["underflows"] == 0
+
+
+class Gated:
+    """A voice that says 0.5, 1000 samples at a time, when it may."""
+
+    name, language, rate, speakers, cpu, note = "gated", "en", RATE, (), 0.0, ""
+
+    def __init__(self):
+        self.pieces = threading.Semaphore(0)
+
+    def speak(self, sentence, speaker=0, length_scale=1.0):
+        for _ in sentence.text:
+            assert self.pieces.acquire(timeout=10.0)
+            yield Chunk(np.full(1000, 0.5, np.float32))
+
+    def close(self):
+        pass
+
+
+def test_a_text_begun_by_a_line_is_heard_when_it_has_its_reserve(monkeypatch):
+    """And not with its first piece, after which there would be a gap."""
+    voice, reserve = Gated(), math.ceil(READY_SECONDS * RATE / 1000)
+    monkeypatch.setattr(voices, "open_voice", lambda *wanted: voice)
+    with playing("say") as host:
+        apply(host, f"say say {'a' * 20}")
+        [(_, node)] = host.plan._takers()
+        queue = node._speech
+        for made in range(1, reserve):
+            voice.pieces.release()
+            until(lambda made=made: queue.written == 1000 * made)
+            assert not step(host).any()
+        voice.pieces.release()
+        until(lambda: queue.written == 1000 * reserve)
+        assert (step(host, 1000 * reserve // BLOCK) == 0.5).all()
+        assert told(host)["underflows"] == 0
+        voice.pieces.release(20 - reserve)
+        spoken(host)
 
 
 @pytest.mark.parametrize("lane", [1, 2])

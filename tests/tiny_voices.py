@@ -138,3 +138,61 @@ def pair(folder, names=("text.onnx", "dec.onnx"), channels=6, reach=9, everythin
     )
     card(folder / "voice.onnx.json", **said)
     return folder
+
+
+def vits(folder, speakers=1, frames=False, decoder=(), **said):
+    """A voice of one network with random weights, built as a VITS is: ids to noisy frames of a mean, a
+    convolution as its flow, and a decoder that hears 4 frames around, conditioned on the speaker.
+
+    ``decoder``: nodes between the layer that raises the rate, which gives ``raised``, and the last
+    convolution, which takes ``shaped``.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    channels, width = 6, 8
+    sid = [heads("sid", 1)] if speakers > 1 else []
+    nodes, constants, inputs = frames_of(sid)
+    nodes += [
+        node("Gather", ["table", "frame_ids"], ["rows"]),
+        node("Transpose", ["rows"], ["columns"], perm=[1, 0]),
+        node("Unsqueeze", ["columns", "zero"], ["mean"]),
+        node("RandomNormalLike", ["mean"], ["random"]),
+        node("Gather", ["scales", "zero"], ["noise_scale"]),
+        node("Mul", ["random", "noise_scale"], ["noise"]),
+        node("Add", ["mean", "noise"], ["z_p"]),
+        node("Conv", ["z_p", "flow"], ["z"], pads=[2, 2]),
+        node("Conv", ["z", "pre"], ["heard"], pads=[3, 3]),
+    ]
+    constants += [
+        weights("table", SYMBOLS, channels, scale=1.0),
+        weights("flow", channels, channels, 5),
+        weights("pre", width, channels, 7),
+        weights("up", width, 4, 2 * HOP),
+        weights("last", 1, 4, 7, scale=0.1),
+    ]
+    if speakers > 1:
+        nodes += [
+            node("Gather", ["who", "sid"], ["speaker"]),
+            node("Unsqueeze", ["speaker", "two"], ["g"]),
+            node("Conv", ["g", "cond"], ["conditioned"]),
+            node("Add", ["heard", "conditioned"], ["told"]),
+        ]
+        constants += [
+            weights("who", speakers, 5),
+            weights("cond", width, 5, 1, scale=1.0),
+            constant("two", [2]),
+        ]
+    nodes += [
+        node("LeakyRelu", ["told" if speakers > 1 else "heard"], ["bent"], alpha=0.1),
+        node("ConvTranspose", ["bent", "up"], ["raised"], strides=[HOP], pads=[HOP // 2, HOP // 2]),
+        *(decoder or [node("LeakyRelu", ["raised"], ["shaped"], alpha=0.1)]),
+        node("Conv", ["shaped", "last"], ["mono"], pads=[3, 3]),
+        node("Tanh", ["mono"], ["output"]),
+    ]
+    outputs = [tensor("output", 1, 1, "N")]
+    if frames:
+        nodes += [node("Shape", ["input"], ["shape"]), node("Expand", ["per", "shape"], ["frames"])]
+        outputs.append(tensor("frames", 1, "P"))
+    (folder / "voice.onnx").write_bytes(content_of(nodes, inputs, outputs, constants))
+    named = {f"speaker {number}": number for number in range(speakers)} if speakers > 1 else {}
+    card(folder / "voice.onnx.json", **{"num_speakers": speakers, "speaker_id_map": named, **said})
+    return folder

@@ -58,9 +58,11 @@ def run_list(options: argparse.Namespace) -> int:
 def run_add(options: argparse.Namespace) -> int:
     """``rtaudio voices add FOLDER``."""
     from engines.speech.voices import add_voice
-    from rtaudio.cli import say
+    from rtaudio.cli import one_line, say
 
     voice = add_voice(options.path, options.name)
     several = f", {voice.speakers} speakers" * (voice.speakers > 1)
     say(f"added {voice.name}: {voice.language}, {voice.rate} Hz{several}, {voice.speed:.3f} CPU s per s")
+    if voice.note:
+        say(f"note: {one_line(voice.note)}")
     return 0

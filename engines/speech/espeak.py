@@ -273,6 +273,7 @@ class EspeakVoice:
             self._espeak.close()
             raise UserError(str(error)) from None
         self.rate = self._espeak.rate
+        self.note = ""
 
     @property
     def cpu(self) -> float:

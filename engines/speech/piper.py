@@ -6,7 +6,7 @@ length, noise of the durations) and, with several speakers, ``sid`` (int64 [1]);
 the rest. In place of one network there may be two, ``text.onnx`` and ``dec.onnx``, or ``acoustic.onnx`` and
 ``vocoder.onnx``: the first gives frames, float32 [1, C, T], the second makes sound of them. It is run piece
 by piece, with as many frames around as it hears, so that the first sound is there early and the samples are
-the same.
+the same. One network is cut in two (`engines.speech.cut`) where its halves make the same sound as it does.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import time
 import unicodedata
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,10 +27,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.sessions import open_session, reason
+from engines.speech.cut import Halves, Uncut
+from engines.speech.cuts import Cut, recall, remember
 from engines.speech.espeak import Espeak
 from engines.speech.letters import name_letters
 from engines.speech.voice import Chunk, Samples, SpeechError, word_places
-from rtaudio.errors import FileError
+from rtaudio.errors import FileError, UserError
 from rtaudio.processor import RATES
 
 if TYPE_CHECKING:
@@ -38,11 +41,11 @@ if TYPE_CHECKING:
 PAIRS = ("text.onnx", "dec.onnx"), ("acoustic.onnx", "vocoder.onnx")
 PAD, BEGIN, END = "_^$"
 FIRST, STEP = 16, 48
-"""Frames of the first piece of a sentence, and of those after it."""
+"""Frames of the first piece of a sentence, and the most of those after it: none is longer than all before."""
 FARTHEST = 40
 """Frames that a decoder may hear on either side; one that hears more is run on the whole sentence."""
-SYMBOLS = 64
-"""Of a trial."""
+SYMBOLS, FEW_SYMBOLS = 64, 24
+"""Of a trial of speed, and of halves."""
 TOLERANCE = 1e-5
 """Of pieces against the whole."""
 INTEGERS, FLOATS = "tensor(int64)", "tensor(float)"
@@ -206,6 +209,8 @@ class PiperVoice:
         Frames on either side that the second network of a pair hears, if that is known; see `measured_reach`.
     contents
         The networks' bytes, if they have been read; they are else.
+    cut
+        How its one network is run, if that is known; else it is tried, once: see `engines.speech.cuts`.
 
     Raises
     ------
@@ -219,18 +224,29 @@ class PiperVoice:
         name: str,
         reach: int | None = None,
         contents: Sequence[bytes] | None = None,
+        cut: Cut | None = None,
     ) -> None:
         card, networks = find_parts(path)
         self.config = config = read_config(card)
         self.name, self.language, self.rate = name, config.language, config.rate
         self.speakers: Sequence[str] = config.speakers
+        self._espeak = Espeak()
+        self._path = networks[0]
         contents = contents or [_content(network) for network in networks]
-        sessions = [
-            open_session(network, content) for network, content in zip(networks, contents, strict=True)
-        ]
-        self._first, self._path = sessions[0], networks[0]
-        self._roles = _roles(self._first, networks[0], config)
-        self._decoder = sessions[1] if len(sessions) > 1 else None
+        self.cut: Cut | None = None
+        """How its one network is run; None: it has two."""
+        if len(networks) == 1:
+            self.cut = self._open_one(contents[0], cut or recall(contents[0]))
+        else:
+            sessions = [open_session(each, content) for each, content in zip(networks, contents, strict=True)]
+            self._take(sessions, networks, reach)
+
+    def _take(
+        self, sessions: Sequence[Any], networks: Sequence[Path], reach: int | None = None, hop: int = 0
+    ) -> None:
+        """Speak with one network, or two."""
+        self._first, self._decoder = sessions[0], sessions[1] if len(sessions) > 1 else None
+        self._roles = _roles(self._first, networks[0], self.config)
         self.reach: int | None = None
         """Frames on either side that the second network hears; None: there is none, or it hears all."""
         self.hop = 0
@@ -238,9 +254,57 @@ class PiperVoice:
         if self._decoder is not None:
             channels = _check_decoder(self._decoder, networks[1], self._first, networks[0])
             self._decoded = self._decoder.get_inputs()[0].name
-            self.hop = _hop_of(self._decode, channels, networks[1])
+            self.hop = hop or _hop_of(self._decode, channels, networks[1])
             self.reach = measured_reach(self._decode, channels, self.hop) if reach is None else reach
-        self._espeak = Espeak()
+
+    def _open_one(self, content: bytes, cut: Cut | None) -> Cut:
+        """Open one network as its halves, or as it is, and find out which if that is not known."""
+        path = self._path
+        if cut is not None and cut.channels:
+            with suppress(Uncut, UserError):  # What was known is of another than this then.
+                halves = Halves(content)
+                sessions = [open_session(path, each) for each in (halves.first, halves.second(cut.channels))]
+                self._take(sessions, (path, path), cut.reach, cut.hop)
+                return cut
+        whole = open_session(path, content)
+        self._take([whole], [path])
+        if cut is not None and not cut.channels:
+            return cut
+        try:
+            halves = Halves(content)
+        except Uncut as error:
+            return Cut(why=str(error))
+        try:
+            cut = self._halved(halves)
+        except (Uncut, UserError) as error:
+            self._take([whole], [path])
+            cut = Cut(why=str(error))
+        remember(content, cut)
+        return cut
+
+    def _halved(self, halves: Halves) -> Cut:
+        """Go on with halves of the network; `Uncut` or `UserError` where they do not make its sound."""
+        path, ids = self._path, self._trial(FEW_SYMBOLS)
+        speakers = sorted({0, max(0, len(self.speakers) - 1)})
+        sounds = [self._sound(ids, speaker) for speaker in speakers]
+        first = open_session(path, halves.first)
+        frames = np.asarray(first.run(None, self._feeds(ids, 0, 1.0, False))[0])
+        if frames.ndim != 3:
+            raise Uncut(f"its frames have the shape {frames.shape}")
+        channels = frames.shape[1]
+        self._take([first, open_session(path, halves.second(channels))], (path, path))
+        if self.reach is None:
+            raise Uncut("its decoder hears the whole sentence")
+        for speaker, sound in zip(speakers, sounds, strict=True):
+            again = self._sound(ids, speaker)
+            if len(again) != len(sound) or np.abs(again - sound).max(initial=0.0) > TOLERANCE:
+                raise Uncut("its halves make another sound than the whole")
+        return Cut(channels, self.reach, self.hop)
+
+    @property
+    def note(self) -> str:
+        """See `Voice.note`."""
+        return "" if self.cut is None else self.cut.note(self.name)
 
     @property
     def cpu(self) -> float:
@@ -287,21 +351,34 @@ class PiperVoice:
         SpeechError
             It cannot speak them, or makes no sound of them.
         """
-        symbols = [symbol for symbol in self.config.ids if symbol.isalpha()][:SYMBOLS]
-        ids, _ = ids_of(symbols, self.config)
+        ids = self._trial(SYMBOLS)
         started = time.thread_time()
         samples = sum(len(piece) for piece, _ in self._run(ids, 0, 1.0))
         if not samples:
             raise SpeechError(f"voice {self.name} makes no sound")
         return (time.thread_time() - started) * self.rate / samples
 
+    def _trial(self, count: int) -> list[int]:
+        """Ids of the first symbols that it knows."""
+        return ids_of([symbol for symbol in self.config.ids if symbol.isalpha()][:count], self.config)[0]
+
+    def _sound(self, ids: list[int], speaker: int) -> Samples:
+        """The sound of some ids without noise."""
+        return np.concatenate([piece for piece, _ in self._run(ids, speaker, 1.0, False)])
+
+    def _feeds(
+        self, ids: list[int], speaker: int, length_scale: float, noisy: bool = True
+    ) -> dict[str, NDArray[Any]]:
+        """What the first network is given."""
+        noise, length, noise_w = self.config.scales
+        scales = {"noise": noise * noisy, "length": length * length_scale, "noise_w": noise_w * noisy}
+        return {name: _value(role, ids, speaker, scales, size) for name, (role, size) in self._roles.items()}
+
     def _run(
-        self, ids: list[int], speaker: int, length_scale: float
+        self, ids: list[int], speaker: int, length_scale: float, noisy: bool = True
     ) -> Iterator[tuple[Samples, NDArray[np.int64] | None]]:
         """The sound of some ids, piece by piece; with the first, the sample at which each id begins."""
-        noise, length, noise_w = self.config.scales
-        scales = {"noise": noise, "length": length * length_scale, "noise_w": noise_w}
-        feeds = {name: _value(role, ids, speaker, scales, size) for name, (role, size) in self._roles.items()}
+        feeds = self._feeds(ids, speaker, length_scale, noisy)
         try:
             outputs = self._first.run(None, feeds)
         except Exception as error:  # onnxruntime's have no other base
@@ -334,7 +411,7 @@ class PiperVoice:
             left, right = max(0, begin - self.reach), min(total, end + self.reach)
             piece = self._decode(frames[:, :, left:right])
             yield begin, piece[(begin - left) * self.hop : (end - left) * self.hop]
-            begin, size = end, step
+            begin, size = end, min(step, end)
 
     def _decode(self, frames: Samples) -> Samples:
         assert self._decoder is not None  # noqa: S101 - for the type checker: only pairs come here

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Self
 
@@ -30,7 +31,7 @@ class Player:
     api, device, block
         Of the command line: what to play through, the output's name, samples per block.
     first
-        A reading that begins while the graph is made ready.
+        Makes a reading, which begins while the graph is made ready; see `Queue.add`.
 
     Raises
     ------
@@ -38,7 +39,13 @@ class Player:
         There is no such device, or no sound on this system.
     """
 
-    def __init__(self, api: str, device: str | None, block: int | None, first: Reading | None = None) -> None:
+    def __init__(
+        self,
+        api: str,
+        device: str | None,
+        block: int | None,
+        first: Callable[[], Reading] | None = None,
+    ) -> None:
         if not can_pace():
             raise UserError("to play needs Linux (clock_nanosleep): write a file with -o")
         self.queue = Queue()

@@ -7,7 +7,9 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -81,11 +83,8 @@ def _factor(text: str) -> float:
 
 def run(options: argparse.Namespace) -> int:
     """``rtaudio say``."""
-    from engines.speech import LANGUAGES
-    from engines.speech.reading import Reading
     from engines.speech.resident import ask, connect
-    from engines.speech.voice import find_speaker
-    from engines.speech.voices import anywhere, open_voice
+    from engines.speech.voices import anywhere
     from rtaudio import cli
     from rtaudio.errors import UserError
 
@@ -107,25 +106,40 @@ def run(options: argparse.Namespace) -> int:
         from engines.speech.phones import show
 
         return show(text, options.lang or "en", options.json)
+    note = ""
     resident = connect() if options.output is None and _plays_anywhere(options) else None
     if resident is not None:
         said = {"text": text, "voice": anywhere(options.voice), "lang": options.lang or ""}
         report = ask(resident, {**said, "speaker": options.speaker, "factor": options.rate_factor})
     else:
-        with ExitStack() as stack:
-            voice = open_voice(options.voice, options.lang or "en")
-            stack.callback(voice.close)
-            language = options.lang or (voice.language if voice.language in LANGUAGES else "en")
-            speaker = find_speaker(voice, options.speaker)
-            reading = Reading(text, voice, language, speaker, 1.0 / options.rate_factor, began)
-            report = (play if options.output is None else write)(reading, options)
+        work = partial(_reading, text, options, began)
+        report, note = play(work, options) if options.output is None else write(work(), options)
     cli.say(cli.one_line(_said(report)))
+    if note:
+        cli.say(f"note: {cli.one_line(note)}")
     for problem in report["left_out"]:
         cli.say(f"warning: {cli.one_line(problem)}")
     if report.get("underflows"):
         cli.say(f"warning: {report['underflows']} gaps, since the voice was too slow: see 'rtaudio voices'")
     cli.write_report(options.json, report)
     return int(bool(report["left_out"] or report.get("underflows")))
+
+
+def _reading(text: str, options: argparse.Namespace, began: float) -> Reading:
+    """The text, ready to be read by a voice of its own; `UserError` if it cannot be."""
+    from engines.speech import LANGUAGES
+    from engines.speech.reading import Reading
+    from engines.speech.voice import find_speaker
+    from engines.speech.voices import open_voice
+
+    voice = open_voice(options.voice, options.lang or "en")
+    try:
+        language = options.lang or (voice.language if voice.language in LANGUAGES else "en")
+        speaker = find_speaker(voice, options.speaker)
+        return Reading(text, voice, language, speaker, 1.0 / options.rate_factor, began)
+    except BaseException:
+        voice.close()
+        raise
 
 
 def _plays_anywhere(options: argparse.Namespace) -> bool:
@@ -183,14 +197,15 @@ def _said(report: dict[str, Any]) -> str:
     return f"{report['output']}  ({text})" if "output" in report else text
 
 
-def write(reading: Reading, options: argparse.Namespace) -> dict[str, Any]:
-    """Read into a file, which is written whole or not at all; returns a report."""
+def write(reading: Reading, options: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    """Read into a file, which is written whole or not at all; returns a report, and the voice's note."""
     from rtaudio import cli
     from rtaudio.errors import UserError
     from rtaudio.files import AudioWriter
     from rtaudio.render import make_folder
 
     with ExitStack() as stack:
+        stack.callback(reading.voice.close)
         stack.enter_context(cli.on_signals(cli.leave, signal.SIGINT, *cli.ENDING))
         make_folder(options.output.parent)
         writer = stack.enter_context(
@@ -202,18 +217,34 @@ def write(reading: Reading, options: argparse.Namespace) -> dict[str, Any]:
             show()
         if not reading.spoken:
             raise UserError(f"nothing could be spoken: {reading.problems[0]}")
-    return {**reading.report(), "output": str(options.output), "note": writer.note}
+    return {**reading.report(), "output": str(options.output), "note": writer.note}, reading.voice.note
 
 
-def play(reading: Reading, options: argparse.Namespace) -> dict[str, Any]:
-    """Read aloud; returns a report. Ctrl-C fades out."""
-    from engines.speech.player import Player
+def play(work: Callable[[], Reading], options: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    """Read aloud; returns a report, and the voice's note. Ctrl-C fades out.
+
+    The voice is opened, by ``work``, while what plays is imported and made ready.
+    """
     from rtaudio import cli
     from rtaudio.errors import UserError
 
     stopping: list[int] = []
     with ExitStack() as stack:
-        player = stack.enter_context(Player(options.api, options.device, options.block, reading))
+        opening = stack.enter_context(ThreadPoolExecutor(1)).submit(work)
+
+        def close() -> None:
+            if opening.exception() is None:
+                opening.result().voice.close()
+
+        stack.callback(close)
+        from engines.speech.player import Player
+
+        try:
+            player = stack.enter_context(Player(options.api, options.device, options.block, opening.result))
+        except UserError:
+            opening.result()  # What is wrong with the voice or the text is told first.
+            raise
+        reading = opening.result()
         stack.enter_context(
             cli.on_signals(lambda number, frame: stopping.append(number), signal.SIGINT, *cli.ENDING)
         )
@@ -231,7 +262,7 @@ def play(reading: Reading, options: argparse.Namespace) -> dict[str, Any]:
         raise UserError(f"nothing could be spoken: {reading.problems[0]}")
     for problem in problems:
         cli.say(f"warning: {problem}")
-    return {**reading.report(), "underflows": underflows}
+    return {**reading.report(), "underflows": underflows}, reading.voice.note
 
 
 def serve(options: argparse.Namespace) -> int:
@@ -249,6 +280,8 @@ def serve(options: argparse.Namespace) -> int:
         resident = Resident(player)
         stack.callback(resident.close)
         voice = resident.load(options.voice, options.lang or "en")
+        if voice.note:
+            cli.say(f"note: {cli.one_line(voice.note)}")
         cli.say(f"{player.described}, {voice.name}: 'rtaudio say' speaks through this; Ctrl-C ends it")
         while not stopping and player.watch():
             resident.turn()

@@ -33,7 +33,7 @@ from rtaudio.native import (
     write_release,
 )
 from rtaudio.processor import Parameter, Processor
-from rtaudio.ring import Ring, ring_pop, ring_readable, ring_skip, ring_taken
+from rtaudio.ring import Ring, ring_pop, ring_skip, ring_taken
 
 if TYPE_CHECKING:
     from engines.speech.reading import Mark, Reading
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 RING_SECONDS = 4.0
 """Length of the ring: what a busy interpreter may stall."""
 READY_SECONDS = 0.25
-"""What lies in the ring when the sound begins."""
+"""What lies in the ring when a text begins, if it is that long: it lasts while the next piece is made."""
 FADE_SECONDS = 0.005
 CHUNK = 4096
 """Samples that are put into the ring at a time."""
@@ -57,11 +57,12 @@ NAP_NS = 200_000
 (
     PENDING,  # texts that are not in the ring as a whole
     BUSY,  # 1: the ring is in the middle of a text
+    ALLOWED,  # samples, ever written, that may be played
     CANCELLED,  # samples, ever written, to be passed over
     PAUSED,
     UNDERFLOWS,  # blocks that found the ring empty in the middle of a text
     SHARED_WORDS,
-) = range(0, 96, 16)
+) = range(0, 112, 16)
 
 COUNTS, SCRATCH = range(2)
 CHANNELS, RING, SHARED, FADE, LEVEL_AT = range(5)
@@ -77,7 +78,7 @@ def _take(counts: Any, samples: Any, n: int, offline: bool) -> None:
     """Fill ``n`` samples from the ring, with the fades of cancel and pause."""
     ring, shared = counts[RING], int64_at(counts[SHARED], SHARED_WORDS)
     if offline:
-        while ring_readable(ring) < n and load_acquire(shared, PENDING) > 0:
+        while load_acquire(shared, ALLOWED) - ring_taken(ring) < n and load_acquire(shared, PENDING) > 0:
             sleep_until_ns(now_ns() + NAP_NS)
     paused, cancelled = load_acquire(shared, PAUSED), load_acquire(shared, CANCELLED) - ring_taken(ring)
     level, fade = counts[LEVEL_AT], counts[FADE]
@@ -89,7 +90,7 @@ def _take(counts: Any, samples: Any, n: int, offline: bool) -> None:
     wanted = n if sounds else min(n, level)
     if cancelled > 0:
         wanted = min(wanted, cancelled)
-    there = ring_pop(ring, samples, wanted)
+    there = ring_pop(ring, samples, max(0, min(wanted, load_acquire(shared, ALLOWED) - ring_taken(ring))))
     for i in range(there):
         level = min(fade, level + 1) if sounds else max(0, level - 1)
         if level < fade:
@@ -284,9 +285,13 @@ class Queue:
 
     def wait_ready(self, seconds: float | None = None) -> None:
         """Wait until a quarter of a second of sound is there, or all, at most some seconds."""
-        ready = READY_SECONDS * self.rate
         with self._changed:
-            self._changed.wait_for(lambda: not self.waiting or self._left() >= ready, seconds)
+            self._changed.wait_for(lambda: not self.waiting or self._left() >= self._ready, seconds)
+
+    @property
+    def _ready(self) -> float:
+        """Samples that lie in the ring when a text begins."""
+        return READY_SECONDS * self.rate
 
     def _left(self) -> int:
         """Samples in the ring that are to be played."""
@@ -322,6 +327,7 @@ class Queue:
                 if turn == self._turn:
                     self._texts.popleft()
                     self._marks.append((self._written - 1, text, None))
+                    write_release(self._shared, ALLOWED, self._written)
                     write_release(self._shared, BUSY, 0)
                     self._count()
                 self._changed.notify_all()
@@ -364,7 +370,9 @@ class Queue:
                 if turn != self._turn:
                     return False
                 self._written += len(piece)
-                write_release(self._shared, BUSY, 1)
+                if self._shared[BUSY] or self._left() >= self._ready:
+                    write_release(self._shared, ALLOWED, self._written)
+                    write_release(self._shared, BUSY, 1)
                 self._changed.notify_all()
         return True
 

@@ -44,6 +44,11 @@ class Voice(Protocol):
     """Names of the speakers; empty if there is only one."""
 
     @property
+    def note(self) -> str:
+        """What who uses it may want to know, in words; or empty."""
+        ...
+
+    @property
     def cpu(self) -> float:
         """CPU seconds that it has taken in processes of its own."""
         ...

@@ -14,10 +14,11 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engines.speech.cuts import cut_of
 from engines.speech.espeak import Espeak, EspeakVoice
 from engines.speech.pronunciation import find_pronouncer
 from engines.speech.voice import Voice
@@ -57,6 +58,8 @@ class Known:
     """CPU seconds for a second of sound, where it was measured."""
     trouble: str = ""
     """Why it cannot be used."""
+    note: str = ""
+    """What who uses it may want to know."""
 
 
 def user_voices() -> Path:
@@ -170,8 +173,9 @@ def add_voice(path: Path, name: str = "") -> Known:
         hashes = {each.name: _hash(content) for each, content in zip(networks, contents, strict=True)}
         record = {
             "sha256": {card.name: _hash(card.read_bytes()), **hashes},
-            "reach": voice.reach,
+            "reach": voice.reach if voice.cut is None else None,
             "speed": round(speed, 4),
+            "cut": None if voice.cut is None else asdict(voice.cut),
         }
         (made / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
         try:
@@ -234,9 +238,17 @@ def _known(folder: Path) -> Known:
     card, networks = find_parts(_network(folder, record))
     config = read_config(card)
     size = sum(network.stat().st_size for network in networks)
-    speakers = max(1, len(config.speakers))
+    cut = cut_of(record.get("cut"))
     return Known(
-        folder.name, "piper", config.language, config.licence, size, config.rate, speakers, record["speed"]
+        folder.name,
+        "piper",
+        config.language,
+        config.licence,
+        size,
+        config.rate,
+        max(1, len(config.speakers)),
+        record["speed"],
+        note="" if cut is None else cut.note(folder.name),
     )
 
 
@@ -254,7 +266,7 @@ def _open_added(folder: Path) -> PiperVoice:
             raise FileError(f"{file}: {error.strerror}") from None
         if _hash(contents[-1]) != record["sha256"].get(file.name):
             raise FileError(f"{file} has changed since it was added: remove {folder}, and add the voice anew")
-    return PiperVoice(path, folder.name, record["reach"], contents[1:])
+    return PiperVoice(path, folder.name, record["reach"], contents[1:], cut_of(record.get("cut")))
 
 
 def _hash(content: bytes) -> str:

@@ -1,0 +1,223 @@
+"""A voice's one network, cut in two before the layers of its decoder that raise the rate.
+
+An ONNX file is a message of Protocol Buffers, whose encoding does not change. It is read here as far as a cut
+needs: which tensors a node takes and gives, and what the weights are called. All else goes into the halves
+byte by byte as it is written, so that no node and no weight can become another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+GRAPH, TRAINING = 7, 20
+"""Fields of a model."""
+NODE, TITLE, WEIGHTS, SPARSE, INPUT, OUTPUT = 1, 2, 5, 15, 11, 12
+"""Fields of a graph."""
+TAKES, GIVES, KIND, ATTRIBUTE = 1, 2, 4, 5
+"""Fields of a node."""
+INNER = 6, 11
+"""Fields of an attribute: a graph inside, and several."""
+WEIGHTS_NAME, PUT_NAME, PUT_TYPE = 8, 1, 2
+"""Fields of weights, and of an input or output."""
+NUMBER, LONG, BYTES, SHORT = 0, 1, 2, 5
+"""How a field is written."""
+RAISES = b"ConvTranspose"
+
+Parts = list[bytes | memoryview]
+
+
+class Uncut(Exception):  # noqa: N818 - a finding
+    """Why a network cannot be cut."""
+
+
+def _number(message: memoryview, at: int) -> tuple[int, int]:
+    """A number of any length, and where it ends."""
+    value = shift = 0
+    while at < len(message) and shift < 70:
+        value |= (message[at] & 127) << shift
+        if message[at] < 128:
+            return value, at + 1
+        at, shift = at + 1, shift + 7
+    raise Uncut("its file is damaged")
+
+
+def _fields(message: memoryview) -> Iterator[tuple[int, memoryview, memoryview]]:
+    """Fields of a message, in order: which it is; its content, if that is bytes; and all of it as written."""
+    at = 0
+    while at < len(message):
+        begin = at
+        key, at = _number(message, at)
+        content, kind = message[:0], key & 7
+        if kind == NUMBER:
+            _, at = _number(message, at)
+        elif kind == BYTES:
+            size, at = _number(message, at)
+            content = message[at : at + size]
+            at += size
+        elif kind in (LONG, SHORT):
+            at += 8 if kind == LONG else 4
+        else:
+            raise Uncut("its file is damaged")
+        if at > len(message):
+            raise Uncut("its file is damaged")
+        yield key >> 3, content, message[begin:at]
+
+
+def _name(message: memoryview, wanted: int) -> bytes:
+    return next((bytes(content) for field, content, _ in _fields(message) if field == wanted), b"")
+
+
+def _varint(value: int) -> bytes:
+    found = bytearray()
+    while value > 127:
+        found.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*found, value])
+
+
+def _field(number: int, parts: Iterable[bytes | memoryview]) -> Parts:
+    """A field of bytes, which are not joined yet."""
+    parts = list(parts)
+    return [_varint(number << 3 | BYTES), _varint(sum(map(len, parts))), *parts]
+
+
+def _put(name: bytes, channels: int) -> Parts:
+    """What an input or output is: float32 [1, channels, T]; 0 channels: not known."""
+    known = [b"\x08", _varint(channels)] if channels else _field(2, [b"C"])
+    shape = [*_field(1, [b"\x08\x01"]), *_field(1, known), *_field(1, _field(2, [b"T"]))]
+    kind = _field(1, [b"\x08\x01", *_field(2, shape)])
+    return [*_field(PUT_NAME, [name]), *_field(PUT_TYPE, kind)]
+
+
+@dataclass(frozen=True)
+class _Node:
+    kind: bytes
+    takes: tuple[bytes, ...]
+    """Names of tensors; those that graphs inside it take, too."""
+    gives: tuple[bytes, ...]
+    written: memoryview
+
+
+def _node(message: memoryview, written: memoryview) -> _Node:
+    kind, takes, gives = b"", [], []
+    for field, content, _ in _fields(message):
+        if field == TAKES:
+            takes.append(bytes(content))
+        elif field == GIVES:
+            gives.append(bytes(content))
+        elif field == KIND:
+            kind = bytes(content)
+        elif field == ATTRIBUTE:
+            inner = [graph for number, graph, _ in _fields(content) if number in INNER]
+            takes += [name for graph in inner for name in _taken_inside(graph)]
+    return _Node(kind, tuple(filter(None, takes)), tuple(filter(None, gives)), written)
+
+
+def _taken_inside(graph: memoryview) -> Iterator[bytes]:
+    """Tensors that the nodes of an inner graph take, and it gives: its own, and those around it."""
+    for field, content, written in _fields(graph):
+        if field == NODE:
+            yield from _node(content, written).takes
+        elif field == OUTPUT:
+            yield _name(content, PUT_NAME)
+
+
+class Halves:
+    """A network in two halves.
+
+    The first has the network's inputs and gives the frames that the first layer takes that raises their rate
+    and that all paths to the sound lead through, float32 [1, C, T]; then the network's outputs but the sound,
+    where they do not need that layer. The second makes sound of frames, and of nothing else.
+
+    Parameters
+    ----------
+    content
+        Of an ONNX file that ONNX Runtime has opened.
+
+    Raises
+    ------
+    Uncut
+        It has no such layer.
+    """
+
+    def __init__(self, content: bytes) -> None:
+        model = list(_fields(memoryview(content)))
+        graphs = [found for field, found, _ in model if field == GRAPH]
+        if len(graphs) != 1:
+            raise Uncut("its file is damaged")
+        self._around = [written for field, _, written in model if field not in (GRAPH, TRAINING)]
+        self._nodes: list[_Node] = []
+        self._inputs: dict[bytes, memoryview] = {}
+        self._outputs: dict[bytes, memoryview] = {}
+        self._weights: dict[bytes, memoryview] = {}
+        self._rest: Parts = []
+        for field, found, written in _fields(graphs[0]):
+            if field == NODE:
+                self._nodes.append(_node(found, written))
+            elif field == INPUT:
+                self._inputs[_name(found, PUT_NAME)] = written
+            elif field == OUTPUT:
+                self._outputs[_name(found, PUT_NAME)] = written
+            elif field == WEIGHTS:
+                self._weights[_name(found, WEIGHTS_NAME)] = written
+            elif field == SPARSE:
+                raise Uncut("it has sparse weights")
+            elif field == TITLE:
+                self._rest.append(written)
+        self._makers = {name: index for index, node in enumerate(self._nodes) for name in node.gives}
+        self._sound = next(iter(self._outputs), b"")
+        self._frames, raising = self._found()
+        self._more = [
+            name
+            for name in self._outputs
+            if name not in (self._sound, self._frames) and raising not in self._behind([name])[0]
+        ]
+
+    def _found(self) -> tuple[bytes, int]:
+        """The tensor to cut at, and the node that takes it."""
+        given = self._inputs.keys() - self._weights.keys()
+        for index, node in enumerate(self._nodes):
+            if node.kind == RAISES and node.takes:
+                behind, needed = self._behind([self._sound], node.takes[0])
+                if index in behind and not given & needed:
+                    return node.takes[0], index
+        raise Uncut("it has no layer that raises the rate of frames, and that all paths to the sound take")
+
+    def _behind(self, wanted: Iterable[bytes], given: bytes = b"") -> tuple[set[int], set[bytes]]:
+        """Nodes that tensors depend on, and all tensors on the way, where one of them is given."""
+        nodes: set[int] = set()
+        tensors: set[bytes] = set()
+        left = list(wanted)
+        while left:
+            name = left.pop()
+            if name in tensors or name == given:
+                continue
+            tensors.add(name)
+            index = self._makers.get(name)
+            if index is not None and index not in nodes:
+                nodes.add(index)
+                left += self._nodes[index].takes
+        return nodes, tensors
+
+    @property
+    def first(self) -> bytes:
+        """The first half, an ONNX file."""
+        inputs = [put for name, put in self._inputs.items() if name not in self._weights]
+        outputs = [*_field(OUTPUT, _put(self._frames, 0)), *(self._outputs[name] for name in self._more)]
+        return self._written([self._frames, *self._more], b"", [*inputs, *outputs])
+
+    def second(self, channels: int) -> bytes:
+        """The second half, an ONNX file, for frames of so many channels."""
+        puts = [*_field(INPUT, _put(self._frames, channels)), self._outputs[self._sound]]
+        return self._written([self._sound], self._frames, puts)
+
+    def _written(self, wanted: Iterable[bytes], given: bytes, puts: Parts) -> bytes:
+        nodes, tensors = self._behind(wanted, given)
+        written = [node.written for index, node in enumerate(self._nodes) if index in nodes]
+        kept = [name for name in self._weights if name in tensors]
+        weights = [self._weights[name] for name in kept]
+        # Old files name their weights among the inputs.
+        inputs = [self._inputs[name] for name in kept if name in self._inputs]
+        graph = [*self._rest, *written, *weights, *inputs, *puts]
+        return b"".join([*self._around, *_field(GRAPH, graph)])

@@ -1,0 +1,295 @@
+"""One network cut in two before its decoder: the halves, what is remembered of them, and what is not cut."""
+
+import json
+from contextlib import suppress
+
+import numpy as np
+import onnx
+import pytest
+import tiny_voices
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import helper
+from streaming_models import tensor
+from tiny_voices import HOP, PER_ID, node
+
+pytest.importorskip("onnxruntime", reason="runs networks")
+
+import onnxruntime as ort
+
+from engines.speech import piper
+from engines.speech.cut import Halves, Uncut
+from engines.speech.cuts import Cut, cut_of, recall, remember
+from engines.speech.piper import PiperVoice
+from engines.speech.text import sentences
+from engines.speech.voices import add_voice, known_voices, open_voice
+from rtaudio.folders import cache_folder
+
+TEXT = "and so on and on and on and on"
+IDS = [1, 0, *(number for letter in range(4, 30) for number in (letter, 0)), 2]
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+
+
+def made(folder, **how):
+    return tiny_voices.vits(folder, phoneme_type="text", **how)
+
+
+def ran(content, **feeds):
+    session = ort.InferenceSession(content, providers=["CPUExecutionProvider"])
+    return session.run(None, feeds)
+
+
+def feeds(speaker=None, noise=0.0):
+    found = {
+        "input": np.array([IDS], np.int64),
+        "input_lengths": np.array([len(IDS)], np.int64),
+        "scales": np.array([noise, 1.0, noise], np.float32),
+    }
+    return found if speaker is None else found | {"sid": np.array([speaker], np.int64)}
+
+
+def spoken(voice, speaker=0):
+    [sentence] = sentences(TEXT, "en")
+    return [chunk.samples for chunk in voice.speak(sentence, speaker)]
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """How many networks are opened."""
+    paths, open_session = [], piper.open_session
+    monkeypatch.setattr(piper, "open_session", lambda *what: paths.append(what[0]) or open_session(*what))
+    return paths
+
+
+# The halves
+
+
+@pytest.mark.parametrize("frames", [False, True])
+@pytest.mark.parametrize("speakers", [1, 3])
+def test_both_halves_make_what_the_whole_makes(tmp_path, speakers, frames):
+    content = (made(tmp_path, speakers=speakers, frames=frames) / "voice.onnx").read_bytes()
+    halves = Halves(content)
+    for speaker in range(speakers) if speakers > 1 else [None]:
+        whole = ran(content, **feeds(speaker))
+        first = ran(halves.first, **feeds(speaker))
+        assert first[0].shape == (1, 8, len(IDS) * PER_ID)
+        [again] = ran(halves.second(8), bent=first[0])
+        np.testing.assert_allclose(again, whole[0], atol=1e-6)
+        assert len(first) == 1 + frames
+        for one, other in zip(first[1:], whole[1:], strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_the_halves_are_proper_files_and_share_no_weights(tmp_path):
+    whole = onnx.load(made(tmp_path, speakers=2, frames=True) / "voice.onnx")
+    halves = Halves(whole.SerializeToString())
+    first, second = onnx.load_from_string(halves.first), onnx.load_from_string(halves.second(8))
+    for half in (first, second):
+        onnx.checker.check_model(half, full_check=True)
+        assert (half.ir_version, half.opset_import) == (whole.ir_version, whole.opset_import)
+    both = [*first.graph.node, *second.graph.node]
+    assert sorted(map(str, both)) == sorted(map(str, whole.graph.node))
+    weights = [*first.graph.initializer, *second.graph.initializer]
+    assert sorted(each.name for each in weights) == sorted(each.name for each in whole.graph.initializer)
+    assert [put.name for put in second.graph.input] == ["bent"]
+    assert [put.name for put in first.graph.input] == [put.name for put in whole.graph.input]
+    assert [put.name for put in first.graph.output] == ["bent", "frames"]
+
+
+def test_weights_that_old_files_name_among_the_inputs(tmp_path):
+    model = onnx.load(made(tmp_path) / "voice.onnx")
+    model.ir_version = 3
+    for each in model.graph.initializer:
+        model.graph.input.append(helper.make_tensor_value_info(each.name, each.data_type, each.dims))
+    content = model.SerializeToString()
+    halves = Halves(content)
+    [first] = ran(halves.first, **feeds())
+    [again] = ran(halves.second(8), bent=first)
+    np.testing.assert_allclose(again, ran(content, **feeds())[0], atol=1e-6)
+
+
+def inner(taken):
+    """A node with graphs inside that take a tensor from around them."""
+    branches = [
+        helper.make_graph([helper.make_node(kind, [taken], [kind])], kind, [], [tensor(kind, 1, 4, "N")])
+        for kind in ("Relu", "Abs")
+    ]
+    return [
+        node("ReduceMax", ["raised"], ["highest"], keepdims=0),
+        node("Cast", ["highest"], ["loud"], to=onnx.TensorProto.BOOL),
+        helper.make_node("If", ["loud"], ["shaped"], then_branch=branches[0], else_branch=branches[1]),
+    ]
+
+
+def test_what_graphs_inside_take_counts(tmp_path):
+    content = (made(tmp_path / "in", decoder=inner("raised")) / "voice.onnx").read_bytes()
+    halves = Halves(content)
+    [again] = ran(halves.second(8), bent=ran(halves.first, **feeds())[0])
+    np.testing.assert_allclose(again, ran(content, **feeds())[0], atol=1e-6)
+    around = [node("Expand", ["per_id", "four"], ["from_outside"]), *inner("from_outside")]
+    path = [node("Cast", ["input_lengths"], ["four"], to=onnx.TensorProto.INT64), *around]
+    with pytest.raises(Uncut, match="no layer"):
+        Halves((made(tmp_path / "out", decoder=path) / "voice.onnx").read_bytes())
+
+
+def test_a_decoder_that_takes_more_than_frames_is_not_cut(tmp_path):
+    loud = [node("Gather", ["scales", "zero"], ["loudness"]), node("Mul", ["raised", "loudness"], ["shaped"])]
+    for content in (
+        (made(tmp_path / "scaled", decoder=loud) / "voice.onnx").read_bytes(),
+        (tiny_voices.telling(tmp_path / "told") / "voice.onnx").read_bytes(),
+    ):
+        with pytest.raises(Uncut, match="no layer"):
+            Halves(content)
+
+
+@pytest.fixture(scope="module")
+def content(tmp_path_factory):
+    return (made(tmp_path_factory.mktemp("whole"), speakers=2) / "voice.onnx").read_bytes()
+
+
+@given(st.data())
+@settings(max_examples=200, deadline=None)
+def test_a_damaged_file_is_cut_or_refused(content, data):
+    damaged = bytearray(content)
+    for at in data.draw(st.lists(st.integers(0, len(content) - 1), max_size=4)):
+        damaged[at] = data.draw(st.integers(0, 255))
+    end = data.draw(st.just(len(content)) | st.integers(0, len(content)))
+    with suppress(Uncut):
+        halves = Halves(bytes(damaged[:end]))
+        assert len(halves.first) + len(halves.second(8)) > 0
+
+
+# Voices
+
+
+@pytest.mark.parametrize("speakers", [1, 3])
+def test_a_voice_of_one_network_is_heard_in_pieces(tmp_path, speakers):
+    folder = made(tmp_path / "voice", speakers=speakers)
+    voice = PiperVoice(folder, "cut")
+    assert (voice.cut.channels, voice.cut.why, voice.note, voice.hop) == (8, "", "", HOP)
+    whole = PiperVoice(folder, "whole", cut=Cut(why="asked for"))
+    for speaker in range(speakers):
+        pieces = spoken(voice, speaker)
+        [truth] = spoken(whole, speaker)
+        assert len(pieces) > 2
+        np.testing.assert_allclose(np.concatenate(pieces), truth, atol=1e-5)
+
+
+def test_words_are_where_they_are_in_the_whole(tmp_path):
+    folder = made(tmp_path / "voice", frames=True)
+    [sentence] = sentences(TEXT, "en")
+    places = [
+        [word for chunk in PiperVoice(folder, "x", cut=cut).speak(sentence) for word in chunk.words]
+        for cut in (None, Cut(why="asked for"))
+    ]
+    assert places[0] == places[1]
+    assert len(places[0]) == len(sentence.words)
+
+
+def test_noise_stays_as_it_is(tmp_path):
+    voice = PiperVoice(
+        made(tmp_path / "v", inference={"noise_scale": 1.0, "length_scale": 1.0, "noise_w": 0.0}), "noisy"
+    )
+    one, other = (np.concatenate(spoken(voice)) for _ in range(2))
+    assert np.abs(one - other).max() > 0.01
+
+
+def test_what_was_found_out_is_remembered_of_that_network_alone(tmp_path, opened):
+    folder = made(tmp_path / "voice")
+    first = PiperVoice(folder, "cut")
+    [kept] = (cache_folder() / "voices").iterdir()
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert sorted(each.name for each in folder.iterdir()) == ["voice.onnx", "voice.onnx.json"]
+    opened.clear()
+    again = PiperVoice(folder, "cut")
+    assert (again.cut, len(opened)) == (first.cut, 2)
+    np.testing.assert_array_equal(np.concatenate(spoken(again)), np.concatenate(spoken(first)))
+    other = made(tmp_path / "other", speakers=2)
+    assert PiperVoice(other, "other").cut.channels == 8
+    assert len(list(kept.parent.iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    "wrong", [b"", b"[]", b"[" * 100_000, b'{"version": 0, "channels": 8}', Cut(7, 9, HOP)]
+)
+def test_what_is_remembered_wrongly_is_found_out_anew(tmp_path, wrong):
+    folder = made(tmp_path / "voice")
+    right = PiperVoice(folder, "cut").cut
+    [kept] = (cache_folder() / "voices").iterdir()
+    if isinstance(wrong, Cut):
+        remember((folder / "voice.onnx").read_bytes(), wrong)
+    else:
+        kept.write_bytes(wrong)
+    assert PiperVoice(folder, "cut").cut == right
+    assert recall((folder / "voice.onnx").read_bytes()) == right
+
+
+def test_without_a_cache_folder_it_is_found_out_each_time(tmp_path, monkeypatch, opened):
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    for _ in range(2):
+        opened.clear()
+        assert PiperVoice(made(tmp_path / "voice"), "cut").cut.channels == 8
+        assert len(opened) == 3
+
+
+@given(st.recursive(st.none() | st.integers() | st.text(), st.lists, max_leaves=3))
+@settings(max_examples=50, deadline=None)
+def test_any_value_is_a_cut_or_none(value):
+    assert cut_of(value) is None
+    said = {"channels": 8, "reach": 9, "hop": 16, "why": ""}
+    assert cut_of(said) == Cut(8, 9, 16)
+    for name in said:
+        found = cut_of(said | {name: value})
+        assert found is None or isinstance(found, Cut)
+
+
+HEARS_ALL = [
+    node("ReduceMean", ["raised"], ["mean_of_all"], axes=[2]),
+    node("Sub", ["raised", "mean_of_all"], ["shaped"]),
+]
+NEVER_TWICE = [node("RandomNormalLike", ["raised"], ["more"]), node("Add", ["raised", "more"], ["shaped"])]
+OF_ODD_LENGTH = [node("AveragePool", ["raised"], ["shaped"], kernel_shape=[2])]
+
+
+@pytest.mark.parametrize("decoder", [HEARS_ALL, NEVER_TWICE, OF_ODD_LENGTH])
+def test_a_decoder_that_cannot_be_run_in_pieces(tmp_path, decoder, opened):
+    folder = made(tmp_path / "voice", decoder=decoder)
+    voice = PiperVoice(folder, "whole")
+    assert voice.cut.channels == 0
+    assert voice.note.startswith("voice whole is heard when all of a sentence is made, since ")
+    assert len(spoken(voice)) == 1
+    opened.clear()
+    again = PiperVoice(folder, "whole")
+    assert (again.note, len(opened)) == (voice.note, 1)
+
+
+def test_halves_that_make_another_sound_are_not_taken(tmp_path, monkeypatch):
+    folder = made(tmp_path / "voice")
+    other = Halves((made(tmp_path / "other", speakers=2) / "voice.onnx").read_bytes())
+    content = onnx.load_from_string(other.second(8))
+    content.graph.initializer[0].raw_data = bytes(len(content.graph.initializer[0].raw_data))
+    monkeypatch.setattr(Halves, "second", lambda self, channels: content.SerializeToString())
+    voice = PiperVoice(folder, "whole")
+    assert voice.cut.why == "its halves make another sound than the whole"
+    [whole] = spoken(voice)
+    assert np.abs(whole).max() > 0
+
+
+def test_an_added_voice_keeps_how_it_is_cut(tmp_path, monkeypatch, opened):
+    assert add_voice(made(tmp_path / "ada"), "ada").note == ""
+    said = json.loads((tmp_path / "data" / "rtaudio" / "voices" / "ada" / "rtaudio.json").read_text())
+    assert said["cut"]["channels"] == 8
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another"))
+    opened.clear()
+    assert len(spoken(open_voice("ada"))) > 2
+    assert len(opened) == 2
+    assert not (tmp_path / "another").exists()
+    added = add_voice(tiny_voices.telling(tmp_path / "bob", phoneme_type="text"), "bob")
+    assert "has no layer" in added.note
+    assert added in known_voices()
