@@ -39,6 +39,7 @@ from gui.link import Link
 from gui.meters import level
 from gui.parameters import Fader, Scale
 from gui.pictures import PictureControls, PicturesView
+from gui.solo import BandSolo
 from gui.spectrogram import Spectrogram
 from rtaudio.errors import UserError
 
@@ -264,6 +265,7 @@ class Remix(PicturesView):
         self.deck.chosen.connect(self.chosen)
         self.hover = Elided(role=QPalette.ColorRole.PlaceholderText)
         self.hover.setAccessibleName("Under the pointer")
+        self.band = BandSolo(link)
         self.layers = QComboBox()
         self.layers.addItems(["overlaid", "stacked"])
         self.layers.setAccessibleName("Pictures of the stems")
@@ -340,7 +342,10 @@ class Remix(PicturesView):
         self._choice = choice
         shown = QVBoxLayout()
         shown.addWidget(self.pictures, 1)
-        shown.addWidget(self.hover)
+        told = QHBoxLayout()
+        told.addWidget(self.hover, 1)
+        told.addWidget(self.band, 1)
+        shown.addLayout(told)
         row = QHBoxLayout()
         row.addLayout(shown, 1)
         row.addLayout(mixer)
@@ -377,6 +382,7 @@ class Remix(PicturesView):
             self._pictures.append(picture)
         for picture in self._pictures:
             picture.hovered.connect(self.hover.show_text)
+        self.band.watch(self._pictures)
         self._pages = [over, stack]
         for page in self._pages:
             self.pictures.addWidget(page)

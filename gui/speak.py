@@ -31,6 +31,7 @@ from engines.speech.written import read_text
 from gui.labels import Elided
 from gui.link import Link, nodes_of
 from gui.reader import Reader, Span
+from gui.spans import Spans
 from gui.spectrogram import Spectrogram
 from rtaudio.errors import UserError
 
@@ -136,6 +137,7 @@ class Speak(QWidget):
         self.facts.setAccessibleName("What speaking costs")
         self.spectrogram = Spectrogram(self.link, ["out"], title="Output")
         self.spectrogram.hovered.connect(self._on_hovered)
+        self.spans = Spans(self.spectrogram)
 
     def _button(self, text: str, tip: str, done: Any) -> QPushButton:
         button = QPushButton(text)
@@ -169,7 +171,13 @@ class Speak(QWidget):
         parts = QSplitter(Qt.Orientation.Vertical)
         parts.setChildrenCollapsible(False)
         parts.addWidget(above)
-        parts.addWidget(self.spectrogram)
+        seen = QWidget()
+        under = QVBoxLayout(seen)
+        under.setContentsMargins(0, 0, 0, 0)
+        under.setSpacing(0)
+        under.addWidget(self.spectrogram, 1)
+        under.addWidget(self.spans)
+        parts.addWidget(seen)
         parts.setStretchFactor(0, 3)
         parts.setStretchFactor(1, 2)
         whole = QVBoxLayout(self)
@@ -194,6 +202,7 @@ class Speak(QWidget):
     def refresh(self) -> None:
         """Draw what is new of the sound."""
         self.spectrogram.refresh()
+        self.spans.refresh()
 
     def set_map(self, name: str) -> None:
         """Draw the spectrogram in another colour map."""
@@ -339,6 +348,7 @@ class Speak(QWidget):
 
     def _on_detached(self, why: str) -> None:
         self._on_state({})
+        self.spans.clear()
 
     def _insert(self) -> None:
         if self.link.state:
@@ -354,6 +364,7 @@ class Speak(QWidget):
     def _on_told(self, told: dict[str, Any]) -> None:
         """Show how the speech goes on; {} where nothing can speak."""
         before, self._told = self._told, told
+        self.spans.take(told.get("begun", {}))
         problems = told.get("problems", [])
         if problems and problems != before.get("problems", problems):
             self.link.said.emit(problems[-1], True)
