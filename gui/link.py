@@ -156,6 +156,10 @@ class Link(QObject):
         if not self._pace.isActive():
             self._send_values()
 
+    def is_setting(self, path: str) -> bool:
+        """Whether a value of a parameter is on its way, so that what the state has is older."""
+        return path in self._values or self._setting[path] > 0
+
     def _send_values(self) -> None:
         values, self._values = self._values, {}
         for path, value in values.items():

@@ -101,7 +101,7 @@ class BandSolo(QWidget):
             if self._there:
                 self._set_values(band)
             else:
-                self._begin(f"insert last {NODE}: {ENGINE}(low={band.low:.6g}, high={band.high:.6g})")
+                self._begin(f"insert last {NODE}: {ENGINE}(low={band.low!r}, high={band.high!r})")
         elif self._there:
             self._link.send(f"set {NODE}.mix 0", self._say_error)  # All is heard before it has gone.
             self._begin(f"remove {NODE}")
@@ -128,9 +128,16 @@ class BandSolo(QWidget):
                 self._link.set(f"{NODE}.{name}", value)
 
     def _read_values(self) -> None:
-        """Take the node's values from the host's state."""
+        """Take the node's values from the host's state, but for those that are on their way."""
         node = next((each for each in self._link.state.get("nodes", ()) if _is_solo(each)), None)
-        self._sent = {} if node is None else {each["id"]: each["value"] for each in node["parameters"]}
+        values = {} if node is None else {each["id"]: each["value"] for each in node["parameters"]}
+        newer = {
+            name: self._sent.get(name, value) for name, value in values.items() if self._is_setting(name)
+        }
+        self._sent = values | newer
+
+    def _is_setting(self, name: str) -> bool:
+        return self._link.is_setting(f"{NODE}.{name}")
 
     def _take_as_it_is(self) -> None:
         """Show what the host has, whoever has done it."""

@@ -292,9 +292,12 @@ class Queue:
             self._texts.clear()
             self._marks.clear()
             self._heard = SILENCE
-            for coming in self._coming.values():
+            for kind, coming in self._coming.items():
+                begun = self._begun[kind]
+                sounds = bool(coming) or bool(begun and begun[-1][1])
                 coming.clear()
-                coming.append((self._written - 1, ""))
+                if sounds:
+                    coming.append((self._written - 1, ""))
             write_release(self._shared, CANCELLED, self._written)
             write_release(self._shared, BUSY, 0)
             self._count()
