@@ -78,6 +78,7 @@ class Spans(QWidget):
         scale = room.width() / (right - left)
         with QPainter(self) as painter:
             painter.setFont(self._small_font())
+            metrics = painter.fontMetrics()
             painter.setClipRect(room.left(), 0, room.width(), self.height())
             for row, kind in enumerate(KINDS):
                 for (begin, name), (end, _) in pairwise([*self.names(kind), (right, "")]):
@@ -90,5 +91,6 @@ class Spans(QWidget):
                         self._row - 1,
                     )
                     painter.fillRect(bar, palette.color(QPalette.ColorRole.Button))
-                    painter.setPen(palette.color(QPalette.ColorRole.ButtonText))
-                    painter.drawText(bar, Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextSingleLine, name)
+                    if metrics.horizontalAdvance(name) <= bar.width() + 1:
+                        painter.setPen(palette.color(QPalette.ColorRole.ButtonText))
+                        painter.drawText(bar, Qt.AlignmentFlag.AlignCenter, name)

@@ -36,6 +36,8 @@ from gui.spectrogram import Spectrogram
 from rtaudio.errors import UserError
 
 SLOWEST, FASTEST = 0.25, 4.0
+SEEN = 5.0
+"""Seconds of the picture: phones are wide enough to be read."""
 STEPS = 1000
 """Of the progress."""
 INSERT = "insert last say"
@@ -136,6 +138,7 @@ class Speak(QWidget):
         self.facts = Elided()
         self.facts.setAccessibleName("What speaking costs")
         self.spectrogram = Spectrogram(self.link, ["out"], title="Output")
+        self.spectrogram.set_seconds(SEEN)
         self.spectrogram.hovered.connect(self._on_hovered)
         self.spans = Spans(self.spectrogram)
 

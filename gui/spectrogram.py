@@ -511,7 +511,8 @@ class Spectrogram(ShowsFocus):
             for edge in band
         )
         painter.fillRect(picture.left(), picture.top(), picture.width(), top - picture.top(), DIM)
-        painter.fillRect(picture.left(), bottom, picture.width(), picture.bottom() + 1 - bottom, DIM)
+        end = picture.bottom() + 1 - (STRIP + 1 if self._strip else 0)
+        painter.fillRect(picture.left(), bottom, picture.width(), max(0, end - bottom), DIM)
         painter.setFont(self._small_font())
         metrics = painter.fontMetrics()
         height = metrics.height()

@@ -88,8 +88,8 @@ class History:
         return None
 
     def _moved_lately(self, path: str) -> Change | None:
-        """The change that is the present move of a fader, which others may be moved along with."""
-        for change in reversed(self.done):
+        """The change that is the present move of a fader, which one other may move along with."""
+        for change in reversed(self.done[-2:]):
             if len(change.values) != 1 or time.monotonic() - change.at >= ONE_MOVE:
                 return None
             if path in change.values:
