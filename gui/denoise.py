@@ -22,13 +22,21 @@ from gui.labels import Elided
 from gui.link import Link, nodes_of
 from gui.parameters import ParameterControl
 from gui.pictures import PictureControls, PicturesView
+from gui.solo import BandSolo
 from gui.spectrogram import Spectrogram
+from rtaudio.errors import UserError
+from rtaudio.observation import Observation
 
 ENGINE = "enhance"
 PARAMETERS = ("limit", "mix", "onset")
 """Those of the engine that are below the pictures, where it has them."""
 FIRST = ("in", "out")
 """Views that are compared at first, and listed first."""
+ACTIVITY = "activity"
+"""The engine's output that says how likely there is speech, from 0 to 1."""
+VOICED, LATELY = 0.5, 0.2
+"""How likely it has to have been within the last seconds to be told."""
+VOICE, NO_VOICE, BYPASSED = "● voice", "○ no voice", "bypassed"
 ADD = f"insert first {ENGINE}"
 HINT = "Nothing in the rack removes noise."
 
@@ -58,13 +66,19 @@ class Denoise(PicturesView):
         self._listed: tuple[str, ...] = ()
         self._shown: tuple[Any, ...] = ()
         """What the controls of the node are made of."""
-        self._node = ""
+        self._node, self._is_bypassed = "", False
         self.faders: dict[str, ParameterControl] = {}
         """The controls by parameter."""
         self._panel = QWidget()
         self.reading = Elided()
         self.reading.setAccessibleName("What is at the cursor")
         self.reading.setFixedHeight(self.reading.fontMetrics().height() + 2)  # Whether or not it has text.
+        self.voice = Elided()
+        self.voice.setAccessibleName("Voice activity")
+        self.voice.set_tip("Whether the network hears speech in the input; below its picture, since when")
+        self.voice.setFixedWidth(self.voice.fontMetrics().horizontalAdvance(f"{NO_VOICE}  "))
+        self.band = BandSolo(link)
+        self.band.watch(self.pictures)
         self.add = QPushButton("Add &enhance")
         self.add.setToolTip("Have noise removed first, before the other nodes")
         self.add.clicked.connect(self._add_node)
@@ -103,7 +117,11 @@ class Denoise(PicturesView):
         row = QHBoxLayout()
         row.addWidget(self._hint, 1)
         row.addWidget(self.add)
-        self._below.addWidget(self.reading)
+        told = QHBoxLayout()
+        told.addWidget(self.reading, 1)
+        told.addWidget(self.voice)
+        told.addWidget(self.band, 1)
+        self._below.addLayout(told)
         self._below.addLayout(row)
         self._below.addWidget(self._panel)
         column = QVBoxLayout(self)
@@ -118,15 +136,33 @@ class Denoise(PicturesView):
         """Draw what is new: up to where all the views that are there have come."""
         seen = self._link.observation
         if seen is None:
+            self.voice.show_text("")
             for picture in self.pictures:
                 picture.refresh()
             return
         views = seen.views()
         self._list_views(tuple(views))
         reached = [views[name].position for name in self.pictures[2].views if name in views]
+        reached += self._show_activity(seen)
         ends = [position // seen.hop for position in reached if position]
         for picture in self.pictures:
             picture.refresh(min(ends, default=None))
+
+    def _show_activity(self, seen: Observation) -> list[int]:
+        """Tell whether there is speech; up to which position that is known, if it is."""
+        view = f"{self._node}.{ACTIVITY}"
+        found = seen.values().get(view)
+        self.pictures[0].set_strip(view if found else "")
+        if found is None:
+            self.voice.show_text("")
+            return []
+        try:
+            _, likely = seen.peaks(view, found.position - round(LATELY * seen.rate))
+        except UserError:  # An edit has just taken it away.
+            return []
+        is_voice = bool(likely.max(initial=0.0) >= VOICED)
+        self.voice.show_text(BYPASSED if self._is_bypassed else VOICE if is_voice else NO_VOICE)
+        return [found.position]
 
     def set_map(self, name: str) -> None:
         """Use another of `gui.colours.MAPS`; differences keep theirs."""
@@ -170,7 +206,7 @@ class Denoise(PicturesView):
             node, _, parameter = event["parameter"].rpartition(".")
             if node == self._node and parameter in self.faders:
                 self.faders[parameter].show_value(event["value"])
-        elif event["event"] in ("loading", "done"):
+        elif event["event"] in ("loading", "done", "switch"):
             self._show_node()
 
     def _show_node(self) -> None:
@@ -179,6 +215,7 @@ class Denoise(PicturesView):
         node = next((each for each in nodes_of(state) if each["engine"] == ENGINE), None)
         declared = [each for each in node["parameters"] if each["id"] in PARAMETERS] if node else []
         self._node = node["name"] if node else ""
+        self._is_bypassed = bool(node and (node.get("bypass") or node.get("failed")))
         shown = (self._node, *(each["id"] for each in declared))
         if shown != self._shown:
             self._shown = shown

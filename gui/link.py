@@ -191,6 +191,10 @@ class Link(QObject):
         if not self._pace.isActive():
             self._send_values()
 
+    def is_setting(self, path: str) -> bool:
+        """Whether a value of a parameter is on its way, so that what the state has is older."""
+        return path in self._values or self._setting[path] > 0
+
     def _look(self) -> None:
         """Notice that the host does not answer; ask for a word where it has nothing to answer."""
         self._silence += 1

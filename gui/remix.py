@@ -41,6 +41,7 @@ from gui.link import Link
 from gui.meters import level
 from gui.parameters import Fader, Scale
 from gui.pictures import PictureControls, PicturesView
+from gui.solo import BandSolo
 from gui.spectrogram import Spectrogram
 from rtaudio.errors import UserError
 
@@ -268,6 +269,7 @@ class Remix(PicturesView):
         self.deck.chosen.connect(self.chosen)
         self.hover = Elided(role=QPalette.ColorRole.PlaceholderText)
         self.hover.setAccessibleName("Under the pointer")
+        self.band = BandSolo(link)
         self.layers = QComboBox()
         self.layers.addItems(["overlaid", "stacked"])
         self.layers.setAccessibleName("Pictures of the stems")
@@ -340,7 +342,10 @@ class Remix(PicturesView):
         choice.addWidget(self.controls)
         shown = QVBoxLayout()
         shown.addWidget(self.pictures, 1)
-        shown.addWidget(self.hover)
+        told = QHBoxLayout()
+        told.addWidget(self.hover, 1)
+        told.addWidget(self.band, 1)
+        shown.addLayout(told)
         row = QHBoxLayout()
         row.addLayout(shown, 1)
         row.addLayout(mixer)
@@ -378,6 +383,7 @@ class Remix(PicturesView):
         for picture in self._pictures:
             picture.setMinimumWidth(PICTURE_WIDTH)
             picture.hovered.connect(self.hover.show_text)
+        self.band.watch(self._pictures)
         self._pages = [over, stack]
         for page in self._pages:
             self.pictures.addWidget(page)

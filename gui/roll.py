@@ -101,16 +101,29 @@ class Roll:
         levels : list of uint8[known, height]
             Of those where there is, from the top, of each view.
         """
+        known, begins = self._begins(numbers, pixels)
+        if not known.any():
+            return known, []
+        loudest = (np.maximum.reduceat(each, begins, axis=0) for each in columns)
+        return known, [np.maximum.reduceat(each, self._rows, axis=1)[:, ::-1] for each in loudest]
+
+    def greatest(
+        self, numbers: NDArray[np.int64], values: NDArray[np.float32], pixels: range
+    ) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
+        """The greatest of the values that columns have, on adjacent pixels: as `pool`."""
+        known, begins = self._begins(numbers, pixels)
+        return known, np.maximum.reduceat(values, begins) if known.any() else values[:0]
+
+    def _begins(
+        self, numbers: NDArray[np.int64], pixels: range
+    ) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+        """Whether there is a column on a pixel, and where those that there are begin."""
         ends = np.arange(pixels.start, pixels.stop + 1) * self.columns - 1
         last = ends // self.width
         first = np.minimum(last[1:], last[:-1] + 1)
         begins = np.searchsorted(numbers, first)
         known = begins < np.searchsorted(numbers, last[1:], side="right")
-        if not known.any():
-            return known, []
-        begins = begins[known]
-        loudest = (np.maximum.reduceat(each, begins, axis=0) for each in columns)
-        return known, [np.maximum.reduceat(each, self._rows, axis=1)[:, ::-1] for each in loudest]
+        return known, begins[known]
 
     def write(self, begin: int, colours: Colours) -> None:
         """Write adjacent pixels, the last of which is then at the right edge.

@@ -43,6 +43,13 @@ def height_of(frequency: float, rate: int) -> float:
     return float((row + 0.5) / ROWS)
 
 
+def frequency_at(height: float, rate: int) -> float:
+    """Hz that lies so far up, from 0 to 1: the inverse of `height_of`, held to what the picture has."""
+    rows = row_frequencies(rate)
+    share = min(max((height * ROWS - 0.5) / (ROWS - 1), 0.0), 1.0)
+    return float(rows[0] * (rows[-1] / rows[0]) ** share)
+
+
 def frequency_labels(rate: int, height: float, apart: float) -> list[tuple[int, float]]:
     """Hz and distance from the top of the labels that a ruler has room for, ``apart`` pixels or more."""
     found: list[tuple[int, float]] = []

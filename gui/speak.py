@@ -32,10 +32,13 @@ from gui.flow import Flow, together
 from gui.labels import Elided
 from gui.link import Link, nodes_of
 from gui.reader import Reader, Span
+from gui.spans import Spans
 from gui.spectrogram import Spectrogram
 from rtaudio.errors import UserError
 
 SLOWEST, FASTEST = 0.25, 4.0
+SEEN = 5.0
+"""Seconds of the picture: phones are wide enough to be read."""
 STEPS = 1000
 """Of the progress."""
 INSERT = "insert last say"
@@ -136,7 +139,9 @@ class Speak(QWidget):
         self.facts = Elided()
         self.facts.setAccessibleName("What speaking costs")
         self.spectrogram = Spectrogram(self.link, ["out"], title="Output")
+        self.spectrogram.set_seconds(SEEN)
         self.spectrogram.hovered.connect(self._on_hovered)
+        self.spans = Spans(self.spectrogram)
 
     def _button(self, text: str, tip: str, done: Any) -> QPushButton:
         button = QPushButton(text)
@@ -170,7 +175,13 @@ class Speak(QWidget):
         parts = QSplitter(Qt.Orientation.Vertical)
         parts.setChildrenCollapsible(False)
         parts.addWidget(above)
-        parts.addWidget(self.spectrogram)
+        seen = QWidget()
+        under = QVBoxLayout(seen)
+        under.setContentsMargins(0, 0, 0, 0)
+        under.setSpacing(0)
+        under.addWidget(self.spectrogram, 1)
+        under.addWidget(self.spans)
+        parts.addWidget(seen)
         parts.setStretchFactor(0, 3)
         parts.setStretchFactor(1, 2)
         whole = QVBoxLayout(self)
@@ -195,6 +206,7 @@ class Speak(QWidget):
     def refresh(self) -> None:
         """Draw what is new of the sound."""
         self.spectrogram.refresh()
+        self.spans.refresh()
 
     def set_map(self, name: str) -> None:
         """Draw the spectrogram in another colour map."""
@@ -340,6 +352,7 @@ class Speak(QWidget):
 
     def _on_detached(self, why: str) -> None:
         self._on_state({})
+        self.spans.clear()
 
     def _insert(self) -> None:
         if self.link.state:
@@ -355,6 +368,7 @@ class Speak(QWidget):
     def _on_told(self, told: dict[str, Any]) -> None:
         """Show how the speech goes on; {} where nothing can speak."""
         before, self._told = self._told, told
+        self.spans.take(told.get("begun", {}))
         problems = told.get("problems", [])
         if problems and problems != before.get("problems", problems):
             self.link.said.emit(problems[-1], True)

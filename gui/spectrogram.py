@@ -25,11 +25,20 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QSizePolicy
 
+from gui.bands import Band, between, moved, octave, widened
 from gui.colours import DIVERGING, LAYERS, MAPS, NO_DATA, Colours, packed
 from gui.labels import ShowsFocus
 from gui.link import Link
 from gui.roll import Levels, Roll
-from gui.rulers import frequency_labels, hertz, note, row_frequencies, time_labels
+from gui.rulers import (
+    frequency_at,
+    frequency_labels,
+    height_of,
+    hertz,
+    note,
+    row_frequencies,
+    time_labels,
+)
 from rtaudio.errors import UserError
 from rtaudio.observation import FLOOR, ROWS, Observation, decibels
 
@@ -53,10 +62,22 @@ ARROWS = {
     Qt.Key.Key_Up: (0, -1),
     Qt.Key.Key_Down: (0, 1),
 }
+DRAGGED = 4
+"""Pixels of the layout after which a press of the mouse is no click."""
+FIRST_BAND = 1000.0
+"""Hz around which the first band lies where nothing has been pointed at."""
+STRIP = 4
+"""Pixels of the layout that a strip of values takes at the lower edge, below a line."""
+DIM, EDGE = QColor(0, 0, 0, 150), QColor(255, 255, 255, 230)
+"""What lies outside of a band, and its edges."""
 DB_OF_BYTE = decibels(np.arange(256, dtype=np.uint8))
 NOTHING: tuple[NDArray[np.int64], Levels] = np.zeros(0, np.int64), np.zeros((0, ROWS), np.uint8)
 MIDDLE = Qt.AlignmentFlag.AlignVCenter
 LEFT, RIGHT = Qt.AlignmentFlag.AlignLeft | MIDDLE, Qt.AlignmentFlag.AlignRight | MIDDLE
+
+_share = np.arange(256)[:, None] / 255.0
+VALUES = packed(np.rint((1.0 - _share) * (24, 26, 32) + _share * (120, 230, 140)).astype(np.int64))
+"""Colours of a strip's values, from 0 to 1: dark to bright."""
 
 Colouring = Callable[[Sequence[Levels]], Colours]
 """Colours of levels, those of each view."""
@@ -123,6 +144,10 @@ class Spectrogram(ShowsFocus):
 
     hovered = Signal(str)
     """What is at the cursor, as ``"1.24 kHz  D#6 -6 ct  -32 dB  2.1 s ago"``; empty when it has left."""
+    swept = Signal(object)
+    """A `Band` that the mouse is dragged over, or that a key has begun, moved or widened."""
+    cleared = Signal()
+    """A click, or Escape, while there is a band: it is to go."""
 
     def __init__(self, link: Link, views: Sequence[str], mode: str = "one", title: str = "") -> None:
         super().__init__()
@@ -140,6 +165,16 @@ class Spectrogram(ShowsFocus):
         self._cursor: tuple[int, int] | None = None
         """Pixel of the picture, from its top left."""
         self._told, self._told_at = "", 0.0
+        self._band: Band | None = None
+        self._takes_bands = False
+        self._pressed: int | None = None
+        """Pixel from the top at which the mouse was pressed."""
+        self._dragged = False
+        self._pointed = FIRST_BAND
+        """Hz that was pointed at last."""
+        self._strip = ""
+        """The view whose values are shown at the lower edge."""
+        self._kept_strip: tuple[NDArray[np.int64], NDArray[np.float32]] | None = None
         self._roll = Roll(FEWEST, FEWEST, FEWEST)
         self.setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)
         self.setMouseTracking(True)
@@ -173,6 +208,17 @@ class Spectrogram(ShowsFocus):
     def picture(self) -> QRect:
         """Where in the widget the picture is, in pixels of the layout."""
         return self._picture
+
+    @property
+    def rate(self) -> int:
+        """That of the host, in Hz."""
+        return self._rate()
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """Positions of the host at the left and the right edge of the picture."""
+        hop = 0 if self._seen is None else self._seen.hop
+        return (self._edge - self._roll.columns) * hop, self._edge * hop
 
     def set_views(self, views: Sequence[str], title: str = "") -> None:
         """Show other views, with another title if there is one; see `Spectrogram`."""
@@ -211,6 +257,33 @@ class Spectrogram(ShowsFocus):
         self._fit()
         self.update()
 
+    def set_strip(self, view: str) -> None:
+        """Show the values of a view of `Observation.values` at the lower edge; empty: of none."""
+        if view != self._strip:
+            self._strip = view
+            if self._kept is not None:
+                self._keep()
+            self._stale = True
+            self.update()
+
+    def take_bands(self) -> None:
+        """Let the mouse and keys choose bands, see `swept` and `cleared`."""
+        self._takes_bands = True
+        self.setAccessibleDescription(
+            f"{self.accessibleDescription()} S marks an octave, Up and Down move it, with Shift they widen "
+            "and narrow it; Escape takes it away."
+        )
+
+    def set_band(self, band: Band | None) -> None:
+        """Draw a band, or none."""
+        if band != self._band:
+            self._band = band
+            self.update(self._picture)
+
+    def octave(self) -> Band:
+        """The octave around what was pointed at last."""
+        return octave(self._pointed)
+
     def freeze(self, on: bool) -> None:
         """Have the picture stand, or roll again; the sound goes on."""
         if on == self.frozen:
@@ -228,6 +301,7 @@ class Spectrogram(ShowsFocus):
         for view in self._views:
             with suppress(UserError):  # It has gone: nothing is known of it.
                 self._kept[view] = self._read_live(view, 1)
+        self._kept_strip = self._read_strip(1)
 
     def _colour(self) -> None:
         """Draw all again, since it looks different."""
@@ -296,8 +370,29 @@ class Spectrogram(ShowsFocus):
             colours = np.full((len(pixels), roll.height), NO_DATA, np.uint32)
             if levels:
                 colours[known] = self._colours(levels)
+            if self._strip:
+                self._write_strip(colours, pixels, edge)
             roll.write(pixels.start, colours)
         return True
+
+    def _write_strip(self, colours: Colours, pixels: range, edge: int) -> None:
+        """Write the strip into the colours of adjacent pixels, up to a column."""
+        kept = None if self._kept is None else self._kept_strip
+        numbers, values = kept or self._read_strip(self._roll.first_column(pixels.start))
+        shown = int(np.searchsorted(numbers, edge, side="right"))
+        known, values = self._roll.greatest(numbers[:shown], values[:shown], pixels)
+        tall = max(2, round(STRIP * self._ratio))
+        colours[:, -tall - 1 :] = NO_DATA
+        colours[known, -tall - 1 :] = VALUES[0]
+        colours[known, -tall:] = VALUES[np.rint(255 * np.clip(values, 0.0, 1.0)).astype(np.int64), None]
+
+    def _read_strip(self, first: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """The strip's values from a column on: their numbers, and they."""
+        if self._seen is not None and self._strip:
+            with suppress(UserError):  # It has gone: the rest of the picture goes on.
+                positions, values = self._seen.peaks(self._strip, (first - 1) * self._seen.hop)
+                return positions // self._seen.hop, values
+        return NOTHING[0], np.zeros(0, np.float32)
 
     def _read(self, first: int) -> tuple[NDArray[np.int64], list[Levels]]:
         """The columns from a number on that all the views have: their numbers, and those of each view."""
@@ -391,6 +486,8 @@ class Spectrogram(ShowsFocus):
             painter.scale(1.0 / self._ratio, 1.0 / self._ratio)  # In device pixels nothing is resampled.
             self._draw_picture(painter)
             painter.restore()
+            if self._band is not None:
+                self._draw_band(painter, self._band)
             if self._absent:
                 self._draw_absent(painter)
 
@@ -405,6 +502,30 @@ class Spectrogram(ShowsFocus):
             for colour, off in ((QColor(0, 0, 0, 160), 1), (QColor(255, 255, 255, 220), 0)):
                 painter.fillRect(x + across + off, y, 1, roll.height, colour)
                 painter.fillRect(x, y + down + off, roll.width, 1, colour)
+
+    def _draw_band(self, painter: QPainter, band: Band) -> None:
+        """Dim what lies outside of a band, and write its edges beside them."""
+        picture, rate = self._picture, self._rate()
+        bottom, top = (
+            picture.top() + round(picture.height() * (1.0 - min(max(height_of(edge, rate), 0.0), 1.0)))
+            for edge in band
+        )
+        painter.fillRect(picture.left(), picture.top(), picture.width(), top - picture.top(), DIM)
+        end = picture.bottom() + 1 - (STRIP + 1 if self._strip else 0)
+        painter.fillRect(picture.left(), bottom, picture.width(), max(0, end - bottom), DIM)
+        painter.setFont(self._small_font())
+        metrics = painter.fontMetrics()
+        height = metrics.height()
+        for edge, y, above in ((band.low, bottom, False), (band.high, top, True)):
+            painter.fillRect(picture.left(), min(y, picture.bottom()), picture.width(), 1, EDGE)
+            text = f"{hertz(edge)}  {note(edge)}"
+            room = QRect(picture.left() + 4, 0, metrics.horizontalAdvance(text) + 8, height)
+            room.moveTop(y - height - 1 if above else y + 2)
+            if room.top() < picture.top() or room.bottom() > picture.bottom():
+                room.moveTop(y + 2 if above else y - height - 1)
+            painter.fillRect(room, QColor(0, 0, 0, 200))
+            painter.setPen(EDGE)
+            painter.drawText(room, Qt.AlignmentFlag.AlignCenter, text)
 
     def _draw_absent(self, painter: QPainter) -> None:
         """Say why nothing new is drawn."""
@@ -497,12 +618,41 @@ class Spectrogram(ShowsFocus):
 
     # -------------------------------------------------------------------------------- the cursor
 
+    def mousePressEvent(self, event: QMouseEvent) -> None:  # noqa: N802
+        """Begin a click, or a band."""
+        super().mousePressEvent(event)
+        x, y = self._pixel(event)
+        if self._takes_bands and event.button() == Qt.MouseButton.LeftButton and self._holds(x, y):
+            self._pressed, self._dragged = y, False
+
     def mouseMoveEvent(self, event: QMouseEvent) -> None:  # noqa: N802
-        """Read what is under the pointer."""
+        """Read what is under the pointer, and drag a band."""
+        x, y = self._pixel(event)
+        self._point((x, y) if self._holds(x, y) else None)
+        if self._pressed is not None:
+            self._dragged |= abs(y - self._pressed) >= DRAGGED * self._ratio
+            if self._dragged:
+                self.swept.emit(between(self._frequency(self._pressed), self._frequency(y)))
+
+    def mouseReleaseEvent(self, event: QMouseEvent) -> None:  # noqa: N802
+        """End a click, or a band."""
+        super().mouseReleaseEvent(event)
+        if event.button() == Qt.MouseButton.LeftButton and self._pressed is not None:
+            self._pressed = None
+            if not self._dragged and self._band is not None:
+                self.cleared.emit()
+
+    def _pixel(self, event: QMouseEvent) -> tuple[int, int]:
+        """The pixel of the picture under the pointer, from its top left; it may lie outside."""
         at = event.position() * self._ratio
-        x, y = int(at.x()) - self._corner[0], int(at.y()) - self._corner[1]
-        inside = 0 <= x < self._roll.width and 0 <= y < self._roll.height
-        self._point((x, y) if inside else None)
+        return int(at.x()) - self._corner[0], int(at.y()) - self._corner[1]
+
+    def _holds(self, x: int, y: int) -> bool:
+        return 0 <= x < self._roll.width and 0 <= y < self._roll.height
+
+    def _frequency(self, y: int) -> float:
+        """Hz on a pixel from the top."""
+        return frequency_at(1.0 - (y + 0.5) / self._roll.height, self._rate())
 
     def leaveEvent(self, event: QEvent) -> None:  # noqa: N802
         """Read no more."""
@@ -510,8 +660,10 @@ class Spectrogram(ShowsFocus):
         self._point(None)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802
-        """Move the cursor by arrows."""
+        """Move the cursor, or the band, by arrows."""
         roll, key = self._roll, Qt.Key(event.key())
+        if self._takes_bands and self._take_band_key(key, event.modifiers()):
+            return
         if key in ARROWS:
             step = COARSE if event.modifiers() & Qt.KeyboardModifier.ShiftModifier else FINE
             x, y = self._cursor or (roll.width - 1, roll.height // 2)
@@ -524,7 +676,26 @@ class Spectrogram(ShowsFocus):
         else:
             super().keyPressEvent(event)
 
+    def _take_band_key(self, key: Qt.Key, modifiers: Qt.KeyboardModifier) -> bool:
+        """Begin, move, widen or end the band by a key; whether it is one for that."""
+        band, is_shifted = self._band, modifiers == Qt.KeyboardModifier.ShiftModifier
+        plain = modifiers in (Qt.KeyboardModifier.NoModifier, Qt.KeyboardModifier.KeypadModifier)
+        if key == Qt.Key.Key_S and plain:
+            self.swept.emit(self.octave())
+        elif band is None or not (plain or is_shifted):
+            return False
+        elif key in (Qt.Key.Key_Up, Qt.Key.Key_Down):
+            change = widened if is_shifted else moved
+            self.swept.emit(change(band, 1.0 if key == Qt.Key.Key_Up else -1.0))
+        elif key == Qt.Key.Key_Escape:
+            self.cleared.emit()
+        else:
+            return False
+        return True
+
     def _point(self, cursor: tuple[int, int] | None) -> None:
+        if cursor is not None:
+            self._pointed = self._frequency(cursor[1])
         if cursor != self._cursor:
             self._cursor = cursor
             self.update(self._picture)

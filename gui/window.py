@@ -875,6 +875,7 @@ class Window(QMainWindow):
         "Ctrl+Up, Ctrl+Down": "Move a node of the rack",
         "Tab": "To the next control",
         "Space": "Freeze the pictures, where the focus is in no button or text",
+        "S": "Hear an octave alone, in a picture; arrows move it, Shift+Up and Down widen and narrow it",
     }
     """Keys of the controls."""
 

@@ -79,12 +79,21 @@ class History:
         values = {path: (before, self._host.plan.value(path))}
         if values[path][0] == values[path][1]:
             return None
-        now, last = time.monotonic(), self.done[-1] if self.done else None
-        if last is not None and list(last.values) == [path] and now - last.at < ONE_MOVE and not self.undone:
+        now, last = time.monotonic(), None if self.undone else self._moved_lately(path)
+        if last is not None:
             last.values[path], last.at = (last.values[path][0], values[path][1]), now
             last.title = f"set {path} {value}"
         else:
             self._add(Change(f"set {path} {value}", values, at=now))
+        return None
+
+    def _moved_lately(self, path: str) -> Change | None:
+        """The change that is the present move of a fader, which one other may move along with."""
+        for change in reversed(self.done[-2:]):
+            if len(change.values) != 1 or time.monotonic() - change.at >= ONE_MOVE:
+                return None
+            if path in change.values:
+                return change
         return None
 
     def set_all(self, title: str, name: str, values: Mapping[str, Value]) -> Edit | None:

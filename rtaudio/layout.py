@@ -115,13 +115,15 @@ class Signal:
     """An output port in memory: a (channels, block) buffer.
 
     Its content is ``arrival`` samples late, of which ``waited`` are due to re-blocking and worker lanes and
-    depend on the block, and rings on for ``tail`` samples after the input has ended.
+    depend on the block, and rings on for ``tail`` samples after the input has ended. With ``control`` it is
+    no sound: see `rtaudio.processor.Port`.
     """
 
     buffer: Block
     arrival: int = 0
     waited: int = 0
     tail: int = 0
+    control: bool = False
 
 
 class Layout:

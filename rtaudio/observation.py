@@ -2,9 +2,10 @@
 
 A view is a place in the graph: ``in``, ``out`` (what is heard), every other output (``out.cue``), and stems:
 the outputs of a node that has several (``hpss.harmonic``), or, of a composite, what it sums
-(``remix/harmonic``). Every hop of 10 ms a view gets a column. Column k is about the graph's input up to
-position ``k * hop``: what is later than that by a view's latency has been moved back, so equal positions of
-two views belong together.
+(``remix/harmonic``). What a node says about the sound, at an output that is none, is another kind of view
+(`Observation.values`): ``enhance.activity``. Every hop of 10 ms a view gets a column. Column k is about the
+graph's input up to position ``k * hop``: what is later than that by a view's latency has been moved back, so
+equal positions of two views belong together.
 
 The host writes, in one block of shared memory (`rtaudio.counters`), and any number of processes read; readers
 only map and copy, so what becomes of them is nothing to the host. A column carries its number, which is taken
@@ -71,12 +72,13 @@ VIEW = np.dtype(
         ("newest", "i8"),  # number of the newest column; 0: none yet
         ("skipped", "i8"),  # columns that were left out, since the machine was busy
         ("clipped", "i8", METERED),  # samples beyond full scale so far
+        ("control", "i8"),  # 1: it is no sound, and its columns are empty
         ("numbers", "i8", COLUMNS),  # of the columns; 0 while one is written
         ("levels", "f4", (COLUMNS, METERED, LEVELS)),
         ("columns", "u1", (COLUMNS, ROWS)),
     ]
 )
-VIEW_WORDS = 12 + METERED
+VIEW_WORDS = 13 + METERED
 """int64 words of a view before its numbers."""
 OBSERVED = np.dtype([("hop", "i8"), ("window", "i8"), ("views", VIEW, VIEWS)])
 """What follows the counters."""
@@ -222,14 +224,22 @@ class Observation:
 
     def views(self) -> dict[str, View]:
         """The views by name."""
+        found = self._listed(control=False)
+        self._names = set(found) or self._names
+        return found
+
+    def values(self) -> dict[str, View]:
+        """Those of what is no sound but a value at every sample, by name; their `peaks` say what it is."""
+        return self._listed(control=True)
+
+    def _listed(self, control: bool) -> dict[str, View]:
         found = {}
         for view in self._observed["views"]:
-            if acquired(view["name"], 0):
+            if acquired(view["name"], 0) and bool(view["control"]) == control:
                 position = int(view["newest"]) * self.hop
                 found[_text(view["name"])] = View(
                     int(view["channels"]), int(view["latency"]), position, int(view["skipped"])
                 )
-        self._names = set(found) or self._names
         return found
 
     def columns(self, view: str, since: int = 0) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
@@ -290,6 +300,15 @@ class Observation:
             LOUDNESS_OF_ONE + 10.0 * np.log10(weighted) if weighted > 0.0 else -np.inf,
             place["clipped"][:width].copy(),
         )
+
+    def peaks(self, view: str, since: int = 0) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """The greatest magnitude in every hop of a view, of all its channels that have levels.
+
+        Parameters, positions and errors as of `columns`.
+        """
+        width = min(METERED, int(self._place(view)["channels"]))
+        numbers, levels = self._copied(view, since, "levels")
+        return numbers * self.hop, levels[:, :width, PEAK].max(axis=1)
 
     def loudness(self, view: str, seconds: float = 10.0) -> float:
         """Loudness of the last seconds of a view (at most 32) in LUFS: gated, as ITU-R BS.1770-4 has it.

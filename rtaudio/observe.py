@@ -76,6 +76,7 @@ SOURCE_WORDS = 3
 NAME_WORDS = 8
 # Words of a view in the block, of `observation.VIEW`, after its name.
 VIEW_CHANNELS, LATENCY, NEWEST, SKIPPED, CLIPPED = range(5)
+CONTROL = CLIPPED + METERED
 
 HEAD_BYTES = OBSERVED.itemsize - VIEWS * VIEW.itemsize
 
@@ -289,7 +290,9 @@ def observe(tools: int, views: Any, count: int) -> int:
             slot = number % COLUMNS
             store_release(numbers, slot, 0)
             fence()
-            _make_column(tools, tap, end, uint8_at(i64_vector(view, COLUMN_ROWS)[0] + ROWS * slot, ROWS))
+            if shared[CONTROL] == 0:
+                rows = uint8_at(i64_vector(view, COLUMN_ROWS)[0] + ROWS * slot, ROWS)
+                _make_column(tools, tap, end, rows)
             _measure(tools, view, tap, number, end, levels[slot])
             fence()
             if load_acquire(tap, FILLED) + tap[TAP_BLOCK] - tap[SIZE] > oldest:
@@ -468,6 +471,7 @@ class Observer:
                 words[1:NAME_WORDS] = letters[1:]
                 words[NAME_WORDS + VIEW_CHANNELS] = len(signal.buffer)
                 words[NAME_WORDS + LATENCY] = signal.arrival
+                words[NAME_WORDS + CONTROL] = signal.control
                 write_release(words, 0, letters[0])
                 self._tapped[name, len(signal.buffer)] = tapped
                 self._list()

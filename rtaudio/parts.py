@@ -125,6 +125,17 @@ def stems(parts: Iterable[Part]) -> list[End]:
     return found
 
 
+def controls(parts: Iterable[Part]) -> list[End]:
+    """The outputs of nodes that are no sound."""
+    return [
+        End(part.name, port.name)
+        for part in parts
+        if part.staged
+        for port in part.processor.outputs
+        if port.control
+    ]
+
+
 def fallback_of(end: End, parts: Mapping[str, Part], through: list[str]) -> list[End]:
     """What is heard at an end when all of ``parts`` play their fallbacks: ends outside of them, summed.
 

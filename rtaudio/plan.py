@@ -39,7 +39,7 @@ from rtaudio.kernel import FROM, TO, addresses, raise_ended
 from rtaudio.lanes import Receive, Segment, Send, await_slots
 from rtaudio.layout import COMMANDS, CROSSFADE, Layout, Signal, Step, Walk
 from rtaudio.native import now_ns, read_acquire, write_release
-from rtaudio.parts import ENTRY, Part, composites, fallback_of, open_graph, stems
+from rtaudio.parts import ENTRY, Part, composites, controls, fallback_of, open_graph, stems
 from rtaudio.placement import block_costs_ns, divide, in_process, place
 from rtaudio.processes import Pool
 from rtaudio.processor import MAXIMUM_CHANNELS, RATES, Block, Parameter, Processor, Value
@@ -252,7 +252,7 @@ class Plan:
         self.layout.walk = self._main
         reads = [end for part in self._parts.values() if part.name not in names for end in part.reads()]
         reads += [edge.source for edge in self.graph.edges if edge.target.node == OUT]
-        reads += stems(self._parts.values())
+        reads += [*stems(self._parts.values()), *controls(self._parts.values())]
         given = [end for end in dict.fromkeys(reads) if end.node in names]
         steps = {name: step for name, step in self._steps.items() if step.walk is walk}
         settling = max((inside[end].arrival for end in given), default=0)
@@ -324,6 +324,8 @@ class Plan:
             self.views[OUT if name == MAIN else f"{OUT}.{name}"] = Signal(buffer, self.latency)
         for end in stems(self._parts.values()):
             self.views[str(end).removesuffix(".out")] = signals[end]
+        for end in controls(self._parts.values()):
+            self.views[str(end)] = replace(signals[end], control=True)
         self.entry, self.heard = entry, self.outputs.get(MAIN, first)
         self._main.finish()
         self._addresses = addresses(entry), addresses(self.heard)

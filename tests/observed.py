@@ -32,12 +32,12 @@ class Block:
         for name in names:
             self.show(name, channels)
 
-    def show(self, name, channels=2):
+    def show(self, name, channels=2, control=0):
         """Give a view a place."""
         place = next(at for at, view in enumerate(self.observed["views"]) if not view["name"][0])
         self.counters.reserve(HEAD_BYTES + place * VIEW.itemsize, VIEW.itemsize)
         view = self.observed["views"][place]
-        view["channels"], view["newest"] = channels, 0
+        view["channels"], view["newest"], view["control"] = channels, 0, control
         view["numbers"][:] = 0
         view["clipped"][:] = 0
         view["name"] = name_words(name)

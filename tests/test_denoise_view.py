@@ -13,9 +13,10 @@ from window import attached, host, own_folders, until
 
 from gui.application import application
 from gui.colours import DIVERGING, NO_DATA
-from gui.denoise import HINT, Denoise
+from gui.denoise import BYPASSED, HINT, NO_VOICE, VOICE, Denoise
 from gui.link import Link
-from rtaudio.observation import decibels
+from gui.spectrogram import STRIP, VALUES
+from rtaudio.observation import LEVELS, METERED, PEAK, decibels
 
 pytestmark = pytest.mark.alone
 
@@ -147,6 +148,49 @@ def test_views_that_are_late_are_shown_in_step(show, seen, block):
         np.testing.assert_array_equal(*(each[:, -end:] for each in shown[:2]))
         assert (shown[2][:, -end:] == DIVERGING[128]).all()
         assert (shown[2][:, :-end] == NO_DATA).all()
+
+
+def test_a_voice_is_told_and_shown_below_the_input(show, seen, block):
+    view = show(seen)
+    block.show("enhance.activity", 1, control=1)
+    columns, levels = made(range(1, 301)), np.zeros((300, METERED, LEVELS), np.float32)
+    levels[100:150, 0, PEAK] = 0.9
+
+    def play(begin, end, reached):
+        for name in ("in", "out"):
+            block.add(name, range(begin, end + 1), columns[begin - 1 : end])
+        block.add("enhance.activity", range(begin, reached + 1), levels=levels[begin - 1 : reached])
+        view.refresh()
+
+    play(1, 60, 50)
+    assert view.voice.text() == ""  # The rack has no enhance.
+    node = {"name": "enhance", "engine": "enhance", "parameters": [], "inside": [], "bypass": False}
+    seen.state = {"nodes": [node]}
+    seen.stated.emit(seen.state)
+    play(51, 100, 90)
+    assert view.voice.text() == NO_VOICE
+    play(91, 140, 130)
+    assert view.voice.text() == VOICE
+    wanted = np.where(np.arange(1, 131) > 100, VALUES[round(255 * 0.9)], VALUES[0])
+    strip = pixels(view.pictures[0])[-STRIP:, -130:]  # In step with what is known of all.
+    np.testing.assert_array_equal(strip, np.tile(wanted, (STRIP, 1)))
+    play(131, 220, 200)
+    assert view.voice.text() == NO_VOICE
+    node["bypass"] = True
+    seen.changed.emit({"event": "switch", "node": "enhance", "switch": "bypass", "on": True})
+    play(201, 230, 230)
+    assert view.voice.text() == BYPASSED
+    assert [view.before.itemText(number) for number in range(view.before.count())] == ["in", "out"]
+
+
+def test_a_host_that_removes_noise_tells_of_no_voice_in_noise(qtbot, noisy, show):
+    with attached(qtbot, noisy) as link:
+        view = show(link)
+        until(qtbot, lambda: read(view, lambda: view.voice.text() == NO_VOICE))
+        assert set(link.observation.values()) == {"enhance.activity"}
+        ask(noisy, "bypass enhance")
+        until(qtbot, lambda: read(view, lambda: view.voice.text() == BYPASSED))
+        ask(noisy, "unbypass enhance")
 
 
 def test_space_freezes_all_three_and_they_are_read_on(qtbot, show, seen, block):

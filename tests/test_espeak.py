@@ -233,6 +233,9 @@ def test_the_voice_tells_the_words_of_a_sentence(fresh):
     assert [index for index, _ in marks] == [0, 1, 2, 3]
     whole, events = fresh().synthesise(spoken, "en-us")
     assert [at for _, at in marks] == [event.sample for event in events if event.kind == "word"]
+    phones = [phone for chunk in chunks for phone in chunk.phones]
+    assert "".join(name for name, _ in phones) == "həloʊðɛɹmaɪfɹɛnd"
+    assert [at for _, at in phones] == [event.sample for event in events if event.kind == "phoneme"]
     np.testing.assert_array_equal(np.concatenate([chunk.samples for chunk in chunks]), whole)
     slower = sum(len(chunk.samples) for chunk in voice.speak(sentence, length_scale=1.5))
     assert 1.3 < slower / len(whole) < 1.7

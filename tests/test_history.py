@@ -136,6 +136,17 @@ def test_the_moves_of_a_fader_are_one_change(sound):
     assert sound.host.plan.value("first.gain") == -3.0
 
 
+def test_the_moves_of_two_faders_at_once_are_two_changes(sound):
+    for value in (-4, -5, -6):
+        apply(sound.host, f"set first.gain {value}")
+        apply(sound.host, f"set eq.frequency {-100 * value}")
+    assert [list(change.values) for change in sound.host.history.done] == [["first.gain"], ["eq.frequency"]]
+    assert apply(sound.host, "undo") == "undo set eq.frequency 600.0"
+    assert sound.host.plan.value("eq.frequency") == 1000.0
+    apply(sound.host, "undo")
+    assert sound.host.plan.value("first.gain") == -3.0
+
+
 def test_an_edit_that_is_not_heard_yet_is_given_up(sound):
     edit = sound.host.submit(lambda graph: graph.remove("first"), "remove first")
     assert apply(sound.host, "undo") == "remove first is given up"

@@ -24,6 +24,7 @@ from scipy.fft import rfft
 from scipy.signal import get_window
 from stepped import Stepped, call
 
+from engines.enhancer import Enhance
 from rtaudio import counters as counters_module
 from rtaudio import observation as observation_module
 from rtaudio import status
@@ -31,7 +32,7 @@ from rtaudio.chain import parse_chain
 from rtaudio.cli import main
 from rtaudio.counters import PREFIX, Counters, ordered
 from rtaudio.errors import UserError
-from rtaudio.graph import Graph
+from rtaudio.graph import Graph, Node
 from rtaudio.host import Host
 from rtaudio.observation import (
     COLUMNS,
@@ -274,6 +275,30 @@ def test_what_is_as_large_as_a_float_can_be_is_forgotten_again(run):
 def test_stems_are_views_wherever_they_are_made(run, chain, views, lane):
     seen = run(chain, noise(0.1), lane=lane)
     assert list(seen.views()) == ["in", "out", *views]
+
+
+@pytest.mark.parametrize("lane", [0, 1])
+def test_what_a_node_says_of_the_sound_is_another_kind_of_view_in_step_with_the_input(run, lane):
+    source = noise(0.6, level=0.2) * np.linspace(0, 1, 28_800, dtype=np.float32)[:, None]
+    seen = run("enhance", source, lane=lane)
+    assert list(seen.views()) == ["in", "out", "enhance", "enhance.removed"]
+    assert list(seen.values()) == ["enhance.activity"]
+    late = seen.values()["enhance.activity"].latency
+    assert late == seen.views()["enhance"].latency > 0
+    positions, peaks = seen.peaks("enhance.activity")
+    plan = Plan(Graph([Node("e", Enhance)], ["in -> e", "e.activity -> out"]), 48_000, 128, 2, lane=0)
+    blocks = [np.ascontiguousarray(source[at : at + 128].T) for at in range(0, 28_800, 128)]
+    alone = np.concatenate([plan.process(block)["main"][0].copy() for block in blocks])
+    begins = positions - seen.hop + plan.latency
+    wanted = [alone[begin : begin + seen.hop].max() for begin in begins]
+    plan.close()
+    assert len(positions) > 40
+    assert peaks.max() > 0.0
+    np.testing.assert_array_equal(peaks, wanted)
+    _, latest = seen.peaks("enhance.activity", positions[-3])
+    np.testing.assert_array_equal(latest, peaks[-2:])
+    with pytest.raises(UserError, match=r"no view 'enhance\.voice'"):
+        seen.peaks("enhance.voice")
 
 
 def test_stems_in_a_worker_show_what_they_do_in_the_callback(run):

@@ -2,7 +2,7 @@
 
 import json
 import unicodedata
-from contextlib import suppress
+from contextlib import closing, suppress
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ pytest.importorskip("onnxruntime", reason="runs networks")
 pytest.importorskip("engines.speech.text")
 
 from engines.speech import libespeak
-from engines.speech.piper import PiperVoice, find_parts, ids_of, read_config
+from engines.speech.piper import PiperVoice, find_parts, ids_of, joined_phones, read_config
 from engines.speech.text import Sentence, Word
 from engines.speech.voice import SpeechError, find_speaker
 from rtaudio.errors import FileError, UserError
@@ -105,6 +105,32 @@ def test_a_word_that_is_spoken_in_several_begins_with_the_first(telling):
     written = Sentence("a 2 b", 0, 5, spoken, 0.0, 1.0, 1.0, 0.0, words, [])
     marks = [mark for chunk in telling.speak(written) for mark in chunk.words]
     assert marks == [(0, 0), (1, 8 * PER_ID * HOP), (2, 24 * PER_ID * HOP)]
+
+
+def test_phones_are_codepoints_with_their_marks():
+    codepoints = list(unicodedata.normalize("NFD", "həlˈoʊ, wˈɜːld ã."))
+    found = joined_phones(codepoints, range(len(codepoints)))
+    names = ["h", "ə", "l", "ˈo", "ʊ", "|", "w", "ˈɜː", "l", "d", "|", "ã", "|"]
+    assert [name for name, _ in found] == [unicodedata.normalize("NFD", name).strip("|") for name in names]
+    for (name, start), (_, end) in zip(found, [*found[1:], ("", len(codepoints))], strict=True):
+        assert "".join(codepoints[start:end]).strip(" ,.") == name
+
+
+def test_phones_are_told_where_a_network_tells_its_frames(tmp_path):
+    for frames in (True, False):
+        folder = tiny_voices.telling(tmp_path / f"{frames}", frames=frames, phoneme_type="text")
+        with closing(PiperVoice(folder, "ada")) as voice:
+            chunks = list(voice.speak(sentence("a bad, hat")))
+        found = [phone for chunk in chunks for phone in chunk.phones]
+        sound = np.concatenate([chunk.samples for chunk in chunks])
+        if not frames:
+            assert found == []
+            continue
+        assert [name for name, _ in found] == ["a", "", "b", "a", "d", "", "h", "a", "t"]
+        for name, at in found:
+            if name:
+                assert round(256 * float(sound[at])) == IDS[name][0]
+                assert round(256 * float(sound[at - 1])) == 0  # What lies between.
 
 
 def test_words_follow_the_frames_that_a_network_tells(tmp_path):

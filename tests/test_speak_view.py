@@ -176,6 +176,7 @@ def test_a_text_is_spoken_and_what_is_heard_stands_out(qtbot, speaking):
     view, marked = speaking, []
     view.speed.setValue(0.25)
     view.text.setPlainText(TEXT)
+    view.spans.clear()
     view.link.changed.connect(lambda event: marked.append(view.text.marked))
     qtbot.keyClick(view.text, Qt.Key.Key_Return, Qt.KeyboardModifier.ControlModifier)
     until(qtbot, lambda: view._told["text"] == view._number > 0)
@@ -184,6 +185,9 @@ def test_a_text_is_spoken_and_what_is_heard_stands_out(qtbot, speaking):
     assert list(dict.fromkeys(sentences)) == ["😀 a bad hat.", "he fell and he fell!"]
     assert {word for _, word in marked} <= {"", "a", "bad", "hat", "he", "fell", "and"}
     assert view.text.marked == ("", "")
+    words = [name for _, name in view.spans.names("word")]
+    assert words == ["a", "bad", "hat", "", "he", "fell", "and", "he", "fell", ""]
+    assert "".join(name for _, name in view.spans.names("phone")) == "abadhathefellandhefell"
     assert "first sound after" in view.facts.text()
     assert not list(Path(view._folder.name).iterdir())
 

@@ -18,11 +18,12 @@ from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QImage
 from PySide6.QtTest import QTest
 
+from gui.bands import Band, moved, octave
 from gui.colours import DIVERGING, LAYERS, MAPS, NO_DATA
 from gui.roll import Roll
-from gui.rulers import frequency_labels, hertz, note, time_labels
-from gui.spectrogram import DIFFERENCE, LONGEST, RANGE, Spectrogram
-from rtaudio.observation import COLUMNS, FLOOR, ROWS, decibels, frequencies
+from gui.rulers import frequency_at, frequency_labels, height_of, hertz, note, time_labels
+from gui.spectrogram import DIFFERENCE, LONGEST, RANGE, STRIP, VALUES, Spectrogram
+from rtaudio.observation import COLUMNS, FLOOR, LEVELS, METERED, PEAK, ROWS, decibels, frequencies
 
 __all__ = ["block", "folder"]
 
@@ -519,6 +520,116 @@ def test_a_heading_that_does_not_fit_is_told_whole(show, block):
     resize(widget, 150, 100)
     drawn(widget)
     assert widget.toolTip() == title
+
+
+# Bands and strips
+
+
+def test_what_lies_outside_of_a_band_is_dim_and_its_edges_are_marked(show, block):
+    widget = show(link_to_this_process(), width=300, height=400)
+    block.add("in", range(1, 301), np.full((300, ROWS), 200, np.uint8))
+    widget.refresh()
+    before = drawn(widget)
+    widget.set_band(Band(200.0, 2000.0))
+    after = drawn(widget)[:, 250:]  # Right of what is written.
+    bottom, top = (round(400 * (1 - height_of(hz, HZ))) for hz in (200.0, 2000.0))
+    np.testing.assert_array_equal(after[top + 2 : bottom - 1], before[top + 2 : bottom - 1, 250:])
+    assert (after[: top - 1] < before[: top - 1, 250:]).all()
+    assert (after[bottom + 2 :] < before[bottom + 2 :, 250:]).all()
+    for edge in (top, bottom):
+        assert (after[edge - 1 : edge + 2] & 0xFF).max() > 220
+    widget.set_band(None)
+    np.testing.assert_array_equal(drawn(widget), before)
+
+
+def test_bands_are_swept_by_the_mouse_where_they_are_taken(show, block):
+    widget = show(link_to_this_process(), width=300, height=400)
+    block.add("in", range(1, 301), made(range(1, 301)))
+    widget.refresh()
+    swept, cleared = [], []
+    widget.swept.connect(swept.append)
+    widget.cleared.connect(lambda: cleared.append(widget.octave()))
+    room = widget.picture
+
+    def drag(*heights):
+        places = [QPoint(room.left() + 100, room.top() + height) for height in heights]
+        QTest.mousePress(widget, Qt.MouseButton.LeftButton, pos=places[0])
+        for place in places[1:]:
+            QTest.mouseMove(widget, place)
+        QTest.mouseRelease(widget, Qt.MouseButton.LeftButton, pos=places[-1])
+
+    drag(100, 200)
+    QTest.keyClick(widget, Qt.Key.Key_S)
+    assert not swept
+    widget.take_bands()
+    drag(100, 102)
+    assert not swept
+    drag(200, 150, 250, 1000)
+    at = [frequency_at(1 - (y + 0.5) / 400, HZ) for y in (200, 150, 250)]
+    assert swept[-3:-1] == [pytest.approx((at[0], at[1])), pytest.approx((at[2], at[0]))]
+    assert swept[-1] == pytest.approx((20.0, at[0]))  # Below the picture is its end.
+    assert not cleared
+    widget.set_band(swept[-1])
+    drag(100, 101)
+    assert len(cleared) == 1
+
+
+def test_arrows_read_on_where_there_is_no_band(show, block):
+    widget = show(link_to_this_process(), width=300, height=400)
+    widget.take_bands()
+    block.add("in", range(1, 301), made(range(1, 301)))
+    widget.refresh()
+    swept, told = [], []
+    widget.swept.connect(swept.append)
+    widget.hovered.connect(told.append)
+    QTest.keyClick(widget, Qt.Key.Key_Up)
+    QTest.keyClick(widget, Qt.Key.Key_Up, Qt.KeyboardModifier.ShiftModifier)
+    assert len(told) == 2
+    assert not swept
+    QTest.keyClick(widget, Qt.Key.Key_S)
+    assert swept == [octave(frequency_at(1 - (200 - 11 + 0.5) / 400, HZ))]
+    widget.set_band(swept[0])
+    QTest.keyClick(widget, Qt.Key.Key_Left)
+    assert len(told) == 3
+    QTest.keyClick(widget, Qt.Key.Key_Down)
+    assert swept[1:] == [moved(swept[0], -1)]
+    assert len(told) == 3
+
+
+@pytest.mark.parametrize(("width", "seconds"), [(200, 0), (200, 5), (200, 0.7)])
+def test_a_strip_shows_the_greatest_value_on_every_pixel(show, block, width, seconds):
+    block.show("voice", 1, control=1)
+    widget = show(link_to_this_process(), width=width, height=100, seconds=seconds)
+    plain = show(link_to_this_process(), width=width, height=100, seconds=seconds)
+    widget.set_strip("voice")
+    values = np.random.default_rng(1).random(600).astype(np.float32)
+    levels = np.zeros((600, METERED, LEVELS), np.float32)
+    levels[:, 0, PEAK] = values
+    for begin, end in ((1, 150), (150, 151), (151, 400), (420, 600)):  # Some are left out.
+        numbers = range(begin, end)
+        block.add("in", numbers, made(numbers))
+        block.add("voice", numbers, levels=levels[begin:end])
+        widget.refresh()
+        plain.refresh()
+    shown, without = drawn(widget), drawn(plain)
+    np.testing.assert_array_equal(shown[: 100 - STRIP - 1], without[: 100 - STRIP - 1])
+    roll, last = widget._roll, 599
+    newest = roll.last_pixel(last)
+    for x in range(width):
+        pixel = newest - (width - 1 - x)
+        on_it = range(max(1, roll.first_column(pixel)), min(last, roll.last_column(pixel)) + 1)
+        there = [values[number] for number in on_it if not 400 <= number < 420]
+        wanted = VALUES[round(255 * float(max(there)))] if there else NO_DATA
+        assert (shown[100 - STRIP :, x] == wanted).all(), x
+        assert shown[100 - STRIP - 1, x] == (VALUES[0] if there else NO_DATA)
+    widget.freeze(True)
+    block.drop("voice")
+    resize(widget, width, 120)
+    np.testing.assert_array_equal(drawn(widget)[120 - STRIP :], shown[100 - STRIP :])
+    widget.freeze(False)
+    widget.refresh()
+    assert widget.absent == ""
+    assert (drawn(widget)[-STRIP:] == NO_DATA).all()
 
 
 # Rulers

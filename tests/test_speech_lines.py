@@ -205,6 +205,50 @@ def test_words_and_sentences_are_told_when_they_are_heard(host):
     assert (now["text"], now["sentence"], now["word"], now["words"]) == (0, None, None, "silent")
 
 
+def test_words_and_phones_are_told_with_the_place_at_which_they_were_heard(host):
+    heard = [step(host, 3)]
+    apply(host, f"say say {TEXT}")
+    spoken(host)
+    blocks, paused = len(said(TEXT)) // BLOCK + 3, 0
+    for block in range(blocks):
+        if block == blocks // 3:
+            apply(host, "pause say")
+            paused = len(heard) * BLOCK + 2 * BLOCK
+            heard.append(step(host, 9))
+            told(host)
+            apply(host, "resume say")
+        heard.append(step(host))
+        now = told(host)["begun"]
+    sound, resumed = np.concatenate(heard), paused + 9 * BLOCK + FADE
+    words, first = words_at(TEXT), 3 * BLOCK
+    wanted = [(first + at, TEXT[slice(*span)]) for at, kind, span in words if kind == "word"]
+    late = [(at + 9 * BLOCK - FADE, word) for at, word in wanted]
+    found = [(at, word) for at, word in now["word"] if word]
+    assert [word for _, word in found] == [word for _, word in wanted]
+    for at, before, after in zip(found, wanted, late, strict=True):
+        assert at in (before, after)
+    assert "".join(name for _, name in now["phone"]) == "abadhathefell"
+    clear = [(at, name) for at, name in now["phone"] if name and not paused - FADE <= at <= resumed]
+    assert len(clear) > 8
+    for at, name in clear:
+        assert round(256 * float(sound[at])) == IDS[name][0]
+        assert round(256 * float(sound[at - 1])) != IDS[name][0]
+    assert now["word"][-1][1] == now["phone"][-1][1] == ""  # The end.
+
+
+def test_what_is_hushed_is_told_no_more(host):
+    apply(host, f"say say {TEXT}")
+    spoken(host)
+    step(host, 8)
+    begun = told(host)["begun"]
+    apply(host, "hush say")
+    step(host, 3)
+    now = told(host)["begun"]
+    for kind, before in begun.items():
+        assert now[kind][: len(before)] == before
+        assert [name for _, name in now[kind][len(before) :]] == [""]
+
+
 def test_at_another_rate_words_are_where_they_are_heard(folder):
     with Host(Plan(load_chain(f"say(voice='{folder}')"), 44_100, BLOCK, 1), Stepped()) as host:
         host.start()

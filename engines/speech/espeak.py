@@ -294,7 +294,12 @@ class EspeakVoice:
                     while word < len(places) and places[word] <= event.begin:
                         begun.append((word, event.sample))
                         word += 1
-            yield Chunk(samples, tuple(begun))
+            phones = [
+                (event.name if any(map(str.isalpha, event.name)) else "", event.sample)
+                for event in events
+                if event.kind == "phoneme"
+            ]
+            yield Chunk(samples, tuple(begun), tuple(phones))
 
     def _written(self, spoken: str) -> tuple[str, list[int]]:
         """A text as espeak-ng is given it, and where in it are each codepoint of ``spoken`` and the end."""

@@ -16,7 +16,7 @@ import math
 import re
 import time
 import unicodedata
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 PAIRS = ("text.onnx", "dec.onnx"), ("acoustic.onnx", "vocoder.onnx")
 PAD, BEGIN, END = "_^$"
+STRESS, LENGTH = "ˈˌ", "ːˑ"
+"""Marks of IPA, before and after the phone that they belong to."""
 FIRST, STEP = 16, 48
 """Frames of the first piece of a sentence, and the most of those after it: none is longer than all before."""
 FARTHEST = 40
@@ -193,6 +195,29 @@ def ids_of(phonemes: Sequence[str], config: Config) -> tuple[list[int], list[int
     return ids, owners
 
 
+def joined_phones(codepoints: Sequence[str], starts: Sequence[int]) -> list[tuple[str, int]]:
+    """Phones of codepoints of IPA, with what belongs to them: ``t ˈ ɛ ː`` is ``t ˈɛː``.
+
+    Returns
+    -------
+    The phones, "" for what is silent, and where they start.
+    """
+    found: list[tuple[str, int]] = []
+    stress, begin = "", 0
+    for codepoint, start in zip(codepoints, starts, strict=True):
+        begin = begin if stress else start
+        if codepoint in STRESS:
+            stress = codepoint
+        elif found and found[-1][0] and (codepoint in LENGTH or unicodedata.combining(codepoint)):
+            found[-1] = found[-1][0] + codepoint, found[-1][1]
+        elif codepoint.isalpha():
+            found.append((stress + codepoint, begin))
+            stress = ""
+        elif not found or found[-1][0]:
+            found.append(("", start))
+    return found
+
+
 class PiperVoice:
     """A voice of Piper's kind as a `engines.speech.voice.Voice`.
 
@@ -326,18 +351,30 @@ class PiperVoice:
             ids, owners = ids_of(part, config)
             if not any(phoneme in config.ids and phoneme.isalnum() for phoneme in part):
                 raise SpeechError(f"voice {self.name} knows none of the phonemes {''.join(part)[:40]!r}")
-            shares = _word_starts(part, owners)
+            shares, phones = _word_starts(part, owners), self._phone_starts(part, owners)
             for chunk, frames in self._run(ids, speaker, length_scale / sentence.rate):
-                found = []
+                found, sounds = [], []
                 if frames is not None:
+                    sounds = [(phone, done + int(frames[share])) for phone, share in phones]
                     for word, share in enumerate(shares):
                         owner = words_of[(begun + word) * len(words_of) // sum(spaces)]
                         if owner > told:
                             found.append((owner, done + int(frames[share])))
                             told = owner
-                yield Chunk(chunk, tuple(found))
+                yield Chunk(chunk, tuple(found), tuple(sounds))
                 done += len(chunk)
             begun += words
+
+    def _phone_starts(self, phonemes: Sequence[str], owners: Sequence[int]) -> list[tuple[str, int]]:
+        """The phones, "" for what is silent, and the index of the id that each begins with; none where the
+        network does not tell how long they take.
+        """
+        if len(self._first.get_outputs()) < 2:
+            return []
+        begin = len(self.config.ids[BEGIN]) + len(self.config.ids[PAD])
+        known = [number for number, phoneme in enumerate(phonemes) if phoneme in self.config.ids]
+        starts = [max(begin, bisect_left(owners, number)) for number in known]
+        return joined_phones([phonemes[number] for number in known], starts)
 
     def close(self) -> None:
         """End what phonemises."""

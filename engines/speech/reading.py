@@ -34,6 +34,18 @@ class Mark:
     """In the text, in codepoints."""
 
 
+@dataclass(frozen=True)
+class Span:
+    """A word or phone that sounds until the next one of its kind begins."""
+
+    kind: str
+    """``word`` or ``phone``"""
+    sample: int
+    """At the voice's rate, from the beginning of the reading."""
+    name: str
+    """As it is written, or in IPA; empty: silence."""
+
+
 class Reading:
     """A text, ready to be read: iterate over it for the sound, once.
 
@@ -54,6 +66,8 @@ class Reading:
     ----------
     marks : list of Mark
         Where words and sentences begin, as far as it has been read.
+    spans : list of Span
+        What sounds when, as far as it has been read: words, and phones where the voice knows them.
     problems : list of str
         Sentences that could not be spoken, and why, in words.
     notes : list of str
@@ -89,6 +103,7 @@ class Reading:
         self._began, started = time.perf_counter() if began is None else began, time.thread_time()
         self.text, self.voice, self.language = text, voice, language
         self.marks: list[Mark] = []
+        self.spans: list[Span] = []
         self.problems: list[str] = []
         self.notes: list[str] = []
         self._sentences: Iterator[Sentence] = each_sentence(text, language)
@@ -128,6 +143,8 @@ class Reading:
                 for index, at in chunk.words:
                     word = sentence.words[index]
                     self.marks.append(Mark("word", start + at, word.begin, word.end))
+                    self.spans.append(Span("word", start + at, self.text[word.begin : word.end]))
+                self.spans += [Span("phone", start + at, phone) for phone, at in chunk.phones]
                 self.samples += len(chunk.samples)
                 if self.first_ms is None and len(chunk.samples):
                     self.first_ms = round(1e3 * (time.perf_counter() - self._began), 1)
@@ -135,6 +152,7 @@ class Reading:
                 yield chunk.samples if gain == 1 else chunk.samples * gain
                 started = time.thread_time()
             self.spoken += 1
+            self.spans += [Span(kind, self.samples, "") for kind in ("word", "phone")]
         except SpeechError as error:
             shown = sentence.text.strip()
             shown = shown if len(shown) <= SHOWN else f"{shown[: SHOWN - 3]}..."

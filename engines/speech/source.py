@@ -36,7 +36,7 @@ from rtaudio.processor import Parameter, Processor
 from rtaudio.ring import Ring, ring_pop, ring_skip, ring_taken
 
 if TYPE_CHECKING:
-    from engines.speech.reading import Mark, Reading
+    from engines.speech.reading import Mark, Reading, Span
     from engines.speech.speaker import Speaker
 
 RING_SECONDS = 4.0
@@ -50,6 +50,10 @@ PROBLEMS = 8
 """Of a queue, that are kept."""
 IDLE = 0.02
 """Seconds that the thread waits where the ring is full."""
+KEPT = {"word": 24, "phone": 64}
+"""Of what was heard, by kind: the last ones are told."""
+COMING = 1024
+"""Of what is to be heard, of each kind, at most."""
 NAP_NS = 200_000
 """Nanoseconds that an offline run sleeps where the ring is empty."""
 
@@ -65,9 +69,9 @@ NAP_NS = 200_000
 ) = range(0, 112, 16)
 
 COUNTS, SCRATCH = range(2)
-CHANNELS, RING, SHARED, FADE, LEVEL_AT = range(5)
+CHANNELS, RING, SHARED, FADE, LEVEL_AT, AHEAD = range(6)
 """Words of the counts: channels; addresses of the ring and of what is shared, or 0; length of the fade in
-samples, and how far it is from silence."""
+samples, and how far it is from silence; samples from a place in the ring to when it is played."""
 LEVEL = 0
 OFFLINE = 2
 """Of the context."""
@@ -113,6 +117,7 @@ def say_kernel(state: int, inputs: int, outputs: int, n: int, params: int, conte
             samples[i] = np.float32(0)
     else:
         _take(counts, samples, n, int64_at(context, 3)[OFFLINE] != 0)
+        store_release(counts, AHEAD, at + n - ring_taken(counts[RING]))
     still, level = settled(params, LEVEL, at), value(params, LEVEL, at)
     for c in range(counts[CHANNELS]):
         y = channel(outputs, c, n)
@@ -172,6 +177,11 @@ class Queue:
         self._marks: deque[tuple[int, Text, Mark | None]] = deque()
         """What begins, in order: after how many samples; None: the text is over."""
         self._heard = SILENCE
+        self._coming: dict[str, deque[tuple[int, str]]] = {kind: deque(maxlen=COMING) for kind in KEPT}
+        self._begun: dict[str, deque[tuple[int, str]]] = {
+            kind: deque(maxlen=count) for kind, count in KEPT.items()
+        }
+        """Words and phones, by kind: after how many samples, or since which position."""
         self._changed = threading.Condition()
         self._written = self._turn = self._number = 0
         self._closed = False
@@ -226,6 +236,19 @@ class Queue:
             self._follow()
             return self._heard
 
+    def begun(self, ahead: int) -> dict[str, list[tuple[int, str]]]:
+        """Words and phones that have been played lately, by kind, see `engines.speech.reading.Span`: since
+        when, as a position of the graph, and their names. A place in the ring is played ``ahead`` samples
+        later.
+        """
+        with self._changed:
+            taken = self.taken
+            for kind, coming in self._coming.items():
+                while coming and coming[0][0] < taken:
+                    at, name = coming.popleft()
+                    self._begun[kind].append((at + ahead, name))
+            return {kind: list(found) for kind, found in self._begun.items()}
+
     def _follow(self) -> None:
         """Take the marks that have been played; with the lock held."""
         taken = self.taken
@@ -270,6 +293,12 @@ class Queue:
             self._texts.clear()
             self._marks.clear()
             self._heard = SILENCE
+            for kind, coming in self._coming.items():
+                begun = self._begun[kind]
+                sounds = bool(coming) or bool(begun and begun[-1][1])
+                coming.clear()
+                if sounds:
+                    coming.append((self._written - 1, ""))
             write_release(self._shared, CANCELLED, self._written)
             write_release(self._shared, BUSY, 0)
             self._count()
@@ -343,7 +372,7 @@ class Queue:
         up = soxr.ResampleStream(reading.voice.rate, self.rate, 1, quality="HQ")
         same = reading.voice.rate == self.rate
         start, scale = self._written, self.rate / reading.voice.rate
-        marks = problems = 0
+        marks = spans = problems = 0
         for samples in reading:
             with self._changed:
                 if turn != self._turn:
@@ -351,13 +380,22 @@ class Queue:
                 begun = reading.marks[marks:]
                 self._marks += [(start + round(scale * mark.sample), text, mark) for mark in begun]
                 self._follow()
+                self._announce(reading.spans[spans:], start, scale)
             self.problems += reading.problems[problems:]
-            marks, problems = len(reading.marks), len(reading.problems)
+            marks, spans, problems = len(reading.marks), len(reading.spans), len(reading.problems)
             if not self._put(samples if same else up.resample_chunk(samples), turn):
                 return
+        with self._changed:
+            if turn == self._turn:
+                self._announce(reading.spans[spans:], start, scale)
         self.problems += reading.problems[problems:]
         if not same:
             self._put(up.resample_chunk(np.zeros(0, np.float32), last=True), turn)
+
+    def _announce(self, spans: Sequence[Span], start: int, scale: float) -> None:
+        """Keep what is to be heard, of a reading that starts at a place of the ring; with the lock held."""
+        for span in spans:
+            self._coming[span.kind].append((start + round(scale * span.sample), span.name))
 
     def _put(self, samples: NDArray[np.float32], turn: int) -> bool:
         """Put samples into the ring as there is room; False if they are not wanted any more."""
@@ -427,7 +465,7 @@ class Say(Processor):
             self._begin_speech()
         speech = self._speech if self.queue is None else self.queue
         fade = round(FADE_SECONDS * self.rate)
-        counts = np.array([self.channels, *speech.addresses, fade, fade], np.int64)
+        counts = np.array([self.channels, *speech.addresses, fade, fade, 0], np.int64)
         return counts, np.zeros(self.block, np.float32)
 
     _speech: Queue
@@ -462,7 +500,7 @@ class Say(Processor):
 
     def told(self) -> dict[str, Any]:
         """See `Processor.told` and `Speaker.told`."""
-        return {} if self._speaker is None else self._speaker.told()
+        return {} if self._speaker is None else self._speaker.told(read_acquire(self._state[COUNTS], AHEAD))
 
     def reset(self) -> None:
         """Begin the text anew."""

@@ -116,17 +116,18 @@ class Speaker:
             self._voice = key, opened
         return self._voice[1]
 
-    def told(self) -> dict[str, Any]:
-        """What is heard, and what waits.
+    def told(self, ahead: int = 0) -> dict[str, Any]:
+        """What is heard, and what waits; ``ahead`` as of `Queue.begun`.
 
         Returns
         -------
         ``words``, for people; ``speaking``, whether anything is to be heard; ``text``, the number of the one
         that is heard, or 0; of that one ``sentence`` and ``word`` (begin and end in the text, in codepoints;
         None: there is none yet), ``length`` and ``made`` (codepoints: of all, and of what has been spoken
-        into the ring), ``first_sound_ms`` and ``cpu_per_second`` (None: not known yet); ``waiting``, texts
-        that are not in the ring as a whole; ``paused``; ``underflows``; ``problems``, the last ones; and how
-        texts that come are spoken: ``voice``, ``lang``, ``speaker``, ``factor``.
+        into the ring), ``first_sound_ms`` and ``cpu_per_second`` (None: not known yet); ``begun`` (see
+        `Queue.begun`); ``waiting``, texts that are not in the ring as a whole; ``paused``; ``underflows``;
+        ``problems``, the last ones; and how texts that come are spoken: ``voice``, ``lang``, ``speaker``,
+        ``factor``.
         """
         heard, queue = self._queue.heard, self._queue
         reading = None if heard.text is None else heard.text.reading
@@ -140,6 +141,7 @@ class Speaker:
             "text": number,
             "sentence": heard.sentence,
             "word": heard.word,
+            "begun": queue.begun(ahead),
             "length": 0 if reading is None else len(reading.text),
             "made": 0 if reading is None else reading.done,
             "first_sound_ms": None if reading is None else reading.first_ms,

@@ -30,6 +30,9 @@ class Chunk:
     words: tuple[tuple[int, int], ...] = ()
     """Words that begin: the index among the sentence's words, and the sample, counted from the beginning of
     the sentence. Each is told with or before the chunk that it begins in."""
+    phones: tuple[tuple[str, int], ...] = ()
+    """Phones that begin, in IPA, and the sample, in the same way; an empty one is silence. None are told by a
+    voice that does not know when they are."""
 
 
 class Voice(Protocol):
