@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from gui.rulers import hertz, note
+from gui.rulers import hertz
 from rtaudio.observation import HIGHEST, LOWEST
 
 SEMITONE = 2.0 ** (1.0 / 12.0)
@@ -42,5 +42,5 @@ def widened(band: Band, semitones: float) -> Band:
 
 
 def told(band: Band) -> str:
-    """The edges, as ``"440 Hz A4 +0 ct  to  880 Hz A5 +0 ct"``."""
-    return "  to  ".join(f"{hertz(edge)} {note(edge)}" for edge in band)
+    """The edges, as ``"440 Hz to 1.2 kHz"``."""
+    return " to ".join(map(hertz, band))

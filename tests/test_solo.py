@@ -124,7 +124,7 @@ def test_keys_begin_move_widen_and_end_it(qtbot, noisy, view):
     qtbot.keyClick(picture, Qt.Key.Key_S)
     assert view.band.band == octave(1000.0)
     until(qtbot, lambda: NODE in names(noisy))
-    assert view.band.words.text() == "only 707 Hz F5 +21 ct  to  1.41 kHz F6 +21 ct"
+    assert view.band.words.text() == "only 707 Hz to 1.41 kHz"
     qtbot.keyClick(picture, Qt.Key.Key_Up)
     semitone = 2 ** (1 / 12)
     until(qtbot, lambda: edges(noisy) == pytest.approx((707.1 * semitone, 1414.2 * semitone), abs=0.2))
@@ -246,6 +246,18 @@ def test_one_that_is_ended_before_the_host_knows_of_it_is_taken_out(told):
     assert told.solo.band is None
 
 
+def test_one_that_is_ended_while_the_host_loads_it_is_given_up_at_once(told):
+    told.solo.hear(Band(100.0, 200.0))
+    told.answer()
+    told.tell(INSERT)
+    told.solo.hear_all()
+    assert told.lines == [INSERT, "undo"]
+    told.answer()
+    told.tell()
+    assert told.lines == [INSERT, "undo"]
+    assert told.solo.band is None
+
+
 def test_one_that_is_wanted_while_another_goes_comes_after_it(told):
     told.tell(band=(100.0, 200.0))
     assert told.solo.band == (100.0, 200.0)
@@ -258,6 +270,17 @@ def test_one_that_is_wanted_while_another_goes_comes_after_it(told):
     told.tell()
     assert told.lines[2:] == [INSERT]
     assert told.solo.band == (100.0, 200.0)
+
+
+def test_a_state_that_is_older_than_what_is_on_its_way_moves_nothing(told):
+    told.tell(band=(100.0, 200.0))
+    told.solo.hear(Band(100.0, 300.0))
+    told.is_setting = lambda path: path == f"{NODE}.high"
+    told.tell(band=(100.0, 200.0))
+    assert told.solo.band == (100.0, 300.0)
+    told.is_setting = lambda path: False
+    told.tell(band=(100.0, 250.0))
+    assert told.solo.band == (100.0, 250.0)
 
 
 def test_a_band_at_rest_is_none_until_it_is_wanted(told):
