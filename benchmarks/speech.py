@@ -6,7 +6,7 @@ texts begun by a line, and says what was missed. It needs torch, with which it m
 encoder (6 layers, 2 heads), frames by a fixed length per id in place of the stochastic duration predictor, 4
 coupling layers with 4 convolutions each, and the decoder of HiFi-GAN V3; as one network, which is run as it
 is and cut in two, and as a pair. Hidden sizes are Piper's: x-low 96, medium 192. Where piper-tts and
-sherpa-onnx are installed they speak the same one network, on one processor.
+sherpa-onnx are installed they speak the same one network; the first on all cores.
 """
 
 from __future__ import annotations
@@ -248,7 +248,7 @@ def peer(module, folder):
 
 
 def measure_peer(speak, runs):
-    """As `measure`, of a peer, on one processor."""
+    """As `measure`, of a peer."""
     costs, first, seconds = [], {SENTENCE: [], EIGHT: []}, {}
     for run in range(runs + 1):
         for text, found in first.items():
@@ -275,19 +275,14 @@ def show(name, count, cost, first, longer, seconds):
 def show_peers(folder, size, count, runs):
     """Print the lines of the peers that are installed; returns what is to be said of the others."""
     missing = []
-    everywhere = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {min(everywhere)})
-    try:
-        for module, package in PEERS.items():
-            if importlib.util.find_spec(module) is None:
-                missing.append(f"{package} is not installed")
-                continue
-            try:
-                show(f"{size}, by {package}", count, *measure_peer(peer(module, folder), runs))
-            except Exception as error:  # theirs, of any kind
-                missing.append(f"{package} cannot: {error}")
-    finally:
-        os.sched_setaffinity(0, everywhere)
+    for module, package in PEERS.items():
+        if importlib.util.find_spec(module) is None:
+            missing.append(f"{package} is not installed")
+            continue
+        try:
+            show(f"{size}, by {package}", count, *measure_peer(peer(module, folder), runs))
+        except Exception as error:  # theirs, of any kind
+            missing.append(f"{package} cannot: {error}")
     return missing
 
 

@@ -114,9 +114,9 @@ def run(options: argparse.Namespace) -> int:
     else:
         work = partial(_reading, text, options, began)
         report, note = play(work, options) if options.output is None else write(work(), options)
-    cli.say(cli.one_line(_said(report)))
     if note:
         cli.say(f"note: {cli.one_line(note)}")
+    cli.say(cli.one_line(_said(report)))
     for problem in report["left_out"]:
         cli.say(f"warning: {cli.one_line(problem)}")
     if report.get("underflows"):
