@@ -73,6 +73,7 @@ def spoken(text, language="en"):
         ("lower case. goes on too. yes", ["lower case.", "goes on too.", "yes"]),
         ("Really?! Yes!!! No.", ["Really?!", "Yes!!!", "No."]),
         ("Title\n\nText here", ["Title", "Text here"]),
+        ("Charles I\n\nI have two", ["Charles the first", "I have two"]),
         ("1. first\n2. second", ["1. first", "2. second"]),
         ("- first\n- second\n* third", ["- first", "- second", "* third"]),
         ("Dear John,\nThank you.", ["Dear John,", "Thank you."]),

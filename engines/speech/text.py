@@ -131,14 +131,20 @@ def _sentences(source: str, piece: Piece, language: str) -> Iterator[Sentence]:
         return piece.begins[begins[begin]], piece.ends[ends[end - 1] - 1]
 
     for begin, end, pause in _blocks(text, language):
-        tokens, dropped = _read(text, begin, end, fixed, language)
+        block = text[begin:end]  # What stands before and behind it does not count.
+        within = [
+            replace(f, begin=f.begin - begin, end=f.end - begin)
+            for f in fixed
+            if begin <= f.begin and f.end <= end
+        ]
+        tokens, dropped = _read(block, within, language)
         last = pause if piece.closed or end < len(text) else 0.0
-        for part, left, right, silence in _cut(text, tokens, begin, end, last):
+        for part, left, right, silence in _cut(block, tokens, last):
             notes = _notes(drop for drop in dropped if left <= drop.begin < right)
             words = [token for token in part if isinstance(token, Word)]
             if not words and not notes:
                 continue
-            start, stop = place(left, right)
+            start, stop = place(begin + left, begin + right)
             yield Sentence(
                 source[start:stop],
                 start,
@@ -148,7 +154,10 @@ def _sentences(source: str, piece: Piece, language: str) -> Iterator[Sentence]:
                 piece.style.rate,
                 piece.style.pitch,
                 piece.style.gain_db,
-                [Word(*place(word.begin, word.end), word.spoken, word.language) for word in words],
+                [
+                    Word(*place(begin + word.begin, begin + word.end), word.spoken, word.language)
+                    for word in words
+                ],
                 notes,
             )
 
@@ -208,21 +217,19 @@ def _lines(text: str, begin: int, end: int, language: str) -> Iterator[tuple[int
     yield begin, end, PAUSE if end == len(text) else PARAGRAPH
 
 
-def _read(
-    text: str, begin: int, end: int, fixed: list[Fixed], language: str
-) -> tuple[list[Token], list[Drop]]:
-    """Words and marks of a stretch; what the author has fixed is spoken as he says."""
+def _read(block: str, fixed: list[Fixed], language: str) -> tuple[list[Token], list[Drop]]:
+    """Words and marks of a block; what the author has fixed is spoken as he says."""
     front = import_module(f"engines.speech.{FRONTS[language]}")
     tokens: list[Token] = []
     dropped: list[Drop] = []
-    for part in [*(f for f in fixed if begin <= f.begin and f.end <= end), None]:
-        stop = part.begin if part else end
-        found, lost = front.read(text, begin, stop)
+    begin = 0
+    for part in [*fixed, None]:
+        found, lost = front.read(block, begin, part.begin if part else None)
         tokens += found
         dropped += lost
         if part is None:
             break
-        spoken = _fixed(part, text[part.begin : part.end], front)
+        spoken = _fixed(part, block[part.begin : part.end], front)
         if spoken:
             tokens.append(Word(part.begin, part.end, spoken, language))
         begin = part.end
@@ -243,13 +250,11 @@ def _fixed(part: Fixed, written: str, front: ModuleType) -> str:
     return str(front.spell(written) if spelled else front.normalise(written))
 
 
-def _cut(
-    text: str, tokens: list[Token], begin: int, end: int, pause: float
-) -> Iterator[tuple[list[Token], int, int, float]]:
+def _cut(text: str, tokens: list[Token], pause: float) -> Iterator[tuple[list[Token], int, int, float]]:
     """Tokens, begin, end and pause of each sentence of a block."""
     part: list[Token] = []
     spoken = 0
-    begin = _skip(text, begin, end)
+    begin = _skip(text, 0, len(text))
     for i, token in enumerate(tokens):
         part.append(token)
         spoken += len(token.spoken) + 1
@@ -263,7 +268,7 @@ def _cut(
             yield part, begin, right, PAUSE if ended else 0.0
             begin = _skip(text, right, following.begin)
             part, spoken = [], 0
-    right = begin + len(text[begin:end].rstrip())
+    right = len(text.rstrip())
     if begin < right:
         ended = bool(part) and part[-1].spoken in ENDS
         yield part, begin, right, max(pause, PAUSE) if ended else pause
