@@ -143,6 +143,13 @@ def device_of(options: Sequence[str]) -> dict[str, str]:
     return found
 
 
+def told_device(options: Sequence[str]) -> str:
+    """The device that options name, for people; that of the system where they name none."""
+    device = device_of(options)
+    cards = " → ".join(dict.fromkeys(device[side] for side in ("input", "output") if device.get(side)))
+    return f"{device.get('api', '')} {cards}".strip() or "the system's device"
+
+
 def options_through(device: Mapping[str, str], options: Sequence[str]) -> list[str]:
     """The options with which a host plays through another device; a map of channels was for the old one."""
     kept, skips = [], False

@@ -48,7 +48,15 @@ from gui.labels import Elided, Tabs
 from gui.link import Link
 from gui.logs import left_hosts
 from gui.process import HostProcess
-from gui.recovery import device_of, options_again, options_for, options_of, options_through, with_file
+from gui.recovery import (
+    device_of,
+    options_again,
+    options_for,
+    options_of,
+    options_through,
+    told_device,
+    with_file,
+)
 from rtaudio.errors import UserError
 from rtaudio.folders import data_folder
 from rtaudio.racks import rack_files, user_folder
@@ -117,8 +125,11 @@ class Window(QMainWindow):
         """The state of the host that was heard last."""
         self._stopping = self._follows = False
         """A host is to end; another is to follow it."""
-        self._before: tuple[list[str], dict[str, Any]] | None = None
-        """Options and last state of the host whose place another is to take, until that runs."""
+        self._before: tuple[list[str], dict[str, Any], bool] | None = None
+        """Options and last state of the host whose place another is to take, until that runs, and whether it
+        ran."""
+        self._fell_back = ""
+        """Why what played before is started again."""
         self._how = ""
         """What is said of the host that is being attached to."""
         self._stems_wanted = False
@@ -456,10 +467,11 @@ class Window(QMainWindow):
         self._take_place(options_through(device, self._options), self._last)
 
     def _take_place(self, options: list[str], last: dict[str, Any]) -> None:
-        """Let a host take the place of the one that runs; if it does not start, that is started next."""
-        self._before = self._options, self._last
+        """Let a host take the place of the one that runs; if it does not start, that is started again."""
+        runs = bool(self.link.pid or self.process.pid)
+        self._before = self._options, self._last, runs
         self._options, self._last, self._follows = options, last, True
-        if self.link.pid or self.process.pid:
+        if runs:
             self.stop()
         self._follow()
 
@@ -503,7 +515,9 @@ class Window(QMainWindow):
             if other != pid
         ]
         beside += self._left_recordings()
-        self.say("; ".join([self._how or f"attached to the host in process {pid}", *beside]), False)
+        why, self._fell_back = self._fell_back, ""
+        first = why or self._how or f"attached to the host in process {pid}"
+        self.say("; ".join([first, *beside]), bool(why))
         self._show_host()
         if self._stems_wanted:
             self._stems_wanted = False
@@ -547,9 +561,11 @@ class Window(QMainWindow):
             return
         if not (self.link.pid or self._stopping):
             if self._before is not None:
-                (self._options, self._last), self._before = self._before, None
+                wanted = told_device(self._options)
+                (self._options, self._last, self._follows), self._before = self._before, None
                 self._stems_wanted = False
-                why = f"{why}; what played before is started next"
+                why = f"{wanted}: {why}" if wanted != told_device(self._options) else why
+                self._fell_back = f"{why}; what played before plays again" if self._follows else ""
             self._show_banner(f"{why}: nothing is heard" if self._last else why, can_start=True)
             self.say(why, True)
         self._show_host()
