@@ -100,13 +100,29 @@ def _without(options: Sequence[str], dropped: Mapping[str, bool]) -> list[str]:
 def _deck_options(deck: Mapping[str, Any]) -> list[str]:
     """The file that a deck plays, and its loop; from where it was, as far as is known."""
     found = [f"--file={deck['file']}"]
+    begin, end = deck["loop"] or (0.0, deck["duration"])
     if deck["loop"] is not None:
-        begin, end = deck["loop"]
         whole = begin == 0.0 and end == deck["duration"]
         found.append("--loop" if whole else f"--loop={begin}:{end}")
-    elif 0.0 < deck["position"] < deck["duration"]:
-        found.append(f"--start={deck['position']}")
+    if 0.001 <= deck["position"] < end:
+        found.append(f"--start={deck['position']:.3f}")
     return found
+
+
+def deck_lines(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Control lines after which a deck that was started anew goes on as another did, or pauses there.
+
+    Parameters
+    ----------
+    before, now
+        Decks, see `rtaudio.state`. One of another file stays as it is.
+    """
+    if before["file"] != now["file"]:
+        return []
+    lines = [f"cue set {before['cue']:.3f}"] if "cue" in before else []
+    if not before.get("playing", True):
+        lines += ["pause", f"seek {before['position']:.3f}"]
+    return lines
 
 
 def options_for(file: str, options: Sequence[str]) -> list[str]:

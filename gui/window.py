@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, ClassVar, Protocol
+from typing import Any, BinaryIO, ClassVar, Protocol
 
 import numpy as np
 from PySide6.QtCore import QEvent, Qt, QTimer, Signal
@@ -46,9 +46,10 @@ from PySide6.QtWidgets import (
 from gui.application import COLOUR_MAPS, FRAME_RATES, THEMES, Settings, set_theme
 from gui.labels import Elided, Tabs
 from gui.link import Link
-from gui.logs import left_hosts
+from gui.logs import is_shared, left_hosts, share
 from gui.process import HostProcess
 from gui.recovery import (
+    deck_lines,
     device_of,
     options_again,
     options_for,
@@ -134,6 +135,12 @@ class Window(QMainWindow):
         """What is said of the host that is being attached to."""
         self._stems_wanted = False
         """The rack of the host that is being started is to have stems."""
+        self._deck: dict[str, Any] | None = None
+        """The deck of the host that was heard last, as it was then."""
+        self._deck_to_be: dict[str, Any] | None = None
+        """As the deck of the host that is being started is to be."""
+        self._shown: BinaryIO | None = None
+        """Tells other windows that this one shows the host, see `gui.logs`."""
         self._has_looked = False
         """Whether recordings that were never ended have been looked for."""
         self._recent: dict[int, str] = {}
@@ -392,7 +399,7 @@ class Window(QMainWindow):
         except UserError as error:
             self._show_banner(str(error), can_start=True)
             return
-        self._how = how
+        self._how, self._shown = how, share(pid)
         self.process.take_over(pid)
 
     def start(self) -> None:
@@ -400,12 +407,12 @@ class Window(QMainWindow):
         if self.link.pid or self.process.pid:
             return
         try:
-            options = options_again(self._options, self._rack_as_it_was(), self._folder)
-            self.process.start(options, self._folder)
+            last = self._rack_as_it_was()
+            self.process.start(options_again(self._options, last, self._folder), self._folder)
         except (UserError, OSError) as error:
             self._show_banner(f"the host cannot be started: {error}", can_start=True)
             return
-        self._stopping = False
+        self._stopping, self._deck_to_be = False, last.get("deck")
         self._show_banner("the host starts ...", can_start=False)
         self._show_host()
 
@@ -435,9 +442,13 @@ class Window(QMainWindow):
             if with_stems:
                 self._add_stems()
             return
-        self._stems_wanted = with_stems
-        last = with_file(self._last, path, seconds) if self._last else {}
-        self._take_place(options_for(path, self._options), last)
+
+        def play() -> None:
+            self._stems_wanted = with_stems
+            last = with_file(self._last, path, seconds) if self._last else {}
+            self._take_place(options_for(path, self._options), last)
+
+        self._ask_to_end(play)
 
     def _add_stems(self) -> None:
         """Put remix into a rack that has no stems: last, but before a limiter."""
@@ -464,7 +475,40 @@ class Window(QMainWindow):
         device
             See `gui.devices.Devices`.
         """
-        self._take_place(options_through(device, self._options), self._last)
+
+        def play() -> None:
+            self._take_place(options_through(device, self._options), self._last)
+
+        self._ask_to_end(play)
+
+    def _ask_to_end(self, done: Callable[[], None]) -> None:
+        """Do what ends the host; ask before where that is not this window's alone, or records."""
+        recordings, pid = self.link.state.get("recordings", []), self.link.pid
+        reasons = []
+        if pid and not self.process.take_over(pid):
+            reasons.append("was not started by this window")
+        elif self._is_shown_elsewhere:
+            reasons.append("is shown by another window, too")
+        if recordings:
+            reasons.append(f"records to {', '.join(recordings)}")
+        if not reasons:
+            done()
+            return
+        text = f"The host in process {pid} {' and '.join(reasons)}. Is it to be ended, and another started?"
+        self._ask("Another host", text, "&End it", done)
+
+    @property
+    def _is_shown_elsewhere(self) -> bool:
+        return self._shown is not None and is_shared(self._shown)
+
+    def _ask(self, title: str, text: str, button: str, done: Callable[[], None]) -> None:
+        """Ask whether something is to be done; nothing waits for the answer."""
+        cancel = QMessageBox.StandardButton.Cancel
+        question = QMessageBox(QMessageBox.Icon.Question, title, text, cancel, self)
+        question.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        question.setDefaultButton(cancel)
+        question.addButton(button, QMessageBox.ButtonRole.AcceptRole).clicked.connect(done)
+        question.open()
 
     def _take_place(self, options: list[str], last: dict[str, Any]) -> None:
         """Let a host take the place of the one that runs; if it does not start, that is started again."""
@@ -488,11 +532,20 @@ class Window(QMainWindow):
             node | {"bypass": node["bypass"] and node["name"] not in compared}
             for node in self._last.get("nodes", ())
         ]
-        return self._last | {"nodes": nodes} if self._last else {}
+        return self._last | {"nodes": nodes, "deck": self._deck_as_it_was()} if self._last else {}
+
+    def _deck_as_it_was(self) -> dict[str, Any] | None:
+        """The deck of the last state, where it was when it was heard last; or one that is yet to play."""
+        deck: dict[str, Any] | None = self._last["deck"]
+        heard = self._deck
+        if deck is None or heard is None or heard["file"] != deck["file"] or "cue" not in deck:
+            return deck
+        return heard
 
     def stop(self) -> None:
         """End the host; one that does not answer is killed."""
         self._stopping = True
+        self._deck = self.link.deck or self._deck
         if self.link.hangs:
             self.link.kill()
         elif self.link.pid:
@@ -519,6 +572,10 @@ class Window(QMainWindow):
         first = why or self._how or f"attached to the host in process {pid}"
         self.say("; ".join([first, *beside]), bool(why))
         self._show_host()
+        wanted, self._deck_to_be, self._deck = self._deck_to_be, None, self.link.state["deck"]
+        if wanted is not None and self._deck is not None:
+            for line in deck_lines(wanted, self._deck):
+                self.link.send(line, lambda answer: None)
         if self._stems_wanted:
             self._stems_wanted = False
             self._add_stems()
@@ -533,6 +590,9 @@ class Window(QMainWindow):
         return left_recordings(data_folder() / "recordings")
 
     def _on_detached(self, why: str) -> None:
+        if self._shown is not None:
+            self._shown.close()
+            self._shown = None
         if self._stopping:
             self._show_banner("stopped", can_start=True)
             self.say("the host has ended", False)
@@ -725,18 +785,8 @@ class Window(QMainWindow):
         if not os.path.lexists(file):
             self._save(name)
             return
-        question = QMessageBox(
-            QMessageBox.Icon.Question,
-            "Save the rack",
-            f"There is a rack in {file} already. Is it to be replaced?",
-            QMessageBox.StandardButton.Cancel,
-            self,
-        )
-        question.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        question.setDefaultButton(QMessageBox.StandardButton.Cancel)
-        replace = question.addButton("&Replace", QMessageBox.ButtonRole.AcceptRole)
-        replace.clicked.connect(lambda: self._save(name))
-        question.open()
+        text = f"There is a rack in {file} already. Is it to be replaced?"
+        self._ask("Save the rack", text, "&Replace", lambda: self._save(name))
 
     def _save(self, name: str) -> None:
         self.link.send(f"save {name}", partial(self._on_saved, name))
@@ -820,6 +870,7 @@ class Window(QMainWindow):
         if self._spent is not None and now > self._spent[0]:
             self.load.setText(f"DSP {100 * (spent - self._spent[1]) / (now - self._spent[0]):.0f} %")
         self._spent = now, spent
+        self._deck = self.link.deck
         self._count(seen.counters())
 
     def _count(self, counted: dict[str, Any]) -> None:
@@ -931,12 +982,13 @@ class Window(QMainWindow):
         if view is not None:
             self.settings.tab = view.title
         self._stopping = True
+        is_wanted = self._is_shown_elsewhere and not self._asks_to_end_it()
         if self.link.pid:
-            self.left = self._left_playing(self.link.pid)
+            self.left = self._left_playing(self.link.pid, is_wanted)
             if self.link.hangs and not self.left:
                 self.link.kill()
         self.link.detach("the window is closed")
-        if self.settings.keep_playing:
+        if self.settings.keep_playing or is_wanted:
             self.process.let_go()
         else:
             self.hide()
@@ -944,12 +996,27 @@ class Window(QMainWindow):
         super().closeEvent(event)
         self.closed.emit()
 
-    def _left_playing(self, pid: int) -> str:
+    def _asks_to_end_it(self) -> bool:
+        """Ask, where another window shows this one's host, whether that ends with this window."""
+        if self.settings.keep_playing or not self.process.take_over(self.link.pid):
+            return True
+        answer = QMessageBox.question(
+            self,
+            "Another window",
+            f"Another window shows the host in process {self.link.pid}, too. Is its sound to end?",
+            QMessageBox.StandardButton.Yes | QMessageBox.StandardButton.No,
+            QMessageBox.StandardButton.No,
+        )
+        return answer == QMessageBox.StandardButton.Yes
+
+    def _left_playing(self, pid: int, is_wanted: bool) -> str:
         """What is to be said of the host when the window is closed; empty: it ends with the window."""
         if not self.process.take_over(pid):
             how = "since this window has not started it"
         elif self.settings.keep_playing:
             how = "as the menu Host has it"
+        elif is_wanted:
+            how = "in another window"
         else:
             return ""
         return f"the host in process {pid} plays on, {how}: 'rtaudio ctl --pid {pid} quit' ends it"

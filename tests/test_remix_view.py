@@ -6,7 +6,7 @@ from contextlib import ExitStack
 import numpy as np
 import pytest
 from PySide6.QtCore import QEvent, QObject, Qt
-from PySide6.QtWidgets import QWidget
+from PySide6.QtWidgets import QMessageBox, QWidget
 from sound_files import RATE, write
 from window import attached, host, own_folders, until, window
 
@@ -218,6 +218,9 @@ def test_a_file_that_no_deck_is_there_for(qtbot, tone, own):
         remix = next(child for child in shown.findChildren(Remix))
         assert not remix.deck.play.isEnabled()
         remix.deck.open_file(str(tone))
+        if not own:
+            (asked,) = shown.findChildren(QMessageBox)
+            next(each for each in asked.buttons() if each.text() == "&End it").click()
         until(qtbot, lambda: shown.link.state.get("deck"))
         assert shown.link.pid not in (0, first)
         assert shown.link.state["deck"]["file"] == str(tone)

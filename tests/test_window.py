@@ -50,7 +50,7 @@ from gui.application import (
 )
 from gui.logs import left_hosts
 from gui.process import HostProcess
-from gui.recovery import LAST, chain_of, options_again, options_for, options_of, with_file
+from gui.recovery import LAST, chain_of, deck_lines, options_again, options_for, options_of, with_file
 from gui.window import IDLE_MS, Window
 from rtaudio.cli import Parser
 from rtaudio.counters import lives
@@ -526,6 +526,68 @@ def test_a_file_is_played_through_the_rack_that_there_is(qtbot, ends, tmp_path):
         assert value(shown.link.state, "gain.gain") == -6.0
 
 
+def test_another_device_goes_on_where_the_deck_was(qtbot, ends, tmp_path):
+    options = ["--api=null", "--chain=gain", f"--file={tone(tmp_path)}", "--loop"]
+    with window(qtbot, options=options) as shown:
+        shown.start()
+        ends.append(shown.process.pid)
+        first = until(qtbot, lambda: shown.link.state and shown.link.pid)
+        for line in ("cue set 0.5", "pause", "seek 1.25"):
+            shown.link.send(line)
+        until(qtbot, lambda: shown.link.deck["position"] == 1.25)
+        shown.play_through({"api": "null", "block": "64"})
+        until(qtbot, lambda: shown.link.pid not in (0, first) and shown.link.state)
+        ends.append(shown.link.pid)
+        until(qtbot, lambda: not shown.link.state["deck"]["playing"])
+        until(qtbot, lambda: shown.link.state["deck"]["position"] == 1.25)
+        assert shown.link.state["deck"]["cue"] == 0.5
+        assert shown.link.state["block"] == 64
+
+
+def question(qtbot, shown):
+    """What is asked, and what its button and Cancel are."""
+    (asked,) = until(qtbot, lambda: shown.findChildren(QMessageBox))
+    return asked, {each.text().replace("&", ""): each for each in asked.buttons()}
+
+
+def test_it_asks_before_it_ends_a_host_that_is_not_its_own(qtbot, started, shown):
+    pid = started.process.pid
+    shown.play_through({"api": "null", "block": "64"})
+    asked, buttons = question(qtbot, shown)
+    assert asked.text().startswith(f"The host in process {pid} was not started by this window. ")
+    buttons["Cancel"].click()
+    until(qtbot, lambda: not shown.findChildren(QMessageBox))
+    assert shown.link.pid == pid
+    assert started.process.poll() is None
+
+
+def test_it_asks_before_it_ends_a_recording_or_what_another_window_shows(qtbot, ends, monkeypatch, tmp_path):
+    with window(qtbot, options=["--api=null", "--chain=gain"]) as first:
+        first.start()
+        pid = first.process.pid
+        ends.append(pid)
+        until(qtbot, lambda: first.link.state)
+        first.link.send(f"record {tmp_path / 'a.wav'}")
+        until(qtbot, first.record_action.isChecked)
+        first.play_through({"api": "null", "block": "64"})
+        asked, buttons = question(qtbot, first)
+        assert f"process {pid} records to {tmp_path / 'a.wav'}. " in asked.text()
+        buttons["Cancel"].click()
+        until(qtbot, lambda: not first.findChildren(QMessageBox))
+        with window(qtbot) as second:
+            second.attach(pid)
+            until(qtbot, lambda: second.link.state)
+            asked = []
+            no = QMessageBox.StandardButton.No
+            monkeypatch.setattr(QMessageBox, "question", lambda *words: asked.append(words[2]) or no)
+            first.close()
+            assert asked == [f"Another window shows the host in process {pid}, too. Is its sound to end?"]
+            assert first.left.startswith(f"the host in process {pid} plays on, in another window: ")
+            assert lives(pid)
+        assert len(asked) == 1
+        assert not lives(pid)
+
+
 def test_stop_and_start(qtbot, ends):
     with window(qtbot, options=["--api=null", "--chain=gain"]) as shown:
         shown.start()
@@ -600,13 +662,26 @@ def test_options_of_a_host(started):
 
 
 @pytest.mark.parametrize(
-    ("loop", "wanted"), [([0.0, 9.0], ["--loop"]), ([2.0, 3.5], ["--loop=2.0:3.5"]), (None, ["--start=4.0"])]
+    ("loop", "wanted"),
+    [
+        ([0.0, 9.0], ["--loop", "--start=4.000"]),
+        ([2.0, 3.5], ["--loop=2.0:3.5"]),
+        ([2.0, 6.0], ["--loop=2.0:6.0", "--start=4.000"]),
+        (None, ["--start=4.000"]),
+    ],
 )
 def test_what_the_deck_played_last_is_played_again(started, tmp_path, loop, wanted):
     deck = {"file": "/b c.wav", "position": 4.0, "duration": 9.0, "playing": True, "loop": loop, "cue": 0.0}
     given = ["--file", "a.wav", "--loop", "1:2", "--start=3", "--block", "64"]
     found = options_again(given, state_of(started) | {"deck": deck}, str(tmp_path))
     assert found[:-1] == ["--block", "64", "--file=/b c.wav", *wanted]
+
+
+def test_a_deck_goes_on_as_another_did():
+    before = {"file": "/a.wav", "position": 4.0, "playing": False, "cue": 1.5}
+    assert deck_lines(before, {"file": "/a.wav"}) == ["cue set 1.500", "pause", "seek 4.000"]
+    assert deck_lines(before | {"playing": True}, {"file": "/a.wav"}) == ["cue set 1.500"]
+    assert deck_lines(before, {"file": "/b.wav"}) == []
 
 
 def test_what_is_set_inside_of_a_composite_comes_back(tmp_path):
