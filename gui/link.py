@@ -383,6 +383,13 @@ def nodes_of(state: dict[str, Any]) -> list[dict[str, Any]]:
     return [each for node in state.get("nodes", ()) for each in (node, *node["inside"])]
 
 
+def insert_line(state: dict[str, Any], node: str) -> str:
+    """The control line that puts a node at the end of a rack, but before a limiter there."""
+    limiters = [each["name"] for each in state["nodes"] if each["engine"] == "limiter"]
+    last = next((name for name in limiters if f"{name}.out -> out.main" in state["edges"]), "")
+    return f"insert {f'before {last}' if last else 'last'} {node}"
+
+
 def _parameter(state: dict[str, Any], path: str) -> dict[str, Any] | None:
     """What a state says of a parameter; None where there is none."""
     name, _, parameter = path.rpartition(".")

@@ -45,7 +45,7 @@ from PySide6.QtWidgets import (
 
 from gui.application import COLOUR_MAPS, FRAME_RATES, THEMES, Settings, set_theme
 from gui.labels import Elided, Tabs
-from gui.link import Link
+from gui.link import Link, insert_line
 from gui.logs import is_shared, left_hosts, share
 from gui.process import HostProcess
 from gui.recovery import (
@@ -452,12 +452,9 @@ class Window(QMainWindow):
 
     def _add_stems(self) -> None:
         """Put remix into a rack that has no stems: last, but before a limiter."""
-        nodes, edges = self.link.state["nodes"], self.link.state["edges"]
-        if any(node["engine"] == STEMS or len(node["outputs"]) > 1 for node in nodes):
-            return
-        limiters = [f"{node['name']}.out -> out.main" for node in nodes if node["engine"] == "limiter"]
-        found = [edge.partition(".")[0] for edge in limiters if edge in edges]
-        self.link.send(f"insert {f'before {found[0]}' if found else 'last'} {STEMS}(preset=live)")
+        nodes = self.link.state["nodes"]
+        if not any(node["engine"] == STEMS or len(node["outputs"]) > 1 for node in nodes):
+            self.link.send(insert_line(self.link.state, f"{STEMS}(preset=live)"))
 
     def _choose_device(self) -> None:
         from gui.devices import Devices

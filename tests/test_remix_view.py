@@ -174,12 +174,19 @@ def test_levels_are_drawn_as_they_are(qtbot, view):
 
 
 def test_a_rack_without_remix_can_be_given_one(qtbot, tone):
-    with host("--file", tone, "--loop", chain="gain") as started, attached(qtbot, started) as link:
+    """Before the limiter, and once, however often the button is pressed while it loads."""
+    chain = "gain | limiter"
+    with host("--file", tone, "--loop", chain=chain) as started, attached(qtbot, started) as link:
         view = shown(qtbot, link)
         assert view.stack.currentIndex() == 0
         assert view.insert.isEnabled()
         view.insert.click()
+        view.insert.click()
+        until(qtbot, lambda: link.state["loading"])
+        assert not view.insert.isEnabled()
         until(qtbot, lambda: view.stack.currentIndex() == 1)
+        until(qtbot, lambda: not link.state["loading"])
+        assert [node["name"] for node in link.state["nodes"]] == ["gain", "remix", "limiter"]
         assert [strip.stem for strip in view.strips] == ["harmonic", "percussive", "residual"]
         settled(qtbot, view, FULL)
         link.send("remove remix")
