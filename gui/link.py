@@ -70,6 +70,8 @@ class Link(QObject):
     """An event of ``watch`` (see `rtaudio.server`), a dict, entered in `state`."""
     said = Signal(str, bool)
     """A line for the status line; whether it is an error."""
+    hinted = Signal(str)
+    """What is under the pointer, for the status line; empty: nothing."""
     hung = Signal(bool)
     """True: it has not answered for 3 s; False: it answers again."""
 

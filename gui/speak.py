@@ -140,7 +140,7 @@ class Speak(QWidget):
         self.facts.setAccessibleName("What speaking costs")
         self.spectrogram = Spectrogram(self.link, ["out"], title="Output")
         self.spectrogram.set_seconds(SEEN)
-        self.spectrogram.hovered.connect(self._on_hovered)
+        self.spectrogram.hovered.connect(self.link.hinted)
         self.spans = Spans(self.spectrogram)
 
     def _button(self, text: str, tip: str, done: Any) -> QPushButton:
@@ -199,9 +199,6 @@ class Speak(QWidget):
             shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
             shortcut.setWhatsThis(what)
             shortcut.activated.connect(done)
-
-    def _on_hovered(self, text: str) -> None:
-        self.link.said.emit(text, False)
 
     def refresh(self) -> None:
         """Draw what is new of the sound."""

@@ -47,6 +47,7 @@ from gui.application import COLOUR_MAPS, FRAME_RATES, THEMES, Settings, set_them
 from gui.labels import Elided, Tabs
 from gui.link import Link, insert_line
 from gui.logs import is_shared, left_hosts, share
+from gui.messages import Messages
 from gui.process import HostProcess
 from gui.recovery import (
     deck_lines,
@@ -170,6 +171,7 @@ class Window(QMainWindow):
         link.stated.connect(self._on_stated)
         link.changed.connect(self._on_changed)
         link.said.connect(self.say)
+        link.hinted.connect(self.message.hint)
         link.hung.connect(self._on_hung)
         process.said.connect(self._on_line)
         process.ready.connect(self.attach)
@@ -208,6 +210,12 @@ class Window(QMainWindow):
         self.open_action = self._action("&Open rack...", "Ctrl+Shift+O", self._open_rack)
         self.save_action = self._action("&Save rack...", "Ctrl+S", self._save_rack)
         self.keys_action = self._action("&Keys", "F1", self._show_keys)
+        self.messages_action = self._action(
+            "&Messages",
+            "Ctrl+L",
+            self._show_messages,
+            "The last messages, to be read and copied",
+        )
         self.quit_action = self._action("&Quit", "Ctrl+Q", self.close)
 
     def _make_middle(self) -> None:
@@ -273,8 +281,7 @@ class Window(QMainWindow):
 
     def _make_status(self) -> None:
         line = self.statusBar()
-        self.message = Elided()
-        self.message.setAccessibleName("Messages")
+        self.message = Messages()
         self.message.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         line.addWidget(self.message, 1)
         self.load, self.late, self.rate, self.cost = (QLabel() for _ in range(4))
@@ -320,7 +327,7 @@ class Window(QMainWindow):
         maps = [(each, each) for each in COLOUR_MAPS]
         self._choice("&Colour map", maps, self.settings.colour_map, self._set_map)
         self._view_menu.addSeparator()
-        self.menuBar().addMenu("H&elp").addAction(self.keys_action)
+        self.menuBar().addMenu("H&elp").addActions([self.keys_action, self.messages_action])
 
     def _choice(self, title: str, entries: Sequence[tuple[str, Any]], now: Any, chosen: Any) -> None:
         """A menu of which one entry holds."""
@@ -906,9 +913,10 @@ class Window(QMainWindow):
 
     def say(self, text: str, is_error: bool) -> None:
         """Show a line; what is wrong is marked by a sign and a colour."""
-        role = QPalette.ColorRole.BrightText if is_error else QPalette.ColorRole.WindowText
-        self.message.setForegroundRole(role)
-        self.message.show_text(f"⚠ {text}" if is_error else text)
+        self.message.say(text, is_error)
+
+    def _show_messages(self) -> None:
+        self.message.show_list()
 
     def _say_answer(self, answer: dict[str, Any]) -> None:
         self.say(answer.get("answer", answer.get("error", "")), not answer["ok"])

@@ -3,6 +3,7 @@
 import gc
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -36,7 +37,7 @@ from window import (
     window,
 )
 
-from gui import command, link
+from gui import command, link, messages
 from gui.application import (
     BANGLA,
     FAINT,
@@ -49,6 +50,7 @@ from gui.application import (
     set_theme,
 )
 from gui.logs import left_hosts
+from gui.messages import Lines
 from gui.process import HostProcess
 from gui.recovery import LAST, chain_of, deck_lines, options_again, options_for, options_of, with_file
 from gui.window import IDLE_MS, Window
@@ -150,13 +152,47 @@ def test_errors_are_marked(qtbot, shown):
     until(qtbot, lambda: shown.message.text() == "a.pan is 0")
 
 
+def test_what_was_said_is_listed_and_can_be_copied(qtbot, shown):
+    for number in range(250):
+        shown.say(f"message {number}", is_error=number == 249)
+    shown.message.setFocus()
+    qtbot.keyClick(shown.message, Qt.Key.Key_Return)
+    (listed,) = shown.findChildren(Lines)
+    lines = listed.text.toPlainText().split("\n")
+    assert len(lines) == 200
+    assert re.fullmatch(r"\d\d:\d\d:\d\d  message 50", lines[0])
+    assert lines[-1].endswith("  ⚠ message 249")
+    shown.link.send("get a.pan")
+    until(qtbot, lambda: listed.text.toPlainText().endswith("  a.pan is 0"))
+    next(each for each in listed.buttons.buttons() if each.text() == "&Copy all").click()
+    assert QApplication.clipboard().text() == listed.text.toPlainText()
+    listed.close()
+    until(qtbot, lambda: not shown.findChildren(Lines))
+    qtbot.mouseClick(shown.message, Qt.MouseButton.LeftButton)
+    assert shown.findChildren(Lines)
+
+
+def test_what_is_under_the_pointer_takes_no_error_away(qtbot, shown, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(messages.time, "monotonic", lambda: now[0])
+    shown.say("wrong", is_error=True)
+    shown.link.hinted.emit("440 Hz")
+    shown.link.hinted.emit("")
+    assert shown.message.text() == "⚠ wrong"
+    now[0] += messages.HOLD
+    shown.link.hinted.emit("440 Hz")
+    assert shown.message.text() == "440 Hz"
+    shown.link.hinted.emit("")
+    assert shown.message.text() == "⚠ wrong"
+
+
 def test_text_that_does_not_fit_is_told_whole(qtbot, shown):
     text = "a line that is far too long for it " * 20
     shown.say(text, is_error=False)
     qtbot.wait(1)
-    assert shown.message.toolTip() == text
+    assert shown.message.toolTip().split("\n")[0] == text
     shown.say("short", is_error=False)
-    assert shown.message.toolTip() == ""
+    assert shown.message.toolTip() == messages.TIP
     panel = shown.rack.panel("limiter")
     before = panel.minimumSizeHint().width()
     panel.times.show_text(text)
