@@ -33,7 +33,6 @@ from PySide6.QtWidgets import (
     QLabel,
     QMainWindow,
     QMessageBox,
-    QPlainTextEdit,
     QPushButton,
     QSizePolicy,
     QTableWidget,
@@ -47,7 +46,7 @@ from gui.application import COLOUR_MAPS, FRAME_RATES, THEMES, Settings, set_them
 from gui.labels import Elided, Tabs
 from gui.link import Link, insert_line
 from gui.logs import is_shared, left_hosts, share
-from gui.messages import Messages
+from gui.messages import Lines, Messages
 from gui.process import HostProcess
 from gui.recovery import (
     deck_lines,
@@ -151,6 +150,9 @@ class Window(QMainWindow):
         self._spent: tuple[float, float] | None = None
         self._counted: dict[str, int] = {}
         self._xruns: list[str] = []
+        self._xruns_list: Lines | None = None
+        self._totals = self._totals_before = 0, 0
+        """xruns and misses of the host, and those from before the count was begun anew."""
         self._are_wrong = False
         """Whether the count of xruns is one of something."""
         self.setWindowTitle("rtaudio")
@@ -564,7 +566,8 @@ class Window(QMainWindow):
         if not self.settings.tab and any(node["engine"] == "remix" for node in self.link.state["nodes"]):
             self._show_view("Remix")
         self.banner.hide()
-        self._spent, self._counted, self._xruns, self._recent = None, {}, [], {}
+        self._spent, self._counted, self._recent = None, {}, {}
+        self._xruns, self._totals_before = [], (0, 0)
         beside = [
             f"process {other} plays on without a window: 'rtaudio gui --pid {other}' shows it, "
             f"'rtaudio ctl --pid {other} quit' ends it"
@@ -890,10 +893,22 @@ class Window(QMainWindow):
         ]
         del self._xruns[:-KEPT]
         self._counted = found
-        xruns, misses = counted["xruns"], counted["misses"]
+        self._totals = counted["xruns"], counted["misses"]
+        self._show_count()
+
+    def _show_count(self) -> None:
+        """Show how many xruns and misses there are, and what is listed of them."""
+        xruns, misses = (now - then for now, then in zip(self._totals, self._totals_before, strict=True))
         parts = [f"{xruns} xrun{'s' * (xruns != 1)}"]
         parts += [f"{misses} miss{'es' * (misses != 1)}"] if misses else []
         self._tell_xruns(", ".join(parts), bool(xruns or misses))
+        if self._xruns_list is not None:
+            self._xruns_list.show_lines(self._xruns or ["Everything was played in time."])
+
+    def _count_anew(self) -> None:
+        """Count xruns and misses from now on."""
+        self._xruns, self._totals_before = [], self._totals
+        self._show_count()
 
     def _tell_xruns(self, text: str, is_wrong: bool) -> None:
         if text != self.xruns_button.text():
@@ -922,12 +937,18 @@ class Window(QMainWindow):
         self.say(answer.get("answer", answer.get("error", "")), not answer["ok"])
 
     def _show_xruns(self) -> None:
-        text = "\n".join(self._xruns) or "Everything was played in time."
-        dialog = _dialog(self, "xruns and misses")
-        shown = QPlainTextEdit(text, dialog)
-        shown.setReadOnly(True)
-        shown.setAccessibleName("xruns and misses, as they were counted")
-        _fill_dialog(dialog, shown)
+        if self._xruns_list is None:
+            shown = self._xruns_list = Lines(self, "xruns and misses")
+            anew = shown.buttons.addButton("&Begin anew", QDialogButtonBox.ButtonRole.ResetRole)
+            anew.setToolTip("Count from now on")
+            anew.clicked.connect(self._count_anew)
+            shown.finished.connect(self._forget_xruns_list)
+            shown.show()
+        self._xruns_list.show_lines(self._xruns or ["Everything was played in time."])
+        self._xruns_list.raise_()
+
+    def _forget_xruns_list(self) -> None:
+        self._xruns_list = None
 
     def keys(self) -> list[tuple[str, str]]:
         """The keys, and what they do."""

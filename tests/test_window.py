@@ -145,6 +145,25 @@ def test_what_is_not_played_in_time_is_counted_and_told(qtbot, started, shown):
         assert shown.xruns_button.palette().color(QPalette.ColorRole.ButtonText) == warning
 
 
+def test_the_count_of_what_was_not_played_in_time_is_begun_anew(qtbot, shown):
+    until(qtbot, shown.load.text)
+    counted = shown.link.observation.counters()
+    shown._timer.stop()
+    shown._count(counted | {"xruns": 3, "misses": 2, "device_misses": counted["device_misses"] + 7})
+    assert shown.xruns_button.text() == "3 xruns, 2 misses"
+    shown._show_xruns()
+    (listed,) = shown.findChildren(Lines)
+    assert "7 calls of the device that came too late" in listed.text.toPlainText()
+    next(each for each in listed.buttons.buttons() if each.text() == "&Begin anew").click()
+    assert listed.text.toPlainText() == "Everything was played in time."
+    assert shown.xruns_button.text() == "0 xruns"
+    plain = shown.palette().color(QPalette.ColorRole.ButtonText)
+    assert shown.xruns_button.palette().color(QPalette.ColorRole.ButtonText) == plain
+    shown._count(counted | {"xruns": 4, "misses": 2, "device_misses": counted["device_misses"] + 8})
+    assert shown.xruns_button.text() == "1 xrun"
+    assert listed.text.toPlainText().endswith("  1 calls of the device that came too late")
+
+
 def test_errors_are_marked(qtbot, shown):
     shown.link.send("bypas a")
     until(qtbot, lambda: shown.message.text().startswith("⚠ no command 'bypas'"))
