@@ -83,6 +83,8 @@ XRUNS = {
     "device_losses": "losses of the device",
 }
 """What the host counts that is heard as a gap, in words."""
+RECORDING, LONGEST_BYPASS = "● Recording", "A/B: the input, +20.0 dB"
+"""Texts of actions that have others, too: the longest ones."""
 
 
 class Panel(Protocol):
@@ -280,6 +282,12 @@ class Window(QMainWindow):
             button = bar.widgetForAction(action)
             if button is not None and action.text():
                 button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        for action, longest in ((self.bypass_action, LONGEST_BYPASS), (self.record_action, RECORDING)):
+            text, button = action.text(), bar.widgetForAction(action)
+            button.ensurePolished()
+            action.setText(longest)  # So that what is beside it does not move when its text does.
+            button.setFixedWidth(button.sizeHint().width())
+            action.setText(text)
 
     def _make_status(self) -> None:
         line = self.statusBar()
@@ -731,7 +739,7 @@ class Window(QMainWindow):
         self.bypass_action.setText(f"A/B: the input{gain}" if compared["dry"] else "A/B bypass")
         recordings = self.link.state.get("recordings", [])
         self.record_action.setChecked(bool(recordings))
-        self.record_action.setText("● Recording" if recordings else "Record")
+        self.record_action.setText(RECORDING if recordings else "Record")
         self.record_action.setToolTip("\n".join(recordings) or "Record what is heard, to a file (R)")
 
     # -------------------------------------------------------------------------------- racks
