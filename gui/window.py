@@ -974,6 +974,7 @@ class Window(QMainWindow):
         "Arrows, Page": "Move a fader by one step, by ten",
         "Delete": "Set a fader to its default; remove a node of the rack",
         "Ctrl+Up, Ctrl+Down": "Move a node of the rack",
+        "Left, Right": "Fold a node of the rack that has the focus, unfold it",
         "Tab": "To the next control",
         "Space": "Freeze the pictures, where the focus is in no button or text",
         "S": "Hear an octave alone, in a picture; arrows move it, Shift+Up and Down widen and narrow it",
