@@ -922,6 +922,15 @@ def test_nothing_is_white_in_the_dark(qtbot, shown):
     assert bright < 0.03 * len(points)
 
 
+def test_the_window_has_its_icon(qtbot, shown):
+    """At every size that a title bar or a task bar asks for; neither empty nor of one colour."""
+    for size in (16, 48, 256):
+        drawn = shown.windowIcon().pixmap(size).toImage()
+        assert drawn.width() >= size
+        colours = {drawn.pixelColor(x, size // 2).name() for x in range(size)}
+        assert len(colours) > 3
+
+
 def test_the_font_of_bangla_has_its_letters():
     application()
     raw = QRawFont(str(FONTS / "NotoSansBengali-Regular.ttf"), 16.0)
