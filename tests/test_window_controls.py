@@ -203,8 +203,9 @@ def test_tab_goes_through_the_rack_from_node_to_node(qtbot, shown):
     assert [name for name in names[2:edge] if "remix" not in name] == []
     assert [name for name in names[edge:] if "enhance" not in name] == []
     for name, own in (("remix", names[1:edge]), ("enhance", names[edge:])):
-        head = [f"node {name}", f"{name} on", f"mute {name}", f"solo {name}", f"more of {name}"]
-        assert own[:5] == head
+        head = [f"node {name}", f"fold {name}", f"{name} on"]
+        head += [f"mute {name}", f"solo {name}", f"more of {name}"]
+        assert own[:6] == head
 
 
 def test_every_control_has_a_name(qtbot, shown):
