@@ -16,6 +16,7 @@ KEPT = 200
 """Messages that are kept: the last ones."""
 HOLD = 5.0
 """Seconds for which what is under the pointer does not take the place of an error."""
+EARLIER = "earlier "
 TIP = "A click, Return or Space shows the last messages"
 
 
@@ -80,6 +81,10 @@ class Messages(Elided):
         self._show_last()
         if self._list is not None:
             self._list.show_lines(self._kept)
+
+    def recall(self, notes: Sequence[str], problems: Sequence[str]) -> None:
+        """Keep what a host had said before anybody listened."""
+        self._kept.extend(f"{EARLIER}  {text}" for text in (*notes, *(f"⚠ {each}" for each in problems)))
 
     def hint(self, text: str) -> None:
         """Show for a while what is under the pointer, unless an error has just been said; empty: no more."""

@@ -583,6 +583,7 @@ class Window(QMainWindow):
             if other != pid
         ]
         beside += self._left_recordings()
+        self.message.recall(self.link.state["notes"], self.link.state["problems"])
         why, self._fell_back = self._fell_back, ""
         first = why or self._how or f"attached to the host in process {pid}"
         self.say("; ".join([first, *beside]), bool(why))

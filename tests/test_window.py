@@ -191,6 +191,21 @@ def test_what_was_said_is_listed_and_can_be_copied(qtbot, shown):
     assert shown.findChildren(Lines)
 
 
+def test_what_a_host_had_said_before_is_listed(qtbot):
+    with host() as own, window(qtbot) as shown:
+        ask(own, "insert last limiter")
+        until(qtbot, lambda: not state_of(own)["loading"])
+        (note,) = state_of(own)["notes"]
+        assert note.startswith("insert last limiter")
+        shown.attach(own.process.pid)
+        until(qtbot, lambda: shown.link.state)
+        shown.messages_action.trigger()
+        (listed,) = shown.findChildren(Lines)
+        earlier, attached = listed.text.toPlainText().split("\n")
+        assert earlier == f"earlier   {note}"
+        assert attached.endswith(f"  attached to the host in process {own.process.pid}")
+
+
 def test_what_is_under_the_pointer_takes_no_error_away(qtbot, shown, monkeypatch):
     now = [100.0]
     monkeypatch.setattr(messages.time, "monotonic", lambda: now[0])
