@@ -636,6 +636,7 @@ class Window(QMainWindow):
             self.link.detach(why)
             return
         if not (self.link.pid or self._stopping):
+            self._fell_back = ""
             if self._before is not None:
                 wanted = told_device(self._options)
                 (self._options, self._last, self._follows), self._before = self._before, None
@@ -1018,7 +1019,7 @@ class Window(QMainWindow):
         if view is not None:
             self.settings.tab = view.title
         self._stopping = True
-        is_wanted = self._is_shown_elsewhere and not self._asks_to_end_it()
+        is_wanted = self._is_shown_elsewhere and not self._may_end_it()
         if self.link.pid:
             self.left = self._left_playing(self.link.pid, is_wanted)
             if self.link.hangs and not self.left:
@@ -1032,8 +1033,8 @@ class Window(QMainWindow):
         super().closeEvent(event)
         self.closed.emit()
 
-    def _asks_to_end_it(self) -> bool:
-        """Ask, where another window shows this one's host, whether that ends with this window."""
+    def _may_end_it(self) -> bool:
+        """Whether a host that another window shows ends with this one: ask, if it is this one's to end."""
         if self.settings.keep_playing or not self.process.take_over(self.link.pid):
             return True
         answer = QMessageBox.question(
