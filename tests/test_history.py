@@ -257,7 +257,7 @@ def test_what_is_to_be_listened_through_can_be_given_up(sound):
         await_(lambda: len(sound.host.plan.graph.nodes) == 3, sound.host.poll)
         await_(lambda: not sound.host.edits, sound.host.poll)
     assert list(sound.host.plan.graph.nodes) == ["first", "eq"]
-    assert [change.title for change in sound.host.history.done] == ["set first.gain -9"]
+    assert [change.title for change in sound.host.history.done] == ["set first.gain -9.0"]
     assert sound.host.plan.value("first.gain") == -9.0
 
 
