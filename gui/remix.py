@@ -390,7 +390,8 @@ class Remix(PicturesView):
             self.pictures.addWidget(page)
         self.pictures.setCurrentIndex(self.layers.currentIndex())
         strips = [each for strip in self.strips for each in (strip.fader, strip.mute, strip.solo, strip.kill)]
-        for before, after in pairwise([self.controls.freeze, *self._pictures, *strips, self.crossfader]):
+        shown = [self.controls.freeze, *self._pictures, self.band.button]
+        for before, after in pairwise([*shown, *strips, self.crossfader]):
             QWidget.setTabOrder(before, after)
         self.controls.control(self._pictures)
         if self._map:

@@ -161,6 +161,7 @@ def test_tab_goes_through_remix_as_it_is_read(qtbot, shown):
         "Seconds that the pictures show",
         "Freeze the pictures",
         "Spectrogram: Stems",
+        "Hear a band alone",
         *stems,
         "Crossfader",
     ]
