@@ -19,7 +19,6 @@ def folders(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("folders")
         own_folders(folder, patch)
-        patch.setenv("XDG_CACHE_HOME", str(folder))
         yield folder
 
 

@@ -236,6 +236,18 @@ def test_words_and_phones_are_told_with_the_place_at_which_they_were_heard(host)
     assert now["word"][-1][1] == now["phone"][-1][1] == ""  # The end.
 
 
+def test_what_nobody_asked_for_meanwhile_is_told_where_it_was(host):
+    step(host, 3)
+    apply(host, f"say say {TEXT}")
+    [(_, node)] = host.plan._takers()
+    until(lambda: node._speech.waiting == 0)
+    step(host, len(said(TEXT)) // BLOCK + 200)
+    wanted = [[3 * BLOCK + at, TEXT[slice(*span)]] for at, kind, span in words_at(TEXT) if kind == "word"]
+    found = told(host)["begun"]["word"]
+    assert [entry for entry in found if entry[1]] == wanted
+    assert found[-1][1] == ""
+
+
 def test_what_is_hushed_is_told_no_more(host):
     apply(host, f"say say {TEXT}")
     spoken(host)

@@ -34,7 +34,7 @@ class Mark:
     """In the text, in codepoints."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Span:
     """A word or phone that sounds until the next one of its kind begins."""
 
@@ -67,7 +67,8 @@ class Reading:
     marks : list of Mark
         Where words and sentences begin, as far as it has been read.
     spans : list of Span
-        What sounds when, as far as it has been read: words, and phones where the voice knows them.
+        What sounds when, as far as it has been read: words, and phones where the voice knows them. Who wants
+        them takes them away.
     problems : list of str
         Sentences that could not be spoken, and why, in words.
     notes : list of str
