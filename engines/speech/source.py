@@ -106,7 +106,7 @@ def _take(counts: Any, samples: Any, n: int, offline: bool) -> int:
     if sounds and there < n and load_acquire(shared, BUSY) == 1:
         store_release(shared, UNDERFLOWS, shared[UNDERFLOWS] + 1)
     counts[LEVEL_AT] = level
-    return there  # type: ignore[no-any-return]
+    return there
 
 
 @kernel
