@@ -44,6 +44,7 @@ from PySide6.QtWidgets import (
 )
 
 from gui.flow import Flow, together
+from gui.kept import keep_for_files
 from gui.link import Link
 from gui.rendering import (
     CHAIN,
@@ -371,6 +372,11 @@ class Render(QWidget):
     def _rack_saved(self, file: str, rows: list[Rendering], answer: dict[str, Any]) -> None:
         if not answer["ok"]:
             self._link.said.emit(str(answer["error"]), True)
+            return
+        try:
+            keep_for_files(file)
+        except UserError as error:
+            self._link.said.emit(str(error), True)
             return
         kept = self._files.setdefault(Path(file).read_bytes(), file)
         if kept != file:

@@ -727,7 +727,15 @@ class Window(QMainWindow):
 
     def _on_saved(self, name: str, answer: dict[str, Any]) -> None:
         self._say_answer(answer)
-        if answer["ok"] and _is_file(name):
+        if not answer["ok"]:
+            return
+        from gui.kept import keep_all_frequencies
+
+        try:
+            keep_all_frequencies(name if _is_file(name) else user_folder() / f"{name}.toml")
+        except UserError as error:
+            self.say(str(error), True)
+        if _is_file(name):
             self.settings.add_recent(name)
 
     # -------------------------------------------------------------------------------- settings
