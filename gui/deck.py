@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,6 @@ from PySide6.QtCore import QPointF, QRect, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import (
     QAction,
     QColor,
-    QDragEnterEvent,
-    QDropEvent,
     QEnterEvent,
     QImage,
     QKeyEvent,
@@ -389,7 +388,8 @@ class Deck(QWidget):
         self._remembered: tuple[float, float] | None = None
         """The loop that the button sets, while there is none."""
         self._peaks: Peaks | None = None
-        self.setAcceptDrops(True)
+        self.folder = ""
+        """Where a file was chosen last."""
         self.waveform = Waveform()
         self.waveform.sought.connect(self.seek)
         self.waveform.looped.connect(self.loop_over)
@@ -402,7 +402,7 @@ class Deck(QWidget):
         font = self.time.font()
         font.setPointSizeF(1.2 * font.pointSizeF())
         self.time.setFont(font)
-        self.open = self._button("Op&en…", "Ctrl+O", "Play another file", self.ask_for_file)
+        self.open = self._button("&Open…", "Ctrl+O", "Play another file", self.ask_for_file)
         self.play = self._button("▶ Play", "P", "Play, or pause", self.play_or_pause)
         self.cue = self._button("Cue", "C", "Go to the cue point", self.go_to_cue)
         self.set_cue = self._button("Set cue", "Shift+C", "Set the cue point here", self.set_cue_here)
@@ -491,8 +491,10 @@ class Deck(QWidget):
     def ask_for_file(self) -> None:
         """Ask for a file, and play it."""
         patterns = " ".join(f"*{extension}" for extension in sorted(EXTENSIONS))
-        file, _ = QFileDialog.getOpenFileName(self, "Play a file", "", f"Sound ({patterns});;All files (*)")
+        kinds = f"Sound ({patterns});;All files (*)"
+        file, _ = QFileDialog.getOpenFileName(self, "Play a file", self.folder, kinds)
         if file:
+            self.folder = os.path.dirname(file)
             self.open_file(file)
 
     def open_file(self, file: str) -> None:
@@ -501,17 +503,6 @@ class Deck(QWidget):
             self.chosen.emit(file)
         else:
             self._link.send(f"load {file}")
-
-    def dragEnterEvent(self, event: QDragEnterEvent) -> None:  # noqa: N802
-        """Take a file."""
-        if [url for url in event.mimeData().urls() if url.isLocalFile()]:
-            event.acceptProposedAction()
-
-    def dropEvent(self, event: QDropEvent) -> None:  # noqa: N802
-        """Play the file that is dropped."""
-        files = [url.toLocalFile() for url in event.mimeData().urls() if url.isLocalFile()]
-        self.open_file(files[0])
-        event.acceptProposedAction()
 
     # ------------------------------------------------------------------------------------ what is told
 

@@ -202,7 +202,7 @@ def test_pause_and_stop(qtbot, speaking):
     view.pause_button.click()
     until(qtbot, lambda: view._told["paused"])
     assert view.progress.format().startswith("paused, ")
-    assert view.pause_button.text() == "&Resume"
+    assert view.pause_button.text() == "Res&ume"
     view.pause_button.click()
     until(qtbot, lambda: not view._told["paused"])
     qtbot.keyClick(view.text, Qt.Key.Key_Escape)
