@@ -2,8 +2,16 @@
 
 import pytest
 from PySide6.QtCore import QRect, Qt
-from PySide6.QtGui import QAccessible
-from PySide6.QtWidgets import QApplication, QComboBox, QScrollArea, QToolBar, QWidget
+from PySide6.QtGui import QAccessible, QKeySequence
+from PySide6.QtWidgets import (
+    QAbstractButton,
+    QApplication,
+    QComboBox,
+    QLabel,
+    QScrollArea,
+    QToolBar,
+    QWidget,
+)
 from sound_files import sound, write
 from window import host, own_folders, until, window
 
@@ -202,6 +210,32 @@ def test_tab_goes_through_the_rack_from_node_to_node(qtbot, shown):
     for name, own in (("remix", names[1:edge]), ("enhance", names[edge:])):
         head = [f"node {name}", f"{name} on", f"mute {name}", f"solo {name}", f"more of {name}"]
         assert own[:5] == head
+
+
+def access_keys(shown):
+    """The texts of what is seen, by their access keys."""
+    named = [each for each in shown.findChildren(QAbstractButton) if each.isVisible()]
+    named += [each for each in shown.findChildren(QLabel) if each.isVisible() and each.buddy() is not None]
+    found = {}
+    for each in [*shown.menuBar().actions(), *named]:
+        if keys := QKeySequence.mnemonic(each.text()).toString():
+            found.setdefault(keys, []).append(each.text())
+    return found
+
+
+@pytest.mark.parametrize("title", TITLES)
+def test_access_keys_are_distinct(qtbot, shown, title):
+    show(qtbot, shown, title)
+    found = access_keys(shown)
+    assert {"Alt+H", "Alt+R", "Alt+V", "Alt+E"} < {*found}
+    assert {keys: texts for keys, texts in found.items() if len(texts) > 1} == {}
+
+
+def test_access_keys_are_distinct_where_nodes_and_a_voice_are_offered(qtbot, shown):
+    shown.link.detach("for now")
+    for title in TITLES[:3]:
+        show(qtbot, shown, title)
+        assert {keys: texts for keys, texts in access_keys(shown).items() if len(texts) > 1} == {}
 
 
 def test_every_control_has_a_name(qtbot, shown):
