@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QByteArray, QSettings
-from PySide6.QtGui import QColor, QFont, QFontDatabase, QPalette
+from PySide6.QtGui import QColor, QFont, QFontDatabase, QIcon, QPalette
 from PySide6.QtWidgets import QApplication
 
 from rtaudio.folders import settings_folder, state_folder
@@ -132,6 +132,7 @@ def application() -> QApplication:
     made.setApplicationName("rtaudio")
     made.setApplicationDisplayName("rtaudio")
     made.setDesktopFileName("rtaudio")
+    made.setWindowIcon(QIcon(str(ICONS / "rtaudio.svg")))
     made.setStyle("Fusion")
     QFontDatabase.addApplicationFont(str(FONTS / "NotoSansBengali-Regular.ttf"))
     font = made.font()

@@ -29,7 +29,7 @@ from PySide6.QtWidgets import QFileDialog, QLabel, QPushButton, QSizePolicy, QVB
 
 from gui.flow import Flow
 from gui.labels import Elided
-from gui.link import Link
+from gui.link import Link, playhead
 from gui.peaks import GREATEST, LEAST, RMS, Peaks
 from rtaudio.files import EXTENSIONS
 
@@ -53,26 +53,6 @@ SCROLL = 0.1
 NAME_LETTERS = 8
 """Letters of a file's name that there is room for, at least."""
 ON_STYLE = "QPushButton:checked { background: palette(highlight); color: palette(highlighted-text); }"
-
-
-def playhead(deck: dict[str, Any], elapsed: float) -> float:
-    """Where a deck is, so many seconds after it was in a state; in seconds of the file.
-
-    Parameters
-    ----------
-    deck
-        As in `rtaudio.state`.
-    elapsed
-        Seconds of sound since then.
-    """
-    at = float(deck["position"])
-    if not deck["playing"]:
-        return at
-    loop = deck["loop"]
-    if loop is not None and at < loop[1] <= at + elapsed:
-        begin, end = loop
-        return float(begin + (at + elapsed - end) % (end - begin))
-    return min(at + elapsed, float(deck["duration"]))
 
 
 def clock(seconds: float) -> str:

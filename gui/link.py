@@ -70,6 +70,8 @@ class Link(QObject):
     """An event of ``watch`` (see `rtaudio.server`), a dict, entered in `state`."""
     said = Signal(str, bool)
     """A line for the status line; whether it is an error."""
+    hinted = Signal(str)
+    """What is under the pointer, for the status line; empty: nothing."""
     hung = Signal(bool)
     """True: it has not answered for 3 s; False: it answers again."""
 
@@ -78,6 +80,8 @@ class Link(QObject):
         self.state: dict[str, Any] = {}
         self.observation: Observation | None = None
         self.pid = 0
+        self._told_deck = 0
+        """Blocks of the host when it last told where its deck is."""
         self._socket: socket.socket | None = None
         self._readable: QSocketNotifier | None = None
         self._writable: QSocketNotifier | None = None
@@ -157,6 +161,16 @@ class Link(QObject):
         self._pace.stop()
         self._watch.stop()
         self.detached.emit(why)
+
+    @property
+    def deck(self) -> dict[str, Any] | None:
+        """The deck (see `rtaudio.state`) as it is now, by what has been heard since the host told of it."""
+        deck = self.state.get("deck")
+        if deck is None or self.observation is None:
+            return None
+        blocks = max(0, self.observation.blocks - self._told_deck)
+        seconds = blocks * self.state["block"] / self.state["rate"]
+        return {**deck, "position": playhead(deck, seconds)}
 
     @property
     def sounds(self) -> bool:
@@ -277,9 +291,16 @@ class Link(QObject):
             self.detach(answer["error"])
 
     def _first_state(self, answer: dict[str, Any]) -> None:
-        self.state = answer["state"]
+        self._take_state(answer["state"])
         self.attached.emit(self.pid)
         self.stated.emit(self.state)
+
+    def _take_state(self, state: dict[str, Any]) -> None:
+        self.state = state
+        self._note_deck()
+
+    def _note_deck(self) -> None:
+        self._told_deck = 0 if self.observation is None else self.observation.blocks
 
     def _ask_state(self) -> None:
         """Ask for a new state; if one is on its way, when that has come."""
@@ -291,7 +312,7 @@ class Link(QObject):
     def _next_state(self, answer: dict[str, Any]) -> None:
         self._is_asked = False
         if answer["ok"]:
-            self.state = answer["state"]
+            self._take_state(answer["state"])
             self.stated.emit(self.state)
         if self._is_old:
             self._ask_state()
@@ -310,6 +331,8 @@ class Link(QObject):
             return  # The first one will have it.
         if kind in _ENTER:
             _ENTER[kind](self.state, event)
+        if kind == "deck":
+            self._note_deck()
         if kind in NEWS:
             self._ask_state()
         if kind in ("note", "problem") or (kind == "done" and not event["heard"]):
@@ -337,9 +360,36 @@ def _written(value: float | str) -> str:
     return f"'{value}'" if isinstance(value, str) else repr(float(value))
 
 
+def playhead(deck: dict[str, Any], elapsed: float) -> float:
+    """Where a deck is, so many seconds after it was in a state; in seconds of the file.
+
+    Parameters
+    ----------
+    deck
+        As in `rtaudio.state`.
+    elapsed
+        Seconds of sound since then.
+    """
+    at = float(deck["position"])
+    if not deck["playing"]:
+        return at
+    loop = deck["loop"]
+    if loop is not None and at < loop[1] <= at + elapsed:
+        begin, end = loop
+        return float(begin + (at + elapsed - end) % (end - begin))
+    return min(at + elapsed, float(deck["duration"]))
+
+
 def nodes_of(state: dict[str, Any]) -> list[dict[str, Any]]:
     """The nodes of a state, those inside of composites too."""
     return [each for node in state.get("nodes", ()) for each in (node, *node["inside"])]
+
+
+def insert_line(state: dict[str, Any], node: str) -> str:
+    """The control line that puts a node at the end of a rack, but before a limiter there."""
+    limiters = [each["name"] for each in state["nodes"] if each["engine"] == "limiter"]
+    last = next((name for name in limiters if f"{name}.out -> out.main" in state["edges"]), "")
+    return f"insert {f'before {last}' if last else 'last'} {node}"
 
 
 def _parameter(state: dict[str, Any], path: str) -> dict[str, Any] | None:

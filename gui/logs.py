@@ -2,7 +2,7 @@
 
 Such a host holds a lock on its log, ``live.log`` or ``live-N.log`` in the state folder; the window that has
 it holds one on the file beside that, ``live.window``. So a host is a window's if its standard error is such a
-log, and has been left if the lock beside that is free.
+log, and has been left if the lock beside that is free. All that show it share one on ``live.shown``.
 """
 
 from __future__ import annotations
@@ -59,11 +59,32 @@ def open_log() -> tuple[BinaryIO, Path, BinaryIO]:
 
 def claim(pid: int) -> BinaryIO | None:
     """Claim the host in a process; None: it is no window's, or another window has it."""
+    return _locked_beside(pid, ".window", fcntl.LOCK_EX)
+
+
+def share(pid: int) -> BinaryIO | None:
+    """What a window holds as long as it shows the host in a process; None: that is no window's."""
+    return _locked_beside(pid, ".shown", fcntl.LOCK_SH)
+
+
+def is_shared(shown: BinaryIO) -> bool:
+    """Whether other windows show a host, too, of which one holds what `share` has given it."""
+    try:
+        fcntl.flock(shown, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        fcntl.flock(shown, fcntl.LOCK_SH)
+    return False
+
+
+def _locked_beside(pid: int, suffix: str, lock: int) -> BinaryIO | None:
+    """A file beside the log of a host, with a lock; None: it is no window's, or another has the lock."""
     try:
         path = Path(os.readlink(f"/proc/{pid}/fd/2"))
         if path.parent != made_state_folder().resolve() or not _NAME.fullmatch(path.name):
             return None
-        return _locked(path.with_suffix(".window"))
+        return _locked(path.with_suffix(suffix), lock)
     except OSError:  # It has ended.
         return None
 
@@ -81,12 +102,12 @@ def left_hosts() -> list[int]:
     return [pid for pid in running() if is_left(pid)]
 
 
-def _locked(path: Path) -> BinaryIO | None:
+def _locked(path: Path, lock: int = fcntl.LOCK_EX) -> BinaryIO | None:
     """A file of this user's alone, made if need be, with its lock; None where another has that."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
     file = os.fdopen(os.open(path, flags, 0o600), "wb")
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, lock | fcntl.LOCK_NB)
     except BlockingIOError:
         file.close()
         return None

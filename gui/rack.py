@@ -54,7 +54,14 @@ WIDTH, NARROWEST = 360, 280
 NAME_LETTERS, FADER_WIDTH = 13, 40
 """Room for the name of a parameter, and pixels for its fader, at least."""
 LANES = {1: "on a worker thread", 2: "in a worker process"}
-TIMES_TIP = "Median and 99th percentile of the time that it takes of a block, and the latency that it adds"
+TIMES_TIP = (
+    "How much of the time for a block it takes, but for one block in a hundred; "
+    "the median (p50) and the 99th percentile (p99) of that in ms; the latency that it adds"
+)
+FIXED = "settings that reload it"
+EDGE, SCROLL_MS, SCROLL_STEP = 36, 30, 12
+"""Pixels from the upper or lower end within which what is dragged scrolls the nodes, milliseconds from one
+step of that to the next, and its pixels."""
 _FAINT = QPalette.ColorRole.PlaceholderText
 
 
@@ -68,6 +75,8 @@ class Rack(QWidget):
         self._nodes: dict[str, NodePanel] = {}
         self._open: dict[str, bool] = {}
         """Whether what is fixed of a node is shown."""
+        self._folded: set[str] = set()
+        """Nodes of which only the head is shown."""
         self.catalogue = Catalogue(self)
         self.add_button = QPushButton("+ &Add")
         self.add_button.setFocusPolicy(Qt.FocusPolicy.TabFocus)  # A click leaves the focus where it is.
@@ -84,7 +93,8 @@ class Rack(QWidget):
         head.addWidget(self._loading, 1)
         self.nodes = _Nodes()
         self.nodes.dropped.connect(self._move_to)
-        area = QScrollArea()
+        self.nodes.reached.connect(self._scroll_towards)
+        self.area = area = QScrollArea()
         area.setWidgetResizable(True)
         area.setFrameShape(QFrame.Shape.NoFrame)
         area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
@@ -102,6 +112,11 @@ class Rack(QWidget):
         if link.state:
             self._on_stated(link.state)
         self.setEnabled(bool(link.state))
+        self._dragged_to: int | None = None
+        """Height in the column at which something is dragged."""
+        self._scroll = QTimer(self)
+        self._scroll.setInterval(SCROLL_MS)
+        self._scroll.timeout.connect(self._scroll_on)
         self._ask = QTimer(self)
         self._ask.setSingleShot(True)
         self._ask.setInterval(ASK_MS)
@@ -161,11 +176,12 @@ class Rack(QWidget):
         self._told_at = 0.0
 
     def _made(self, node: dict[str, Any]) -> NodePanel:
-        panel = NodePanel(node, self._open.get(node["name"], False))
+        panel = NodePanel(node, self._open.get(node["name"], False), node["name"] in self._folded)
         panel.wanted.connect(self._link.send)
         panel.valued.connect(self._link.set)
         panel.refused.connect(self._say_refused)
         panel.opened.connect(self._remember_open)
+        panel.folded.connect(self._remember_folded)
         panel.step.connect(self._move_by)
         panel.replace_menu.aboutToShow.connect(self._list_replacements)
         return panel
@@ -175,6 +191,30 @@ class Rack(QWidget):
 
     def _remember_open(self, name: str, is_open: bool) -> None:
         self._open[name] = is_open
+
+    def _remember_folded(self, name: str, is_folded: bool) -> None:
+        (self._folded.add if is_folded else self._folded.discard)(name)
+
+    def _scroll_towards(self, height: int) -> None:
+        """Scroll as long as something is dragged near an end; -1: it is no more."""
+        self._dragged_to = height if height >= 0 else None
+        if self._dragged_to is None:
+            self._scroll.stop()
+        elif not self._scroll.isActive():
+            self._scroll.start()
+
+    def _scroll_on(self) -> None:
+        """Scroll by a step; where that moves the nodes under the pointer it is farther along them."""
+        if self._dragged_to is None:
+            return
+        bar = self.area.verticalScrollBar()
+        before, seen = bar.value(), self._dragged_to - bar.value()
+        if seen < EDGE:
+            bar.setValue(before - SCROLL_STEP)
+        elif seen > self.area.viewport().height() - EDGE:
+            bar.setValue(before + SCROLL_STEP)
+        self._dragged_to += bar.value() - before
+        self.nodes.show_place(self._dragged_to)
 
     def _on_changed(self, event: dict[str, Any]) -> None:
         kind = event["event"]
@@ -257,6 +297,8 @@ class _Nodes(QWidget):
 
     dropped = Signal(str, int)
     """Name of a node, and the place before which it is to be."""
+    reached = Signal(int)
+    """The height at which one is dragged; -1: none is."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -290,20 +332,27 @@ class _Nodes(QWidget):
 
     def dragMoveEvent(self, event: QDragMoveEvent) -> None:  # noqa: N802
         """Show where it would be."""
-        self._place = self.place_at(event.position().y())
-        self.update()
+        self.show_place(event.position().y())
+        self.reached.emit(round(event.position().y()))
         event.acceptProposedAction()
+
+    def show_place(self, height: float) -> None:
+        """Show where something would be that is dropped at a height."""
+        self._place = self.place_at(height)
+        self.update()
 
     def dragLeaveEvent(self, event: QDragLeaveEvent) -> None:  # noqa: N802
         """Show it no more."""
         self._place = -1
         self.update()
+        self.reached.emit(-1)
 
     def dropEvent(self, event: QDropEvent) -> None:  # noqa: N802
         """Move it there."""
         place, self._place = self.place_at(event.position().y()), -1
         self.update()
         event.acceptProposedAction()
+        self.reached.emit(-1)
         self.dropped.emit(bytes(event.mimeData().data(DRAGGED).data()).decode(), place)
 
     def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802
@@ -328,10 +377,12 @@ class NodePanel(QFrame):
     """Why what was typed is no value."""
     opened = Signal(str, bool)
     """Name, and whether what is fixed is shown."""
+    folded = Signal(str, bool)
+    """Name, and whether its parameters are hidden."""
     step = Signal(str, int)
     """Name, and which way it is to be moved: -1 or 1."""
 
-    def __init__(self, node: dict[str, Any], is_open: bool) -> None:
+    def __init__(self, node: dict[str, Any], is_open: bool, is_folded: bool) -> None:
         super().__init__()
         self.name, self.shape = node["name"], _shape(node)
         self._parts = [node["name"], *(inner["name"] for inner in node["inside"])]
@@ -355,6 +406,7 @@ class NodePanel(QFrame):
         column.addWidget(self.watchdog)
         self.stops: list[QWidget] = [
             self,
+            self.fold_button,
             self.on_box,
             self.mute_button,
             self.solo_button,
@@ -364,7 +416,12 @@ class NodePanel(QFrame):
         self._controls: dict[str, ParameterControl] = {}
         moved = [each for each in node["parameters"] if each["automatable"]]
         fixed = [each for each in node["parameters"] if not each["automatable"]]
-        column.addWidget(self._grid(moved))
+        self._body = QWidget()
+        body = QVBoxLayout(self._body)
+        body.setContentsMargins(0, 0, 0, 0)
+        body.setSpacing(4)
+        column.addWidget(self._body)
+        body.addWidget(self._grid(moved))
         if fixed and moved:
             self._open_button = QToolButton()
             self.stops.append(self._open_button)
@@ -372,15 +429,18 @@ class NodePanel(QFrame):
             self._open_button.setChecked(is_open)
             self._open_button.setAutoRaise(True)
             self._open_button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
-            self._open_button.setText("loaded beside the sound")
+            self._open_button.setText(FIXED)
             self._open_button.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
             self._open_button.setAccessibleName(f"more parameters of {self.name}")
             self._open_button.toggled.connect(self._open)
-            column.addWidget(self._open_button)
+            body.addWidget(self._open_button)
         self._fixed = self._grid(fixed)
-        column.addWidget(self._fixed)
+        body.addWidget(self._fixed)
         if fixed and moved:
             self._open(is_open)
+        self.fold_button.toggled.connect(self._fold)
+        self.fold_button.setVisible(bool(node["parameters"]))
+        self.fold_button.setChecked(is_folded)
         for keys, move in (("Ctrl+Up", self._move_up), ("Ctrl+Down", self._move_down)):
             shortcut = QShortcut(QKeySequence(keys), self)
             shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
@@ -388,6 +448,13 @@ class NodePanel(QFrame):
         self.show_node(node)
 
     def _make_head(self, node: dict[str, Any]) -> None:
+        self.fold_button = QToolButton()
+        self.fold_button.setCheckable(True)
+        self.fold_button.setAutoRaise(True)
+        self.fold_button.setArrowType(Qt.ArrowType.DownArrow)
+        self.fold_button.setToolTip("Hide the parameters, or show them (Left, Right)")
+        self.fold_button.setAccessibleName(f"fold {self.name}")
+        self.fold_button.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.on_box = QCheckBox(self.name.replace("&", "&&"))
         self.on_box.setToolTip("Heard; off: bypassed")
         self.on_box.setAccessibleName(f"{self.name} on")
@@ -419,6 +486,7 @@ class NodePanel(QFrame):
         self.more_button.setMenu(menu)
         self._head = QHBoxLayout()
         self._head.setSpacing(4)
+        self._head.addWidget(self.fold_button)
         self._head.addWidget(self.on_box)
         self._head.addWidget(engine, 1)
         for button in (self.mute_button, self.solo_button, self.more_button):
@@ -500,9 +568,10 @@ class NodePanel(QFrame):
         typical, longest = (sum(node[which] for node in nodes) / 1e3 for which in ("p50", "p99"))
         block = 1e3 * counted["block"] / max(1, counted["rate"])
         late = sum(counted["latency"].get(part, 0) for part in self._parts)
-        words = [f"{typical:.2f} to {longest:.2f} ms of {block:.2f}"]
+        share = 100 * longest / block if block else 0.0
+        words = [f"{share:.0f} % of a block", f"p50 {typical:.2f} p99 {longest:.2f} ms"]
         if late:
-            words.append(f"{1e3 * late / max(1, counted['rate']):.1f} ms late")
+            words.append(f"latency {1e3 * late / max(1, counted['rate']):.1f} ms")
         lane = max((node["lane"] for node in nodes), default=0)
         if lane:
             words.append(LANES[lane])
@@ -534,6 +603,12 @@ class NodePanel(QFrame):
         self._open_button.setArrowType(arrow)
         self.opened.emit(self.name, is_open)
 
+    def _fold(self, is_folded: bool) -> None:
+        self._body.setVisible(not is_folded)
+        arrow = Qt.ArrowType.RightArrow if is_folded else Qt.ArrowType.DownArrow
+        self.fold_button.setArrowType(arrow)
+        self.folded.emit(self.name, is_folded)
+
     def _on_box_clicked(self, on: bool) -> None:
         self.wanted.emit(f"{'unbypass' if on else 'bypass'} {self.name}")
 
@@ -558,11 +633,13 @@ class NodePanel(QFrame):
         self.step.emit(self.name, 1)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802
-        """Delete removes it, Space switches it on or off."""
+        """Delete removes it, Space switches it on or off, Left and Right fold and unfold it."""
         if event.key() == Qt.Key.Key_Delete and self.hasFocus():
             self.wanted.emit(f"remove {self.name}")
         elif event.key() == Qt.Key.Key_Space and self.hasFocus():
             self.on_box.click()
+        elif event.key() in (Qt.Key.Key_Left, Qt.Key.Key_Right) and self.hasFocus():
+            self.fold_button.setChecked(event.key() == Qt.Key.Key_Left)
         else:
             super().keyPressEvent(event)
 

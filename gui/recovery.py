@@ -101,13 +101,29 @@ def _without(options: Sequence[str], dropped: Mapping[str, bool]) -> list[str]:
 def _deck_options(deck: Mapping[str, Any]) -> list[str]:
     """The file that a deck plays, and its loop; from where it was, as far as is known."""
     found = [f"--file={deck['file']}"]
+    begin, end = deck["loop"] or (0.0, deck["duration"])
     if deck["loop"] is not None:
-        begin, end = deck["loop"]
         whole = begin == 0.0 and end == deck["duration"]
         found.append("--loop" if whole else f"--loop={begin}:{end}")
-    elif 0.0 < deck["position"] < deck["duration"]:
-        found.append(f"--start={deck['position']}")
+    if 0.001 <= deck["position"] < end:
+        found.append(f"--start={deck['position']:.3f}")
     return found
+
+
+def deck_lines(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Control lines after which a deck that was started anew goes on as another did, or pauses there.
+
+    Parameters
+    ----------
+    before, now
+        Decks, see `rtaudio.state`. One of another file stays as it is.
+    """
+    if before["file"] != now["file"]:
+        return []
+    lines = [f"cue set {before['cue']:.3f}"] if "cue" in before else []
+    if not before.get("playing", True):
+        lines += ["pause", f"seek {before['position']:.3f}"]
+    return lines
 
 
 def options_for(file: str, options: Sequence[str]) -> list[str]:
@@ -142,6 +158,13 @@ def device_of(options: Sequence[str]) -> dict[str, str]:
         if option.startswith("--") and name in DEVICE:
             found[name] = value if has_value else following
     return found
+
+
+def told_device(options: Sequence[str]) -> str:
+    """The device that options name, for people; that of the system where they name none."""
+    device = device_of(options)
+    cards = " → ".join(dict.fromkeys(device[side] for side in ("input", "output") if device.get(side)))
+    return f"{device.get('api', '')} {cards}".strip() or "the system's device"
 
 
 def options_through(device: Mapping[str, str], options: Sequence[str]) -> list[str]:

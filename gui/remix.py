@@ -38,7 +38,7 @@ from gui.colours import LAYERS
 from gui.deck import Deck
 from gui.flow import Flow, together
 from gui.labels import Elided
-from gui.link import Link
+from gui.link import Link, insert_line
 from gui.meters import level
 from gui.parameters import Fader, Scale
 from gui.pictures import PictureControls, PicturesView
@@ -46,7 +46,8 @@ from gui.solo import BandSolo
 from gui.spectrogram import Spectrogram
 from rtaudio.errors import UserError
 
-ENGINE = "remix"
+ENGINE, NODE = "remix", "remix(preset=live)"
+"""The engine, and what is inserted of it."""
 LOWEST, HIGHEST = -60.0, 6.0
 """dB at the ends of a level."""
 MARKS = (24, 12, -12, -24, 6, -6, -36, -48)
@@ -405,7 +406,13 @@ class Remix(PicturesView):
     # ------------------------------------------------------------------------------------ what is done
 
     def _insert(self) -> None:
-        self._link.send("insert last remix(preset=live)")
+        self.insert.setEnabled(False)
+        self._link.send(insert_line(self._link.state, NODE), self._on_inserted)
+
+    def _on_inserted(self, answer: dict[str, Any]) -> None:
+        self._link.said.emit(answer.get("answer", answer.get("error", "")), not answer["ok"])
+        if not answer["ok"]:
+            self._take_state(self._link.state)
 
     def open_file(self, path: str) -> None:
         """Play a file by the deck, or, where there is none, by a host that is started for it."""
@@ -483,7 +490,7 @@ class Remix(PicturesView):
         if node is None:
             self._release_all()
             self._node = ""
-            self._show_nothing(bool(state))
+            self._show_nothing(state)
             return
         parameters = {parameter["id"]: parameter for parameter in node["parameters"]}
         stems = [name.removesuffix("_gain") for name in parameters if name.endswith("_gain")]
@@ -498,12 +505,14 @@ class Remix(PicturesView):
             self._show_value(parameter["id"], parameter["value"])
         self.stack.setCurrentIndex(1)
 
-    def _show_nothing(self, attached: bool) -> None:
-        words = "The rack that plays has no remix." if attached else "No host runs."
+    def _show_nothing(self, state: dict[str, Any]) -> None:
+        loads = any(edit.endswith(f" {NODE}") for edit in state.get("loading", ()))
+        words = "The rack that plays has no remix." if state else "No host runs."
+        words = "remix loads ..." if loads else words
         self.words.setText(
             f"{words}\nIt separates music into what sounds on and what strikes, and mixes these anew."
         )
-        self.insert.setEnabled(attached)
+        self.insert.setEnabled(bool(state) and not loads)
         self.stack.setCurrentIndex(0)
 
     def _take_event(self, event: dict[str, Any]) -> None:
@@ -511,6 +520,8 @@ class Remix(PicturesView):
             node, _, parameter = event["parameter"].rpartition(".")
             if node == self._node:
                 self._show_value(parameter, event["value"])
+        elif event["event"] in ("loading", "done") and not self._node:
+            self._show_nothing(self._link.state)
 
     def _show_value(self, parameter: str, value: Any) -> None:
         if parameter == "crossfade":

@@ -22,7 +22,7 @@ class BandSolo(QWidget):
     """Tells the band that is heard alone, and begins and ends it.
 
     While there is one, the host's rack has a node `NODE` at its end: so what is heard is what the host says,
-    and a band outlives the window as anything else in the rack does.
+    and a band outlives the window as anything else in the rack does. To undo does not touch it.
 
     Parameters
     ----------
@@ -93,15 +93,14 @@ class BandSolo(QWidget):
         """Bring the host nearer to what is wanted; one edit at a time."""
         band = self._band
         if self._edit:
-            is_insert = self._edit.startswith("insert")
-            if is_insert and not self._wanted and self._edit in self._link.state["loading"]:
-                self._edit = ""
-                self._link.send("undo", self._say_error)  # It is given up.
+            comes = self._edit.startswith("listen")
+            if comes and not self._wanted and self._edit in self._link.state["loading"]:
+                self._begin(f"remove {NODE}")  # It is given up.
         elif self._wanted and band is not None:
             if self._there:
                 self._set_values(band)
             else:
-                self._begin(f"insert last {NODE}: {ENGINE}(low={band.low!r}, high={band.high!r})")
+                self._begin(f"listen {NODE}: {ENGINE}(low={band.low!r}, high={band.high!r})")
         elif self._there:
             self._link.send(f"set {NODE}.mix 0", self._say_error)  # All is heard before it has gone.
             self._begin(f"remove {NODE}")
@@ -149,7 +148,7 @@ class BandSolo(QWidget):
         self._there = any(map(_is_solo, state.get("nodes", ())))
         if self._edit and (not self._is_answered or self._edit in state.get("loading", ())):
             return
-        is_done = self._there == self._edit.startswith("insert")
+        is_done = self._there == self._edit.startswith("listen")
         edit, self._edit = self._edit, ""
         if edit and is_done and (self._wanted or self._there):
             self._read_values()

@@ -155,7 +155,7 @@ class Speak(QWidget):
         self.facts.setAccessibleName("What speaking costs")
         self.spectrogram = Spectrogram(self.link, ["out"], title="Output")
         self.spectrogram.set_seconds(SEEN)
-        self.spectrogram.hovered.connect(self._on_hovered)
+        self.spectrogram.hovered.connect(self.link.hinted)
         self.spans = Spans(self.spectrogram)
 
     def _button(self, text: str, tip: str, done: Any) -> QPushButton:
@@ -214,9 +214,6 @@ class Speak(QWidget):
             shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
             shortcut.setWhatsThis(what)
             shortcut.activated.connect(done)
-
-    def _on_hovered(self, text: str) -> None:
-        self.link.said.emit(text, False)
 
     def refresh(self) -> None:
         """Draw what is new of the sound."""
@@ -390,11 +387,12 @@ class Speak(QWidget):
         self.banner.setVisible(not speaks)
         self._banner_text.show_text(NO_VOICE if state else NO_HOST)
         self.insert_button.setText("Add a voice" if state else "Start a host with a voice")
+        self._show_insert()
         if speaks:
             self._insert_soon = False
         elif state and self._insert_soon:
             self._insert_soon = False
-            self.link.send(INSERT)
+            self._insert()
 
     def _on_detached(self, why: str) -> None:
         self._on_state({})
@@ -402,14 +400,26 @@ class Speak(QWidget):
 
     def _insert(self) -> None:
         if self.link.state:
-            self.link.send(INSERT)
+            self.insert_button.setEnabled(False)
+            self.link.send(INSERT, self._on_inserted)
         else:
             self._insert_soon = True
             self.host_wanted.emit()
 
+    def _on_inserted(self, answer: dict[str, Any]) -> None:
+        self.link.said.emit(answer.get("answer", answer.get("error", "")), not answer["ok"])
+        if not answer["ok"]:
+            self._show_insert()
+
+    def _show_insert(self) -> None:
+        """Let no voice be added while one loads."""
+        self.insert_button.setEnabled(INSERT not in self.link.state.get("loading", ()))
+
     def _on_event(self, event: dict[str, Any]) -> None:
         if event["event"] == "told" and event["node"] == self._node:
             self._on_told(event["told"])
+        elif event["event"] in ("loading", "done"):
+            self._show_insert()
 
     def _on_told(self, told: dict[str, Any]) -> None:
         """Show how the speech goes on; {} where nothing can speak."""

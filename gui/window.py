@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, ClassVar, Protocol
+from typing import Any, BinaryIO, ClassVar, Protocol
 
 import numpy as np
 from PySide6.QtCore import QEvent, Qt, QTimer, Signal
@@ -33,7 +33,6 @@ from PySide6.QtWidgets import (
     QLabel,
     QMainWindow,
     QMessageBox,
-    QPlainTextEdit,
     QPushButton,
     QSizePolicy,
     QTableWidget,
@@ -45,10 +44,20 @@ from PySide6.QtWidgets import (
 
 from gui.application import COLOUR_MAPS, FRAME_RATES, THEMES, Settings, set_theme
 from gui.labels import Elided, Tabs
-from gui.link import Link
-from gui.logs import left_hosts
+from gui.link import Link, insert_line
+from gui.logs import is_shared, left_hosts, share
+from gui.messages import Lines, Messages
 from gui.process import HostProcess
-from gui.recovery import device_of, options_again, options_for, options_of, options_through, with_file
+from gui.recovery import (
+    deck_lines,
+    device_of,
+    options_again,
+    options_for,
+    options_of,
+    options_through,
+    told_device,
+    with_file,
+)
 from rtaudio.errors import UserError
 from rtaudio.folders import data_folder
 from rtaudio.racks import rack_files, user_folder
@@ -74,6 +83,8 @@ XRUNS = {
     "device_losses": "losses of the device",
 }
 """What the host counts that is heard as a gap, in words."""
+RECORDING, LONGEST_BYPASS = "● Recording", "A/B: the input, +20.0 dB"
+"""Texts of actions that have others, too: the longest ones."""
 
 
 class Panel(Protocol):
@@ -118,12 +129,21 @@ class Window(QMainWindow):
         """The state of the host that was heard last."""
         self._stopping = self._follows = False
         """A host is to end; another is to follow it."""
-        self._before: tuple[list[str], dict[str, Any]] | None = None
-        """Options and last state of the host whose place another is to take, until that runs."""
+        self._before: tuple[list[str], dict[str, Any], bool] | None = None
+        """Options and last state of the host whose place another is to take, until that runs, and whether it
+        ran."""
+        self._fell_back = ""
+        """Why what played before is started again."""
         self._how = ""
         """What is said of the host that is being attached to."""
         self._stems_wanted = False
         """The rack of the host that is being started is to have stems."""
+        self._deck: dict[str, Any] | None = None
+        """The deck of the host that was heard last, as it was then."""
+        self._deck_to_be: dict[str, Any] | None = None
+        """As the deck of the host that is being started is to be."""
+        self._shown: BinaryIO | None = None
+        """Tells other windows that this one shows the host, see `gui.logs`."""
         self._has_looked = False
         """Whether recordings that were never ended have been looked for."""
         self._recent: dict[int, str] = {}
@@ -133,6 +153,9 @@ class Window(QMainWindow):
         self._spent: tuple[float, float] | None = None
         self._counted: dict[str, int] = {}
         self._xruns: list[str] = []
+        self._xruns_list: Lines | None = None
+        self._totals = self._totals_before = 0, 0
+        """xruns and misses of the host, and those from before the count was begun anew."""
         self._are_wrong = False
         """Whether the count of xruns is one of something."""
         self.setWindowTitle("rtaudio")
@@ -153,6 +176,7 @@ class Window(QMainWindow):
         link.stated.connect(self._on_stated)
         link.changed.connect(self._on_changed)
         link.said.connect(self.say)
+        link.hinted.connect(self.message.hint)
         link.hung.connect(self._on_hung)
         process.said.connect(self._on_line)
         process.ready.connect(self.attach)
@@ -191,6 +215,12 @@ class Window(QMainWindow):
         self.open_action = self._action("&Open rack...", "Ctrl+Shift+O", self._open_rack)
         self.save_action = self._action("&Save rack...", "Ctrl+S", self._save_rack)
         self.keys_action = self._action("&Keys", "F1", self._show_keys)
+        self.messages_action = self._action(
+            "&Messages",
+            "Ctrl+L",
+            self._show_messages,
+            "The last messages, to be read and copied",
+        )
         self.quit_action = self._action("&Quit", "Ctrl+Q", self.close)
 
     def _make_middle(self) -> None:
@@ -253,11 +283,16 @@ class Window(QMainWindow):
             button = bar.widgetForAction(action)
             if button is not None and action.text():
                 button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        for action, longest in ((self.bypass_action, LONGEST_BYPASS), (self.record_action, RECORDING)):
+            text, button = action.text(), bar.widgetForAction(action)
+            button.ensurePolished()
+            action.setText(longest)  # So that what is beside it does not move when its text does.
+            button.setFixedWidth(button.sizeHint().width())
+            action.setText(text)
 
     def _make_status(self) -> None:
         line = self.statusBar()
-        self.message = Elided()
-        self.message.setAccessibleName("Messages")
+        self.message = Messages()
         self.message.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         line.addWidget(self.message, 1)
         self.load, self.late, self.rate, self.cost = (QLabel() for _ in range(4))
@@ -303,7 +338,7 @@ class Window(QMainWindow):
         maps = [(each, each) for each in COLOUR_MAPS]
         self._choice("&Colour map", maps, self.settings.colour_map, self._set_map)
         self._view_menu.addSeparator()
-        self.menuBar().addMenu("H&elp").addAction(self.keys_action)
+        self.menuBar().addMenu("H&elp").addActions([self.keys_action, self.messages_action])
 
     def _choice(self, title: str, entries: Sequence[tuple[str, Any]], now: Any, chosen: Any) -> None:
         """A menu of which one entry holds."""
@@ -384,7 +419,7 @@ class Window(QMainWindow):
         except UserError as error:
             self._show_banner(str(error), can_start=True)
             return
-        self._how = how
+        self._how, self._shown = how, share(pid)
         self.process.take_over(pid)
 
     def start(self) -> None:
@@ -392,12 +427,12 @@ class Window(QMainWindow):
         if self.link.pid or self.process.pid:
             return
         try:
-            options = options_again(self._options, self._rack_as_it_was(), self._folder)
-            self.process.start(options, self._folder)
+            last = self._rack_as_it_was()
+            self.process.start(options_again(self._options, last, self._folder), self._folder)
         except (UserError, OSError) as error:
             self._show_banner(f"the host cannot be started: {error}", can_start=True)
             return
-        self._stopping = False
+        self._stopping, self._deck_to_be = False, last.get("deck")
         self._show_banner("the host starts ...", can_start=False)
         self._show_host()
 
@@ -427,18 +462,19 @@ class Window(QMainWindow):
             if with_stems:
                 self._add_stems()
             return
-        self._stems_wanted = with_stems
-        last = with_file(self._last, path, seconds) if self._last else {}
-        self._take_place(options_for(path, self._options), last)
+
+        def play() -> None:
+            self._stems_wanted = with_stems
+            last = with_file(self._last, path, seconds) if self._last else {}
+            self._take_place(options_for(path, self._options), last)
+
+        self._ask_to_end(play)
 
     def _add_stems(self) -> None:
         """Put remix into a rack that has no stems: last, but before a limiter."""
-        nodes, edges = self.link.state["nodes"], self.link.state["edges"]
-        if any(node["engine"] == STEMS or len(node["outputs"]) > 1 for node in nodes):
-            return
-        limiters = [f"{node['name']}.out -> out.main" for node in nodes if node["engine"] == "limiter"]
-        found = [edge.partition(".")[0] for edge in limiters if edge in edges]
-        self.link.send(f"insert {f'before {found[0]}' if found else 'last'} {STEMS}(preset=live)")
+        nodes = self.link.state["nodes"]
+        if not any(node["engine"] == STEMS or len(node["outputs"]) > 1 for node in nodes):
+            self.link.send(insert_line(self.link.state, f"{STEMS}(preset=live)"))
 
     def _choose_device(self) -> None:
         from gui.devices import Devices
@@ -456,13 +492,47 @@ class Window(QMainWindow):
         device
             See `gui.devices.Devices`.
         """
-        self._take_place(options_through(device, self._options), self._last)
+
+        def play() -> None:
+            self._take_place(options_through(device, self._options), self._last)
+
+        self._ask_to_end(play)
+
+    def _ask_to_end(self, done: Callable[[], None]) -> None:
+        """Do what ends the host; ask before where that is not this window's alone, or records."""
+        recordings, pid = self.link.state.get("recordings", []), self.link.pid
+        reasons = []
+        if pid and not self.process.take_over(pid):
+            reasons.append("was not started by this window")
+        elif self._is_shown_elsewhere:
+            reasons.append("is shown by another window, too")
+        if recordings:
+            reasons.append(f"records to {', '.join(recordings)}")
+        if not reasons:
+            done()
+            return
+        text = f"The host in process {pid} {' and '.join(reasons)}. Is it to be ended, and another started?"
+        self._ask("Another host", text, "&End it", done)
+
+    @property
+    def _is_shown_elsewhere(self) -> bool:
+        return self._shown is not None and is_shared(self._shown)
+
+    def _ask(self, title: str, text: str, button: str, done: Callable[[], None]) -> None:
+        """Ask whether something is to be done; nothing waits for the answer."""
+        cancel = QMessageBox.StandardButton.Cancel
+        question = QMessageBox(QMessageBox.Icon.Question, title, text, cancel, self)
+        question.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        question.setDefaultButton(cancel)
+        question.addButton(button, QMessageBox.ButtonRole.AcceptRole).clicked.connect(done)
+        question.open()
 
     def _take_place(self, options: list[str], last: dict[str, Any]) -> None:
-        """Let a host take the place of the one that runs; if it does not start, that is started next."""
-        self._before = self._options, self._last
+        """Let a host take the place of the one that runs; if it does not start, that is started again."""
+        runs = bool(self.link.pid or self.process.pid)
+        self._before = self._options, self._last, runs
         self._options, self._last, self._follows = options, last, True
-        if self.link.pid or self.process.pid:
+        if runs:
             self.stop()
         self._follow()
 
@@ -479,11 +549,20 @@ class Window(QMainWindow):
             node | {"bypass": node["bypass"] and node["name"] not in compared}
             for node in self._last.get("nodes", ())
         ]
-        return self._last | {"nodes": nodes} if self._last else {}
+        return self._last | {"nodes": nodes, "deck": self._deck_as_it_was()} if self._last else {}
+
+    def _deck_as_it_was(self) -> dict[str, Any] | None:
+        """The deck of the last state, where it was when it was heard last; or one that is yet to play."""
+        deck: dict[str, Any] | None = self._last["deck"]
+        heard = self._deck
+        if deck is None or heard is None or heard["file"] != deck["file"] or "cue" not in deck:
+            return deck
+        return heard
 
     def stop(self) -> None:
         """End the host; one that does not answer is killed."""
         self._stopping = True
+        self._deck = self.link.deck or self._deck
         if self.link.hangs:
             self.link.kill()
         elif self.link.pid:
@@ -498,7 +577,8 @@ class Window(QMainWindow):
         if not self.settings.tab and any(node["engine"] == "remix" for node in self.link.state["nodes"]):
             self._show_view("Remix")
         self.banner.hide()
-        self._spent, self._counted, self._xruns, self._recent = None, {}, [], {}
+        self._spent, self._counted, self._recent = None, {}, {}
+        self._xruns, self._totals_before = [], (0, 0)
         beside = [
             f"process {other} plays on without a window: 'rtaudio gui --pid {other}' shows it, "
             f"'rtaudio ctl --pid {other} quit' ends it"
@@ -506,8 +586,15 @@ class Window(QMainWindow):
             if other != pid
         ]
         beside += self._left_recordings()
-        self.say("; ".join([self._how or f"attached to the host in process {pid}", *beside]), False)
+        self.message.recall(self.link.state["notes"], self.link.state["problems"])
+        why, self._fell_back = self._fell_back, ""
+        first = why or self._how or f"attached to the host in process {pid}"
+        self.say("; ".join([first, *beside]), bool(why))
         self._show_host()
+        wanted, self._deck_to_be, self._deck = self._deck_to_be, None, self.link.state["deck"]
+        if wanted is not None and self._deck is not None:
+            for line in deck_lines(wanted, self._deck):
+                self.link.send(line, lambda answer: None)
         if self._stems_wanted:
             self._stems_wanted = False
             self._add_stems()
@@ -522,6 +609,9 @@ class Window(QMainWindow):
         return left_recordings(data_folder() / "recordings")
 
     def _on_detached(self, why: str) -> None:
+        if self._shown is not None:
+            self._shown.close()
+            self._shown = None
         if self._stopping:
             self._show_banner("stopped", can_start=True)
             self.say("the host has ended", False)
@@ -549,10 +639,13 @@ class Window(QMainWindow):
             self.link.detach(why)
             return
         if not (self.link.pid or self._stopping):
+            self._fell_back = ""
             if self._before is not None:
-                (self._options, self._last), self._before = self._before, None
+                wanted = told_device(self._options)
+                (self._options, self._last, self._follows), self._before = self._before, None
                 self._stems_wanted = False
-                why = f"{why}; what played before is started next"
+                why = f"{wanted}: {why}" if wanted != told_device(self._options) else why
+                self._fell_back = f"{why}; what played before plays again" if self._follows else ""
             self._show_banner(f"{why}: nothing is heard" if self._last else why, can_start=True)
             self.say(why, True)
         self._show_host()
@@ -651,7 +744,7 @@ class Window(QMainWindow):
         self.bypass_action.setText(f"A/B: the input{gain}" if compared["dry"] else "A/B bypass")
         recordings = self.link.state.get("recordings", [])
         self.record_action.setChecked(bool(recordings))
-        self.record_action.setText("● Recording" if recordings else "Record")
+        self.record_action.setText(RECORDING if recordings else "Record")
         self.record_action.setToolTip("\n".join(recordings) or "Record what is heard, to a file (R)")
 
     # -------------------------------------------------------------------------------- racks
@@ -712,18 +805,8 @@ class Window(QMainWindow):
         if not os.path.lexists(file):
             self._save(name)
             return
-        question = QMessageBox(
-            QMessageBox.Icon.Question,
-            "Save the rack",
-            f"There is a rack in {file} already. Is it to be replaced?",
-            QMessageBox.StandardButton.Cancel,
-            self,
-        )
-        question.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        question.setDefaultButton(QMessageBox.StandardButton.Cancel)
-        replace = question.addButton("&Replace", QMessageBox.ButtonRole.AcceptRole)
-        replace.clicked.connect(lambda: self._save(name))
-        question.open()
+        text = f"There is a rack in {file} already. Is it to be replaced?"
+        self._ask("Save the rack", text, "&Replace", lambda: self._save(name))
 
     def _save(self, name: str) -> None:
         self.link.send(f"save {name}", partial(self._on_saved, name))
@@ -815,6 +898,7 @@ class Window(QMainWindow):
         if self._spent is not None and now > self._spent[0]:
             self.load.setText(f"DSP {100 * (spent - self._spent[1]) / (now - self._spent[0]):.0f} %")
         self._spent = now, spent
+        self._deck = self.link.deck
         self._count(seen.counters())
 
     def _count(self, counted: dict[str, Any]) -> None:
@@ -830,10 +914,22 @@ class Window(QMainWindow):
         ]
         del self._xruns[:-KEPT]
         self._counted = found
-        xruns, misses = counted["xruns"], counted["misses"]
+        self._totals = counted["xruns"], counted["misses"]
+        self._show_count()
+
+    def _show_count(self) -> None:
+        """Show how many xruns and misses there are, and what is listed of them."""
+        xruns, misses = (now - then for now, then in zip(self._totals, self._totals_before, strict=True))
         parts = [f"{xruns} xrun{'s' * (xruns != 1)}"]
         parts += [f"{misses} miss{'es' * (misses != 1)}"] if misses else []
         self._tell_xruns(", ".join(parts), bool(xruns or misses))
+        if self._xruns_list is not None:
+            self._xruns_list.show_lines(self._xruns or ["Everything was played in time."])
+
+    def _count_anew(self) -> None:
+        """Count xruns and misses from now on."""
+        self._xruns, self._totals_before = [], self._totals
+        self._show_count()
 
     def _tell_xruns(self, text: str, is_wrong: bool) -> None:
         if text != self.xruns_button.text():
@@ -853,20 +949,27 @@ class Window(QMainWindow):
 
     def say(self, text: str, is_error: bool) -> None:
         """Show a line; what is wrong is marked by a sign and a colour."""
-        role = QPalette.ColorRole.BrightText if is_error else QPalette.ColorRole.WindowText
-        self.message.setForegroundRole(role)
-        self.message.show_text(f"⚠ {text}" if is_error else text)
+        self.message.say(text, is_error)
+
+    def _show_messages(self) -> None:
+        self.message.show_list()
 
     def _say_answer(self, answer: dict[str, Any]) -> None:
         self.say(answer.get("answer", answer.get("error", "")), not answer["ok"])
 
     def _show_xruns(self) -> None:
-        text = "\n".join(self._xruns) or "Everything was played in time."
-        dialog = _dialog(self, "xruns and misses")
-        shown = QPlainTextEdit(text, dialog)
-        shown.setReadOnly(True)
-        shown.setAccessibleName("xruns and misses, as they were counted")
-        _fill_dialog(dialog, shown)
+        if self._xruns_list is None:
+            shown = self._xruns_list = Lines(self, "xruns and misses")
+            anew = shown.buttons.addButton("&Begin anew", QDialogButtonBox.ButtonRole.ResetRole)
+            anew.setToolTip("Count from now on")
+            anew.clicked.connect(self._count_anew)
+            shown.finished.connect(self._forget_xruns_list)
+            shown.show()
+        self._xruns_list.show_lines(self._xruns or ["Everything was played in time."])
+        self._xruns_list.raise_()
+
+    def _forget_xruns_list(self) -> None:
+        self._xruns_list = None
 
     def keys(self) -> list[tuple[str, str]]:
         """The keys, and what they do."""
@@ -884,6 +987,7 @@ class Window(QMainWindow):
         "Arrows, Page": "Move a fader by one step, by ten",
         "Delete": "Set a fader to its default; remove a node of the rack",
         "Ctrl+Up, Ctrl+Down": "Move a node of the rack",
+        "Left, Right": "Fold a node of the rack that has the focus, unfold it",
         "Tab": "To the next control",
         "Space": "Freeze the pictures, where the focus is in no button or text",
         "S": "Hear an octave alone, in a picture; arrows move it, Shift+Up and Down widen and narrow it",
@@ -929,12 +1033,13 @@ class Window(QMainWindow):
         if view is not None:
             self.settings.tab = view.title
         self._stopping = True
+        is_wanted = self._is_shown_elsewhere and not self._may_end_it()
         if self.link.pid:
-            self.left = self._left_playing(self.link.pid)
+            self.left = self._left_playing(self.link.pid, is_wanted)
             if self.link.hangs and not self.left:
                 self.link.kill()
         self.link.detach("the window is closed")
-        if self.settings.keep_playing:
+        if self.settings.keep_playing or is_wanted:
             self.process.let_go()
         else:
             self.hide()
@@ -942,12 +1047,27 @@ class Window(QMainWindow):
         super().closeEvent(event)
         self.closed.emit()
 
-    def _left_playing(self, pid: int) -> str:
+    def _may_end_it(self) -> bool:
+        """Whether a host that another window shows ends with this one: ask, if it is this one's to end."""
+        if self.settings.keep_playing or not self.process.take_over(self.link.pid):
+            return True
+        answer = QMessageBox.question(
+            self,
+            "Another window",
+            f"Another window shows the host in process {self.link.pid}, too. Is its sound to end?",
+            QMessageBox.StandardButton.Yes | QMessageBox.StandardButton.No,
+            QMessageBox.StandardButton.No,
+        )
+        return answer == QMessageBox.StandardButton.Yes
+
+    def _left_playing(self, pid: int, is_wanted: bool) -> str:
         """What is to be said of the host when the window is closed; empty: it ends with the window."""
         if not self.process.take_over(pid):
             how = "since this window has not started it"
         elif self.settings.keep_playing:
             how = "as the menu Host has it"
+        elif is_wanted:
+            how = "in another window"
         else:
             return ""
         return f"the host in process {pid} plays on, {how}: 'rtaudio ctl --pid {pid} quit' ends it"

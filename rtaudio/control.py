@@ -11,6 +11,7 @@
 | ``get NODE.PARAMETER`` | its value; where it moves smoothly, that to which it is on its way |
 | ``mute NODE``, ``unmute NODE`` | and ``solo``, ``unsolo``, ``bypass``, ``unbypass`` |
 | ``insert PLACE NODE`` | ``insert last limiter(ceiling=-1)``; or ``first``, ``before NODE``, ``after NODE`` |
+| ``listen NODE`` | ``listen band: band(low=100)``: last, to listen through it; not undone, but removed |
 | ``remove NODE``, ``move NODE PLACE`` | |
 | ``replace NODE ENGINE`` | ``replace eq biquad(kind=peak)``: another engine in its place |
 | ``connect A -> B``, ``disconnect A -> B`` | edges, as in a rack file |
@@ -277,10 +278,31 @@ def _insert(host: Host, arguments: list[str]) -> str | None:
     return _edit(host, make, f"insert {place} {text}")
 
 
+def _listen(host: Host, arguments: list[str]) -> str | None:
+    if not arguments:
+        return None
+    _check_room(host)
+    node = parse_node(arguments[0], host.plan.graph.nodes)
+
+    def make(graph: Graph) -> Graph:
+        return graph.insert(node, *graph.place("last", node))
+
+    edit = host.submit(make, f"listen {arguments[0]}", host.history.listened)
+    edit.listens = node.name
+    return _under_way(host, edit)
+
+
 def _remove(host: Host, arguments: list[str]) -> str | None:
     if len(arguments) != 1:
         return None
-    return _edit(host, lambda graph: graph.remove(arguments[0]), f"remove {arguments[0]}")
+    (name,) = arguments
+    coming = [edit for edit in host.edits if edit.listens == name and not edit.given_up]
+    if coming:
+        host.drop(coming[-1])
+        return f"{coming[-1].title} is given up"
+    _check_room(host)
+    heard = host.history.listened if name in host.history.aside else None
+    return _under_way(host, host.submit(lambda graph: graph.remove(name), f"remove {name}", heard))
 
 
 def _move(host: Host, arguments: list[str]) -> str | None:
@@ -491,6 +513,7 @@ _COMMANDS: dict[str, tuple[str, Callable[[Host, list[str]], str | None]]] = {
     "bypass": ("bypass NODE", _switch("bypass", True, "bypassed")),
     "unbypass": ("unbypass NODE", _switch("bypass", False, "not bypassed")),
     "insert": ("insert PLACE NODE", _insert),
+    "listen": ("listen NODE", _listen),
     "remove": ("remove NODE", _remove),
     "move": ("move NODE PLACE", _move),
     "replace": ("replace NODE ENGINE", _replace),
@@ -512,10 +535,12 @@ _COMMANDS: dict[str, tuple[str, Callable[[Host, list[str]], str | None]]] = {
     "quit": ("quit", lambda host, arguments: None),
 }
 _SPLIT = {
-    **dict.fromkeys(("insert", "connect", "disconnect", "chain", "save", "load", "record", "mark"), 1),
+    **dict.fromkeys(
+        ("insert", "listen", "connect", "disconnect", "chain", "save", "load", "record", "mark"), 1
+    ),
     **dict.fromkeys(("set", "replace"), 2),
 }
 """Spaces at which a line is divided, where the rest may have some of its own."""
-_EDITS = "insert", "remove", "move", "replace", "connect", "disconnect", "chain", "preset"
+_EDITS = "insert", "listen", "remove", "move", "replace", "connect", "disconnect", "chain", "preset"
 _OF_GRAPH = {*_EDITS, "undo", "redo", "bypass", "unbypass"}
 """Words that end a comparison."""

@@ -144,6 +144,8 @@ class Edit:
         """Called by control when it cannot be heard."""
         self.turn: Callable[[], bool] = lambda: True
         """Called when its turn comes: False where that has done it, and no new plan is needed."""
+        self.listens = ""
+        """Name of the node that it puts in to listen through: that is no step of the history."""
         self.of_history = False
         """Whether it undoes something, or does it again."""
         self.plan: Plan | None = None

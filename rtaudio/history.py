@@ -2,13 +2,13 @@
 
 A value or a switch is kept as what it was and what it became. An edit is kept as the graph before and the
 graph after it; to undo it, what differs between these is set back in the graph that is heard, so that all
-else stays as it is.
+else stays as it is. Nodes that were put in to listen through are no part of these graphs.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
@@ -62,12 +62,15 @@ class History:
     ----------
     done, undone : list of Change
         What can be undone, and done again; the next one last.
+    aside : set of str
+        Nodes that were put in to listen through, last: what is done to them is no change.
     """
 
     def __init__(self, host: Host) -> None:
         self._host = host
         self.done: list[Change] = []
         self.undone: list[Change] = []
+        self.aside: set[str] = set()
 
     def set(self, path: str, value: Value) -> Edit | None:
         """`Host.change`, to be undone."""
@@ -120,14 +123,24 @@ class History:
 
     def heard(self, title: str, old: Plan, new: Plan, loaded: tuple[Loaded, Loaded] | None = None) -> None:
         """An edit is heard, from one plan to another: keep it."""
+        aside = self.aside
+        self.aside = aside & new.graph.nodes.keys()
         try:
-            graphs = old.graph.copy(), new.graph.copy()
+            graphs = _without(old.graph, aside).copy(), _without(new.graph, aside).copy()
         except UserError as error:  # What a node is made of, a model's file, has gone meanwhile.
             self._host.notes.append(f"{title} cannot be undone: {error}")
             return
         self._add(Change(title, graphs=graphs, loaded=loaded))
 
+    def listened(self, old: Plan, new: Plan) -> None:
+        """A node that was put in to listen through is heard, or has gone."""
+        put_in = new.graph.nodes.keys() - old.graph.nodes.keys()
+        self.aside = (self.aside | put_in) & new.graph.nodes.keys()
+
     def _add(self, change: Change) -> None:
+        moved = {path.partition(".")[0] for path in change.values} | {name for name, _ in change.switches}
+        if moved and moved <= self.aside:
+            return
         self.done = [*self.done, change][-LONGEST:]
         self.undone.clear()
 
@@ -141,7 +154,8 @@ class History:
         UserError
             There is nothing to undo, or it cannot be: then that change is forgotten.
         """
-        wanted = [edit for edit in self._host.edits if edit.title and not edit.given_up]
+        coming = [edit for edit in self._host.edits if edit.title and not edit.given_up]
+        wanted = [edit for edit in coming if edit.heard != self.listened]
         if wanted and not wanted[-1].of_history:
             self._host.drop(wanted[-1])
             return f"{wanted[-1].title} is given up"
@@ -151,9 +165,11 @@ class History:
         """Do again what was undone last; returns what, in words. Waits and refuses as `undo`."""
         return self._queue(back=False)
 
-    def take_back(self) -> None:
-        """Undo the last change before anything else that waits."""
-        self._host.queue(self._step(back=True), first=True)
+    def take_back(self, edit: Edit) -> None:
+        """Undo an edit that has just been heard, before anything else that waits."""
+        name = edit.listens
+        undone = Edit(lambda graph: graph.remove(name), title=f"remove {name}", heard=self.listened)
+        self._host.queue(undone if name else self._step(back=True), first=True)
 
     def _queue(self, back: bool) -> str:
         if sum(edit.of_history for edit in self._host.edits) >= MOST_WAITING:
@@ -178,7 +194,7 @@ class History:
         edit.title = f"{edit.title} {change.title}"
         if change.graphs is not None:
             begin, end = change.graphs[1 - which], change.graphs[which]
-            edit.make = lambda graph: merged(graph, begin, end)
+            edit.make = lambda graph: self._set_back(graph, begin, end)
             edit.heard = lambda old, new: self._moved(change, back)
             edit.failed = lambda: self._forget(change)
             return True
@@ -193,6 +209,13 @@ class History:
         self._moved(change, back)
         return False
 
+    def _set_back(self, graph: Graph, begin: Graph, end: Graph) -> Graph:
+        """`merged`; what was put in to listen through stays, last."""
+        made = merged(_without(graph, self.aside), begin, end)
+        for name in self.aside & graph.nodes.keys() - made.nodes.keys():
+            made = made.insert(graph.nodes[name], *made.place("last", graph.nodes[name]))
+        return made
+
     def _moved(self, change: Change, back: bool) -> None:
         """A change is undone, or done again."""
         source, sink = (self.done, self.undone) if back else (self.undone, self.done)
@@ -206,6 +229,13 @@ class History:
     def _forget(self, change: Change) -> None:
         for changes in (self.done, self.undone):
             changes[:] = [each for each in changes if each is not change]
+
+
+def _without(graph: Graph, names: Set[str]) -> Graph:
+    """A graph without some nodes, as far as it has them."""
+    for name in names & graph.nodes.keys():
+        graph = graph.remove(name)
+    return graph
 
 
 def _with_values(graph: Graph, name: str, values: Mapping[str, Value]) -> Graph:

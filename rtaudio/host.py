@@ -761,7 +761,7 @@ class Host:
             if edit.title:
                 self.notes.append(f"{f'{edit.path} is {edit.value}' if edit.path else edit.title}{moved}")
             if edit.unwanted and self.running and not self._closed:
-                self.history.take_back()
+                self.history.take_back(edit)
         elif edit.title and not edit.path and not edit.given_up:
             self.notes.append(f"{edit.title}: {reason(edit.error)}")
             edit.failed()

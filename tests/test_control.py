@@ -35,11 +35,12 @@ DEADLINE = 60.0
 HELP = (
     "load FILE | seek TIME | cue [set [TIME]] | loop [BEGIN END | off] | play | pause | "
     "set NODE.PARAMETER VALUE | get NODE.PARAMETER | mute NODE | unmute NODE | solo NODE | "
-    "unsolo NODE | bypass NODE | unbypass NODE | insert PLACE NODE | remove NODE | move NODE PLACE | "
-    "replace NODE ENGINE | connect A -> B | disconnect A -> B | chain CHAIN | preset NODE NAME | "
-    "save NAME | undo | redo | compare dry [matched] | compare wet | compare toggle [matched] | "
-    "record [FILE] | record off | mark [FOLDER] | midi learn NODE.PARAMETER [toggle] [pickup] | "
-    "midi forget NODE.PARAMETER | midi list | watch [off] | state | status | help | quit"
+    "unsolo NODE | bypass NODE | unbypass NODE | insert PLACE NODE | listen NODE | remove NODE | "
+    "move NODE PLACE | replace NODE ENGINE | connect A -> B | disconnect A -> B | chain CHAIN | "
+    "preset NODE NAME | save NAME | undo | redo | compare dry [matched] | compare wet | "
+    "compare toggle [matched] | record [FILE] | record off | mark [FOLDER] | "
+    "midi learn NODE.PARAMETER [toggle] [pickup] | midi forget NODE.PARAMETER | midi list | "
+    "watch [off] | state | status | help | quit"
 )
 
 

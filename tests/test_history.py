@@ -212,6 +212,55 @@ def test_a_host_that_closes_amid_an_edit_that_is_given_up_closes(sound):
     sound.host.close()
 
 
+def test_to_listen_is_no_edit(sound):
+    """What was done before, during and after is undone as if there had been no such node; that stays."""
+    host, states = sound.host, [state(sound.host.plan.graph)]
+    do(sound, "insert last limiter")
+    do(sound, "listen ear: gain(gain=-1)")
+    for line in ("set ear.gain -2", "mute ear", "unmute ear"):
+        do(sound, line)
+    do(sound, "insert first delay(time=10)")
+    assert [change.title for change in host.history.done] == [
+        "insert last limiter",
+        "insert first delay(time=10)",
+    ]
+    assert host.plan.graph.order() == ["delay", "first", "eq", "limiter", "ear"]
+    do(sound, "undo")
+    do(sound, "undo")
+    assert host.plan.graph.order() == ["first", "eq", "ear"]
+    assert host.plan.value("ear.gain") == -2.0
+    do(sound, "remove ear")
+    assert state(host.plan.graph) == states[0]
+    do(sound, "redo")
+    do(sound, "redo")
+    assert host.plan.graph.order() == ["delay", "first", "eq", "limiter"]
+    do(sound, "insert last ear: gain")  # Another of that name.
+    do(sound, "undo")
+    assert host.plan.graph.order() == ["delay", "first", "eq", "limiter"]
+
+
+def test_what_is_to_be_listened_through_can_be_given_up(sound):
+    do(sound, "set first.gain -9")
+    apply(sound.host, "listen ear: gain(gain=-1)")
+    assert apply(sound.host, "remove ear") == "listen ear: gain(gain=-1) is given up"
+    with sound.running():
+        await_(lambda: not sound.host.edits, sound.host.poll)
+    assert list(sound.host.plan.graph.nodes) == ["first", "eq"]
+    words = sound.host.stream.words
+    apply(sound.host, "listen ear: gain(gain=-1)")
+    sound.step()
+    await_(lambda: words[TURN] == OFFERED)
+    sound.step()
+    assert words[TURN] == TAKEN_OVER
+    apply(sound.host, "remove ear")
+    with sound.running():
+        await_(lambda: len(sound.host.plan.graph.nodes) == 3, sound.host.poll)
+        await_(lambda: not sound.host.edits, sound.host.poll)
+    assert list(sound.host.plan.graph.nodes) == ["first", "eq"]
+    assert [change.title for change in sound.host.history.done] == ["set first.gain -9"]
+    assert sound.host.plan.value("first.gain") == -9.0
+
+
 def test_what_cannot_be_undone_is_told_and_forgotten(sound):
     do(sound, "set first.gain -9")
     do(sound, "remove eq")

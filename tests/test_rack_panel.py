@@ -1,13 +1,14 @@
 """The rack's panel: what its controls do to a real host, and what a host does to them."""
 
 import math
+import re
 from dataclasses import replace
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from PySide6.QtCore import QMimeData, QPointF, Qt
-from PySide6.QtGui import QDropEvent
+from PySide6.QtGui import QDragLeaveEvent, QDragMoveEvent, QDropEvent
 from PySide6.QtWidgets import QApplication
 from test_link import ask, state_of, value
 from window import (
@@ -273,7 +274,12 @@ def test_the_wheel_scrolls_and_moves_nothing(qtbot, started, shown):
 def test_times_and_latency_are_shown(qtbot, shown):
     times = shown.rack.panel("limiter").times
     until(qtbot, times.text)
-    assert times.text().endswith("ms of 2.67, 1.5 ms late")
+    words = re.fullmatch(
+        r"(\d+) % of a block, p50 ([\d.]+) p99 ([\d.]+) ms, latency 1\.5 ms", times.text()
+    ).groups()
+    share, p50, p99 = map(float, words)
+    assert p50 <= p99
+    assert share == pytest.approx(100 * p99 / (1000 * 128 / 48_000), abs=1)
     assert shown.rack.panel("limiter").watchdog.text() == ""
 
 
@@ -291,6 +297,46 @@ def test_what_the_watchdog_does_is_told(shown):
     counted["nodes"]["eq"] |= {"failures": 0, "misses": 0}
     panel.show_times(counted | {"bypassed": []}, [])
     assert panel.watchdog.isHidden()
+
+
+def test_a_node_is_folded_by_a_click_and_by_keys_and_stays_so(qtbot, started, shown):
+    panel, gain = shown.rack.panel("a"), control(shown, "a.gain")
+    assert gain.fader.isVisible()
+    qtbot.mouseClick(panel.fold_button, Qt.MouseButton.LeftButton)
+    assert not gain.fader.isVisible()
+    assert panel.times.isVisible()
+    panel.setFocus()
+    qtbot.keyClick(panel, Qt.Key.Key_Right)
+    assert gain.fader.isVisible()
+    qtbot.keyClick(panel, Qt.Key.Key_Left)
+    assert not gain.fader.isVisible()
+    ask(started, "replace a delay")
+    until(qtbot, lambda: shown.rack.panel("a") is not panel)
+    assert shown.rack.panel("a").fold_button.isChecked()
+    assert not control(shown, "a.mix").fader.isVisible()
+    ask(started, "undo")
+    until(qtbot, lambda: shown.link.state["nodes"][0]["engine"] == "gain")
+    until(qtbot, lambda: not shown.link.state["loading"])
+    shown.rack.panel("a").fold_button.click()
+    assert control(shown, "a.gain").fader.isVisible()
+
+
+def test_what_is_dragged_to_the_edge_scrolls_the_nodes(qtbot, shown):
+    rack = shown.rack
+    rack.area.setFixedHeight(150)
+    bar = rack.area.verticalScrollBar()
+    until(qtbot, bar.maximum)
+    move = QPointF(20, rack.area.viewport().height() - 5)
+    data = QMimeData()
+    data.setData(DRAGGED, b"a")
+    action, button = Qt.DropAction.MoveAction, Qt.MouseButton.LeftButton
+    rack.nodes.dragMoveEvent(
+        QDragMoveEvent(move.toPoint(), action, data, button, Qt.KeyboardModifier.NoModifier)
+    )
+    until(qtbot, lambda: bar.value() == bar.maximum())
+    assert rack.nodes._place == len(rack.names)
+    rack.nodes.dragLeaveEvent(QDragLeaveEvent())
+    assert not rack._scroll.isActive()
 
 
 # Edits

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PySide6.QtCore import QEvent, QMimeData, QObject, QPoint, QPointF, Qt, QUrl
 from PySide6.QtGui import QDragEnterEvent, QDropEvent, QKeyEvent
-from PySide6.QtWidgets import QApplication, QWidget
+from PySide6.QtWidgets import QApplication, QMessageBox, QWidget
 from sound_files import RATE, write
 from window import attached, host, own_folders, until, window
 
@@ -243,12 +243,19 @@ def test_levels_are_drawn_as_they_are(qtbot, view):
 
 
 def test_a_rack_without_remix_can_be_given_one(qtbot, tone):
-    with host("--file", tone, "--loop", chain="gain") as started, attached(qtbot, started) as link:
+    """Before the limiter, and once, however often the button is pressed while it loads."""
+    chain = "gain | limiter"
+    with host("--file", tone, "--loop", chain=chain) as started, attached(qtbot, started) as link:
         view = shown(qtbot, link)
         assert view.stack.currentIndex() == 0
         assert view.insert.isEnabled()
         view.insert.click()
+        view.insert.click()
+        until(qtbot, lambda: link.state["loading"])
+        assert not view.insert.isEnabled()
         until(qtbot, lambda: view.stack.currentIndex() == 1)
+        until(qtbot, lambda: not link.state["loading"])
+        assert [node["name"] for node in link.state["nodes"]] == ["gain", "remix", "limiter"]
         assert [strip.stem for strip in view.strips] == ["harmonic", "percussive", "residual"]
         settled(qtbot, view, FULL)
         link.send("remove remix")
@@ -287,6 +294,9 @@ def test_a_file_that_no_deck_is_there_for(qtbot, tone, own):
         remix = next(child for child in shown.findChildren(Remix))
         assert not remix.deck.play.isEnabled()
         remix.deck.open_file(str(tone))
+        if not own:
+            (asked,) = shown.findChildren(QMessageBox)
+            next(each for each in asked.buttons() if each.text() == "&End it").click()
         until(qtbot, lambda: shown.link.state.get("deck"))
         assert shown.link.pid not in (0, first)
         assert shown.link.state["deck"]["file"] == str(tone)

@@ -163,6 +163,22 @@ def test_one_that_is_ended_while_it_loads_is_given_up(qtbot, noisy, view):
     assert view.band.band is None
 
 
+def test_to_undo_does_not_touch_it(qtbot, noisy, view):
+    ask(noisy, "set gain.gain -3")
+    view.band.hear(Band(500.0, 2000.0))
+    until(qtbot, lambda: NODE in names(noisy))
+    view.band.hear(Band(600.0, 2000.0))
+    until(qtbot, lambda: edges(noisy)[0] == 600.0)
+    ask(noisy, "undo")
+    until(qtbot, lambda: value(state_of(noisy), "gain.gain") == 0.0)
+    assert names(noisy) == ["gain", NODE]
+    view.band.hear_all()
+    until(qtbot, lambda: NODE not in names(noisy))
+    ask(noisy, "redo")
+    until(qtbot, lambda: value(state_of(noisy), "gain.gain") == -3.0)
+    ask(noisy, "set gain.gain 0")
+
+
 # What the host answers late, or not as wanted
 
 
@@ -192,7 +208,7 @@ class Told(Link):
         self.stated.emit(self.state)
 
 
-INSERT = f"insert last {NODE}: band(low=100.0, high=200.0)"
+LISTEN = f"listen {NODE}: band(low=100.0, high=200.0)"
 
 
 @pytest.fixture
@@ -209,13 +225,13 @@ def test_what_is_dragged_while_it_loads_is_set_when_it_is_there(told):
     told.solo.hear(Band(100.0, 200.0))
     told.solo.hear(Band(100.0, 300.0))
     told.tell()  # Asked for before.
-    assert told.lines == [INSERT]
+    assert told.lines == [LISTEN]
     told.answer()
-    told.tell(INSERT)
+    told.tell(LISTEN)
     told.solo.hear(Band(100.0, 400.0))
-    assert told.lines == [INSERT]
+    assert told.lines == [LISTEN]
     told.tell(band=(100.0, 200.0))
-    assert told.lines == [INSERT, f"set {NODE}.high 400"]
+    assert told.lines == [LISTEN, f"set {NODE}.high 400"]
     assert told.solo.band == (100.0, 400.0)
 
 
@@ -225,16 +241,16 @@ def test_one_that_is_refused_is_said_and_not_tried_again(told):
     told.tell()
     assert told.said_to_user == ["it cannot be"]
     assert told.solo.band is None
-    assert told.lines == [INSERT]
+    assert told.lines == [LISTEN]
 
 
 def test_one_that_could_not_be_made_is_not_tried_again(told):
     told.solo.hear(Band(100.0, 200.0))
     told.answer()
-    told.tell(INSERT)
+    told.tell(LISTEN)
     told.tell()
     assert told.solo.band is None
-    assert told.lines == [INSERT]
+    assert told.lines == [LISTEN]
 
 
 def test_one_that_is_ended_before_the_host_knows_of_it_is_taken_out(told):
@@ -242,19 +258,19 @@ def test_one_that_is_ended_before_the_host_knows_of_it_is_taken_out(told):
     told.solo.hear_all()
     told.answer()
     told.tell(band=(100.0, 200.0))
-    assert told.lines == [INSERT, f"set {NODE}.mix 0", f"remove {NODE}"]
+    assert told.lines == [LISTEN, f"set {NODE}.mix 0", f"remove {NODE}"]
     assert told.solo.band is None
 
 
 def test_one_that_is_ended_while_the_host_loads_it_is_given_up_at_once(told):
     told.solo.hear(Band(100.0, 200.0))
     told.answer()
-    told.tell(INSERT)
+    told.tell(LISTEN)
     told.solo.hear_all()
-    assert told.lines == [INSERT, "undo"]
+    assert told.lines == [LISTEN, f"remove {NODE}"]
     told.answer()
     told.tell()
-    assert told.lines == [INSERT, "undo"]
+    assert told.lines == [LISTEN, f"remove {NODE}"]
     assert told.solo.band is None
 
 
@@ -268,7 +284,7 @@ def test_one_that_is_wanted_while_another_goes_comes_after_it(told):
     told.solo.hear(Band(100.0, 200.0))
     assert told.lines == [f"set {NODE}.mix 0", f"remove {NODE}"]
     told.tell()
-    assert told.lines[2:] == [INSERT]
+    assert told.lines[2:] == [LISTEN]
     assert told.solo.band == (100.0, 200.0)
 
 

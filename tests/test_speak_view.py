@@ -273,7 +273,11 @@ def test_a_rack_without_a_voice_gets_one(qtbot, shown):
         assert view.banner.isVisible()
         assert not view.speak_button.isEnabled()
         view.insert_button.click()
+        view.insert_button.click()
+        until(qtbot, lambda: link.state["loading"])
+        assert not view.insert_button.isEnabled()
         until(qtbot, view.speak_button.isEnabled)
+        until(qtbot, lambda: not link.state["loading"])
         assert not view.banner.isVisible()
         assert set(link.state["edges"]) == {
             "in.main -> gain.in",

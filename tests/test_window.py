@@ -3,6 +3,7 @@
 import gc
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -36,7 +37,7 @@ from window import (
     window,
 )
 
-from gui import command, link
+from gui import command, link, messages
 from gui.application import (
     BANGLA,
     FAINT,
@@ -49,8 +50,9 @@ from gui.application import (
     set_theme,
 )
 from gui.logs import left_hosts
+from gui.messages import Lines
 from gui.process import HostProcess
-from gui.recovery import LAST, chain_of, options_again, options_for, options_of, with_file
+from gui.recovery import LAST, chain_of, deck_lines, options_again, options_for, options_of, with_file
 from gui.render import Render
 from gui.window import IDLE_MS, Window
 from rtaudio.cli import Parser
@@ -145,6 +147,25 @@ def test_what_is_not_played_in_time_is_counted_and_told(qtbot, started, shown):
         assert shown.xruns_button.palette().color(QPalette.ColorRole.ButtonText) == warning
 
 
+def test_the_count_of_what_was_not_played_in_time_is_begun_anew(qtbot, shown):
+    until(qtbot, shown.load.text)
+    counted = shown.link.observation.counters()
+    shown._timer.stop()
+    shown._count(counted | {"xruns": 3, "misses": 2, "device_misses": counted["device_misses"] + 7})
+    assert shown.xruns_button.text() == "3 xruns, 2 misses"
+    shown._show_xruns()
+    (listed,) = shown.findChildren(Lines)
+    assert "7 calls of the device that came too late" in listed.text.toPlainText()
+    next(each for each in listed.buttons.buttons() if each.text() == "&Begin anew").click()
+    assert listed.text.toPlainText() == "Everything was played in time."
+    assert shown.xruns_button.text() == "0 xruns"
+    plain = shown.palette().color(QPalette.ColorRole.ButtonText)
+    assert shown.xruns_button.palette().color(QPalette.ColorRole.ButtonText) == plain
+    shown._count(counted | {"xruns": 4, "misses": 2, "device_misses": counted["device_misses"] + 8})
+    assert shown.xruns_button.text() == "1 xrun"
+    assert listed.text.toPlainText().endswith("  1 calls of the device that came too late")
+
+
 def test_errors_are_marked(qtbot, shown):
     shown.link.send("bypas a")
     until(qtbot, lambda: shown.message.text().startswith("⚠ no command 'bypas'"))
@@ -152,13 +173,62 @@ def test_errors_are_marked(qtbot, shown):
     until(qtbot, lambda: shown.message.text() == "a.pan is 0")
 
 
+def test_what_was_said_is_listed_and_can_be_copied(qtbot, shown):
+    for number in range(250):
+        shown.say(f"message {number}", is_error=number == 249)
+    shown.message.setFocus()
+    qtbot.keyClick(shown.message, Qt.Key.Key_Return)
+    (listed,) = shown.findChildren(Lines)
+    lines = listed.text.toPlainText().split("\n")
+    assert len(lines) == 200
+    assert re.fullmatch(r"\d\d:\d\d:\d\d  message 50", lines[0])
+    assert lines[-1].endswith("  ⚠ message 249")
+    shown.link.send("get a.pan")
+    until(qtbot, lambda: listed.text.toPlainText().endswith("  a.pan is 0"))
+    next(each for each in listed.buttons.buttons() if each.text() == "&Copy all").click()
+    assert QApplication.clipboard().text() == listed.text.toPlainText()
+    listed.close()
+    until(qtbot, lambda: not shown.findChildren(Lines))
+    qtbot.mouseClick(shown.message, Qt.MouseButton.LeftButton)
+    assert shown.findChildren(Lines)
+
+
+def test_what_a_host_had_said_before_is_listed(qtbot):
+    with host() as own, window(qtbot) as shown:
+        ask(own, "insert last limiter")
+        until(qtbot, lambda: not state_of(own)["loading"])
+        notes = state_of(own)["notes"]
+        assert notes[-1].startswith("insert last limiter")
+        shown.attach(own.process.pid)
+        until(qtbot, lambda: shown.link.state)
+        shown.messages_action.trigger()
+        (listed,) = shown.findChildren(Lines)
+        *earlier, attached = listed.text.toPlainText().split("\n")
+        assert earlier[: len(notes)] == [f"earlier   {note}" for note in notes]
+        assert f"  attached to the host in process {own.process.pid}" in attached
+
+
+def test_what_is_under_the_pointer_takes_no_error_away(qtbot, shown, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(messages.time, "monotonic", lambda: now[0])
+    shown.say("wrong", is_error=True)
+    shown.link.hinted.emit("440 Hz")
+    shown.link.hinted.emit("")
+    assert shown.message.text() == "⚠ wrong"
+    now[0] += messages.HOLD
+    shown.link.hinted.emit("440 Hz")
+    assert shown.message.text() == "440 Hz"
+    shown.link.hinted.emit("")
+    assert shown.message.text() == "⚠ wrong"
+
+
 def test_text_that_does_not_fit_is_told_whole(qtbot, shown):
     text = "a line that is far too long for it " * 20
     shown.say(text, is_error=False)
     qtbot.wait(1)
-    assert shown.message.toolTip() == text
+    assert shown.message.toolTip().split("\n")[0] == text
     shown.say("short", is_error=False)
-    assert shown.message.toolTip() == ""
+    assert shown.message.toolTip() == messages.TIP
     panel = shown.rack.panel("limiter")
     before = panel.minimumSizeHint().width()
     panel.times.show_text(text)
@@ -534,16 +604,79 @@ def test_a_file_is_played_through_the_rack_that_there_is(qtbot, ends, tmp_path):
         shown.play_file(str(tmp_path))
         assert shown.message.text().startswith("⚠ ")
         assert shown.link.pid == second
-        # Where the host that is to follow does not start, the one before is next.
+        # Where the host that is to follow does not start, the one before is started again.
         shown.play_through({"api": "alsa", "output": "no such card"})
-        until(qtbot, lambda: "what played before is started next" in shown._banner_text.text())
-        until(qtbot, shown.start_action.isEnabled)
-        press(qtbot, shown, Qt.Key.Key_F5)
-        ends.append(shown.process.pid)
+        until(qtbot, lambda: not shown.link.pid)
         until(qtbot, lambda: shown.link.state)
+        ends.append(shown.link.pid)
+        assert shown.link.pid != second
+        assert shown.message.text().startswith("⚠ alsa no such card: ")
+        assert "; what played before plays again" in shown.message.text()
         assert shown.link.state["device"]["api"] == "null"
         assert shown.link.state["deck"]["file"] == str(other)
         assert value(shown.link.state, "gain.gain") == -6.0
+
+
+def test_another_device_goes_on_where_the_deck_was(qtbot, ends, tmp_path):
+    options = ["--api=null", "--chain=gain", f"--file={tone(tmp_path)}", "--loop"]
+    with window(qtbot, options=options) as shown:
+        shown.start()
+        ends.append(shown.process.pid)
+        first = until(qtbot, lambda: shown.link.state and shown.link.pid)
+        for line in ("cue set 0.5", "pause", "seek 1.25"):
+            shown.link.send(line)
+        until(qtbot, lambda: shown.link.deck["position"] == 1.25)
+        shown.play_through({"api": "null", "block": "64"})
+        until(qtbot, lambda: shown.link.pid not in (0, first) and shown.link.state)
+        ends.append(shown.link.pid)
+        until(qtbot, lambda: not shown.link.state["deck"]["playing"])
+        until(qtbot, lambda: shown.link.state["deck"]["position"] == 1.25)
+        assert shown.link.state["deck"]["cue"] == 0.5
+        assert shown.link.state["block"] == 64
+
+
+def question(qtbot, shown):
+    """What is asked, and what its button and Cancel are."""
+    (asked,) = until(qtbot, lambda: shown.findChildren(QMessageBox))
+    return asked, {each.text().replace("&", ""): each for each in asked.buttons()}
+
+
+def test_it_asks_before_it_ends_a_host_that_is_not_its_own(qtbot, started, shown):
+    pid = started.process.pid
+    shown.play_through({"api": "null", "block": "64"})
+    asked, buttons = question(qtbot, shown)
+    assert asked.text().startswith(f"The host in process {pid} was not started by this window. ")
+    buttons["Cancel"].click()
+    until(qtbot, lambda: not shown.findChildren(QMessageBox))
+    assert shown.link.pid == pid
+    assert started.process.poll() is None
+
+
+def test_it_asks_before_it_ends_a_recording_or_what_another_window_shows(qtbot, ends, monkeypatch, tmp_path):
+    with window(qtbot, options=["--api=null", "--chain=gain"]) as first:
+        first.start()
+        pid = first.process.pid
+        ends.append(pid)
+        until(qtbot, lambda: first.link.state)
+        first.link.send(f"record {tmp_path / 'a.wav'}")
+        until(qtbot, first.record_action.isChecked)
+        first.play_through({"api": "null", "block": "64"})
+        asked, buttons = question(qtbot, first)
+        assert f"process {pid} records to {tmp_path / 'a.wav'}. " in asked.text()
+        buttons["Cancel"].click()
+        until(qtbot, lambda: not first.findChildren(QMessageBox))
+        with window(qtbot) as second:
+            second.attach(pid)
+            until(qtbot, lambda: second.link.state)
+            asked = []
+            no = QMessageBox.StandardButton.No
+            monkeypatch.setattr(QMessageBox, "question", lambda *words: asked.append(words[2]) or no)
+            first.close()
+            assert asked == [f"Another window shows the host in process {pid}, too. Is its sound to end?"]
+            assert first.left.startswith(f"the host in process {pid} plays on, in another window: ")
+            assert lives(pid)
+        assert len(asked) == 1
+        assert not lives(pid)
 
 
 def test_stop_and_start(qtbot, ends):
@@ -620,13 +753,26 @@ def test_options_of_a_host(started):
 
 
 @pytest.mark.parametrize(
-    ("loop", "wanted"), [([0.0, 9.0], ["--loop"]), ([2.0, 3.5], ["--loop=2.0:3.5"]), (None, ["--start=4.0"])]
+    ("loop", "wanted"),
+    [
+        ([0.0, 9.0], ["--loop", "--start=4.000"]),
+        ([2.0, 3.5], ["--loop=2.0:3.5"]),
+        ([2.0, 6.0], ["--loop=2.0:6.0", "--start=4.000"]),
+        (None, ["--start=4.000"]),
+    ],
 )
 def test_what_the_deck_played_last_is_played_again(started, tmp_path, loop, wanted):
     deck = {"file": "/b c.wav", "position": 4.0, "duration": 9.0, "playing": True, "loop": loop, "cue": 0.0}
     given = ["--file", "a.wav", "--loop", "1:2", "--start=3", "--block", "64"]
     found = options_again(given, state_of(started) | {"deck": deck}, str(tmp_path))
     assert found[:-1] == ["--block", "64", "--file=/b c.wav", *wanted]
+
+
+def test_a_deck_goes_on_as_another_did():
+    before = {"file": "/a.wav", "position": 4.0, "playing": False, "cue": 1.5}
+    assert deck_lines(before, {"file": "/a.wav"}) == ["cue set 1.500", "pause", "seek 4.000"]
+    assert deck_lines(before | {"playing": True}, {"file": "/a.wav"}) == ["cue set 1.500"]
+    assert deck_lines(before, {"file": "/b.wav"}) == []
 
 
 def test_what_is_set_inside_of_a_composite_comes_back(tmp_path):
@@ -810,6 +956,15 @@ def test_nothing_is_white_in_the_dark(qtbot, shown):
     points = [(x, y) for x in range(0, picture.width(), 3) for y in range(0, picture.height(), 3)]
     bright = sum(luminance(picture.pixelColor(x, y)) > 0.5 for x, y in points)
     assert bright < 0.03 * len(points)
+
+
+def test_the_window_has_its_icon(qtbot, shown):
+    """At every size that a title bar or a task bar asks for; neither empty nor of one colour."""
+    for size in (16, 48, 256):
+        drawn = shown.windowIcon().pixmap(size).toImage()
+        assert drawn.width() >= size
+        colours = {drawn.pixelColor(x, size // 2).name() for x in range(size)}
+        assert len(colours) > 3
 
 
 def test_the_font_of_bangla_has_its_letters():
