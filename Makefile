@@ -91,7 +91,7 @@ $(VENV)/.run: pyproject.toml | $(BIN)/python
 
 $(VENV)/.gui: pyproject.toml | $(VENV)/.run
 	@echo "installing Python packages for the window"
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[demo,gui]'
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[demo,gui,cpu]'
 	@touch $@
 
 $(VENV)/.test: pyproject.toml | $(BIN)/python

@@ -63,7 +63,6 @@ from realtime import (
     FULL_SECONDS,
     READY,
     Cell,
-    CellError,
     environment,
     fill,
     judge,
@@ -652,8 +651,8 @@ def main() -> int:
             try:
                 with Screen() as screen:
                     rows += part(screen, folder)
-            except (PartError, CellError, subprocess.SubprocessError) as error:
-                rows.append(Row(name, "", f"not measured: {error}", None))
+            except Exception as error:  # of the others is told all the same
+                rows.append(Row(name, "", f"not measured: {type(error).__name__}: {error}", None))
             console.print(f"{name}: done", highlight=False)
     console.print(table(rows))
     if options.json is not None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from PySide6.QtCore import QByteArray, QSettings
 from PySide6.QtGui import QColor, QFont, QFontDatabase, QIcon, QPalette
@@ -213,6 +216,18 @@ class Settings:
     @tab.setter
     def tab(self, title: str) -> None:
         self._kept.setValue("tab", title)
+
+    def of_view(self, title: str) -> dict[str, Any]:
+        """What a view remembers, as it gave it to `set_of_view`; {} if it is not known."""
+        try:
+            found = json.loads(str(self._kept.value(f"view_{title}", "{}")))
+        except ValueError:
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def set_of_view(self, title: str, kept: Mapping[str, Any]) -> None:
+        """Remember texts, numbers and switches of a view by their names."""
+        self._kept.setValue(f"view_{title}", json.dumps(kept))
 
     @property
     def recent(self) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,6 @@ from PySide6.QtCore import QPointF, QRect, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import (
     QAction,
     QColor,
-    QDragEnterEvent,
-    QDropEvent,
     QEnterEvent,
     QImage,
     QKeyEvent,
@@ -23,6 +23,7 @@ from PySide6.QtGui import (
     QPaintEvent,
     QPalette,
     QPolygonF,
+    QWheelEvent,
 )
 from PySide6.QtWidgets import QFileDialog, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
@@ -43,6 +44,12 @@ GRIP = 5
 TICKS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
 """Seconds between two marks of the ruler."""
 TICK_PIXELS = 70
+NARROWEST = 1.0
+"""Seconds that are shown, at least."""
+ZOOM, NOTCH = 2.0, 1.25
+"""How many times larger a key shows the waveform, and a notch of the wheel."""
+SCROLL = 0.1
+"""Share of what is shown by which a notch of the wheel moves it, with Shift."""
 NAME_LETTERS = 8
 """Letters of a file's name that there is room for, at least."""
 ON_STYLE = "QPushButton:checked { background: palette(highlight); color: palette(highlighted-text); }"
@@ -58,7 +65,7 @@ class Waveform(QWidget):
     """The outline of a file with a ruler, playhead, cue point and loop.
 
     A click seeks, a drag makes a loop, and the edges of a loop can be dragged; the arrow keys seek by 5 s,
-    with Shift by 0.1 s.
+    with Shift by 0.1 s. The wheel zooms, with Shift it scrolls; a part that is shown follows the playhead.
     """
 
     sought = Signal(float)
@@ -83,13 +90,16 @@ class Waveform(QWidget):
         self._fixed: float | None = None
         """The edge of a loop that stays while the other is dragged, in seconds."""
         self._pointer: float | None = None
+        self._zoom, self._first = 1.0, 0.0
+        """How many times larger than the whole it is, and from which second on."""
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setMouseTracking(True)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.setMinimumHeight(90)
         self.setAccessibleName("Waveform of the file")
         self.setToolTip(
-            "Click: seek; drag: loop; arrow keys: 5 s, with Shift 0.1 s, back and on; Home: start"
+            "Click: seek; drag: loop; wheel: zoom, with Shift scroll; "
+            "arrow keys: 5 s, with Shift 0.1 s, back and on; Home: start"
         )
 
     def sizeHint(self) -> QSize:  # noqa: N802
@@ -100,6 +110,27 @@ class Waveform(QWidget):
         """Show another file, or none."""
         self._peaks = peaks
         self._drawn = ()
+        self._zoom, self._first = 1.0, 0.0
+        self.update()
+
+    @property
+    def shown(self) -> tuple[float, float]:
+        """The seconds of the file that are shown: from, to."""
+        return self._first, self._first + self.duration / self._zoom
+
+    def zoom(self, factor: float, at: float | None = None) -> None:
+        """Show it so many times larger, about a second; by default about the playhead, if that is seen."""
+        if self.duration <= 0.0:
+            return
+        first, last = self.shown
+        if at is None:
+            at = self.position if first <= self.position <= last else (first + last) / 2
+        before = self._zoom
+        self._zoom = min(max(1.0, factor * before), max(1.0, self.duration / NARROWEST))
+        self._scroll(at - (at - first) * before / self._zoom)
+
+    def _scroll(self, first: float) -> None:
+        self._first = min(max(0.0, first), self.duration - self.duration / self._zoom)
         self.update()
 
     def show_deck(self, duration: float, cue: float, loop: tuple[float, float] | None, repeats: bool) -> None:
@@ -118,6 +149,9 @@ class Waveform(QWidget):
         """Move the playhead: what it leaves and comes to is drawn anew, and new parts of the outline."""
         if self._peaks is not None and self._state() != self._drawn:
             self.update()
+        first, last = self.shown
+        if first <= self.position <= last and not first <= seconds <= last:
+            self._scroll(seconds)
         before, now = round(self._x(self.position)), round(self._x(seconds))
         self.position = seconds
         if now != before:
@@ -131,17 +165,21 @@ class Waveform(QWidget):
         return self.fontMetrics().height() + 4
 
     def _x(self, seconds: float) -> float:
-        return self.width() * seconds / self.duration if self.duration > 0.0 else 0.0
+        if self.duration <= 0.0:
+            return 0.0
+        return self.width() * self._zoom * (seconds - self._first) / self.duration
 
     def _seconds(self, x: float) -> float:
-        return min(max(0.0, self.duration * x / max(1, self.width())), self.duration)
+        at = self._first + self.duration * x / (max(1, self.width()) * self._zoom)
+        return min(max(0.0, at), self.duration)
 
     def _state(self) -> tuple[object, ...]:
         """What the picture of the outline depends on."""
         palette = self.palette()
         known = 0 if self._peaks is None else self._peaks.known
         colours = (palette.color(role).rgb() for role in (QPalette.ColorRole.Base, QPalette.ColorRole.Link))
-        return (self.width(), self.height(), self.devicePixelRatio(), known, *colours)
+        size = self.width(), self.height(), self.devicePixelRatio()
+        return (*size, self._zoom, self._first, known, *colours)
 
     def _draw_outline(self) -> None:
         """Draw the picture of the outline, in device pixels, into the image that is shown."""
@@ -158,7 +196,10 @@ class Waveform(QWidget):
         peaks = self._peaks
         if peaks is None or peaks.known == 0:
             return
-        outline, columns = columns_of(peaks.outline, peaks.known, width)
+        begin, end, left, whole = self._part(peaks.parts, width)
+        known = min(max(0, peaks.known - begin), end - begin)
+        outline, columns = columns_of(peaks.outline[:, begin:end], known, whole)
+        outline, columns = outline[:, left : left + width], min(max(0, columns - left), width)
         shown = self._pixels[:, :columns]
         # Row 0 is +1, the last one -1; what is silent is a line in the middle.
         level = (1.0 - 2.0 * (np.arange(height, dtype=np.float32)[:, None] + 0.5) / height) * 1.03
@@ -168,6 +209,16 @@ class Waveform(QWidget):
             full, palette.color(QPalette.ColorRole.Base), 0.55
         ).rgb()
         shown[np.abs(level) <= outline[RMS]] = full.rgb()
+
+    def _part(self, parts: int, width: int) -> tuple[int, int, int, int]:
+        """Parts of the outline that are seen, from, to; columns of these to leave out, and of all of them."""
+        if self._zoom == 1.0:
+            return 0, parts, 0, width
+        first, last = (parts * at / self.duration for at in self.shown)
+        begin, end = int(first), min(parts, math.ceil(last))
+        scale = width / (last - first)
+        left = round((first - begin) * scale)
+        return begin, end, left, max(left + width, round((end - begin) * scale))
 
     def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802
         """Draw the outline, then what lies over it."""
@@ -200,10 +251,11 @@ class Waveform(QWidget):
 
     def _draw_ruler(self, painter: QPainter) -> None:
         ruler, palette = self._ruler(), self.palette()
-        wanted = TICK_PIXELS * self.duration / max(1, self.width())
+        first, last = self.shown
+        wanted = TICK_PIXELS * (last - first) / max(1, self.width())
         step = next((each for each in TICKS if each >= wanted), TICKS[-1])
         painter.setPen(palette.color(QPalette.ColorRole.PlaceholderText))
-        for tick in range(int(self.duration / step) + 1):
+        for tick in range(int(first / step), int(last / step) + 1):
             x = self._x(tick * step)
             painter.drawLine(QPointF(x, ruler - 5), QPointF(x, ruler))
             text = clock(tick * step) if step < 1.0 else clock(tick * step)[:-2]
@@ -230,7 +282,7 @@ class Waveform(QWidget):
         painter.setPen(pen)
         label = "loop" if self.repeats else "loop off"
         if self.fontMetrics().horizontalAdvance(label) + 8 < right - left:
-            painter.drawText(QPointF(left + 4, self.height() - 5), label)
+            painter.drawText(QPointF(max(0.0, left) + 4, self.height() - 5), label)
 
     def _draw_cue(self, painter: QPainter) -> None:
         x, ruler = self._x(self.cue), self._ruler()
@@ -304,6 +356,16 @@ class Waveform(QWidget):
                 begin = max(0.0, end - SHORTEST)
             self.looped.emit(begin, end)
 
+    def wheelEvent(self, event: QWheelEvent) -> None:  # noqa: N802
+        """Zoom about the pointer; with Shift, or sideways, scroll."""
+        across, along = event.angleDelta().x() / 120, event.angleDelta().y() / 120
+        if across or event.modifiers() & Qt.KeyboardModifier.ShiftModifier:
+            first, last = self.shown
+            self._scroll(first - (across or along) * SCROLL * (last - first))
+        else:
+            self.zoom(NOTCH**along, self._seconds(event.position().x()))
+        event.accept()
+
     def enterEvent(self, event: QEnterEvent) -> None:  # noqa: N802
         """Show the time under the pointer."""
         self._pointer = event.position().x() if self.duration > 0.0 else None
@@ -356,7 +418,7 @@ def _mixed(colour: QColor, other: QColor, share: float) -> QColor:
 
 
 class Deck(QWidget):
-    """The deck of the host that a link is attached to; keys C, I, L, O and P while it is seen."""
+    """The deck of the host that a link is attached to; keys C, I, L, O, P, Ctrl++, Ctrl+- while seen."""
 
     chosen = Signal(str)
     """A file is to be played, and the host has no deck for it."""
@@ -369,7 +431,8 @@ class Deck(QWidget):
         self._remembered: tuple[float, float] | None = None
         """The loop that the button sets, while there is none."""
         self._peaks: Peaks | None = None
-        self.setAcceptDrops(True)
+        self.folder = ""
+        """Where a file was chosen last."""
         self.waveform = Waveform()
         self.waveform.sought.connect(self.seek)
         self.waveform.looped.connect(self.loop_over)
@@ -382,7 +445,7 @@ class Deck(QWidget):
         font = self.time.font()
         font.setPointSizeF(1.2 * font.pointSizeF())
         self.time.setFont(font)
-        self.open = self._button("Op&en…", "Ctrl+O", "Play another file", self.ask_for_file)
+        self.open = self._button("&Open…", "Ctrl+O", "Play another file", self.ask_for_file)
         self.play = self._button("▶ Play", "P", "Play, or pause", self.play_or_pause)
         self.cue = self._button("Cue", "C", "Go to the cue point", self.go_to_cue)
         self.set_cue = self._button("Set cue", "Shift+C", "Set the cue point here", self.set_cue_here)
@@ -392,6 +455,8 @@ class Deck(QWidget):
         self.play.setFixedWidth(self.play.fontMetrics().horizontalAdvance("⏸ Pause") + 28)
         self._key("I", "Begin the loop here", self.begin_loop_here)
         self._key("O", "End the loop here", self.end_loop_here)
+        self._key("Ctrl++", "Show the waveform larger", lambda: self.waveform.zoom(ZOOM), "Ctrl+=")
+        self._key("Ctrl+-", "Show the waveform smaller", lambda: self.waveform.zoom(1 / ZOOM))
         row = Flow()
         for widget in (self.play, self.cue, self.set_cue, self.loop, self.time, self.name, self.open):
             row.addWidget(widget)
@@ -412,9 +477,9 @@ class Deck(QWidget):
         self._key(keys, tip, run)
         return button
 
-    def _key(self, keys: str, tip: str, run: Any) -> None:
+    def _key(self, keys: str, tip: str, run: Any, *others: str) -> None:
         action = QAction(tip, self)
-        action.setShortcut(QKeySequence(keys))
+        action.setShortcuts([QKeySequence(each) for each in (keys, *others)])
         action.triggered.connect(run)
         self.addAction(action)
 
@@ -471,8 +536,10 @@ class Deck(QWidget):
     def ask_for_file(self) -> None:
         """Ask for a file, and play it."""
         patterns = " ".join(f"*{extension}" for extension in sorted(EXTENSIONS))
-        file, _ = QFileDialog.getOpenFileName(self, "Play a file", "", f"Sound ({patterns});;All files (*)")
+        kinds = f"Sound ({patterns});;All files (*)"
+        file, _ = QFileDialog.getOpenFileName(self, "Play a file", self.folder, kinds)
         if file:
+            self.folder = os.path.dirname(file)
             self.open_file(file)
 
     def open_file(self, file: str) -> None:
@@ -481,17 +548,6 @@ class Deck(QWidget):
             self.chosen.emit(file)
         else:
             self._link.send(f"load {file}")
-
-    def dragEnterEvent(self, event: QDragEnterEvent) -> None:  # noqa: N802
-        """Take a file."""
-        if [url for url in event.mimeData().urls() if url.isLocalFile()]:
-            event.acceptProposedAction()
-
-    def dropEvent(self, event: QDropEvent) -> None:  # noqa: N802
-        """Play the file that is dropped."""
-        files = [url.toLocalFile() for url in event.mimeData().urls() if url.isLocalFile()]
-        self.open_file(files[0])
-        event.acceptProposedAction()
 
     # ------------------------------------------------------------------------------------ what is told
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import (
-    QComboBox,
     QGridLayout,
     QHBoxLayout,
     QLabel,
@@ -17,6 +17,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from gui.choices import Choice
 from gui.flow import Flow, together
 from gui.labels import Elided
 from gui.link import Link, nodes_of
@@ -79,7 +80,7 @@ class Denoise(PicturesView):
         self.voice.setFixedWidth(self.voice.fontMetrics().horizontalAdvance(f"{NO_VOICE}  "))
         self.band = BandSolo(link)
         self.band.watch(self.pictures)
-        self.add = QPushButton("Add &enhance")
+        self.add = QPushButton("Add e&nhance")
         self.add.setToolTip("Have noise removed first, before the other nodes")
         self.add.clicked.connect(self._add_node)
         self._hint = Elided(HINT)
@@ -91,11 +92,11 @@ class Denoise(PicturesView):
         self._list_views(FIRST)
         self._show_node()
 
-    def _choice(self, name: str) -> QComboBox:
-        choice = QComboBox()
+    def _choice(self, name: str) -> Choice:
+        choice = Choice()
         choice.setAccessibleName(name)
         choice.setToolTip("The input, an output, or a stem of the rack")
-        choice.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        choice.setSizeAdjustPolicy(Choice.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         choice.setMinimumContentsLength(4)
         choice.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         choice.activated.connect(self._choose)
@@ -169,6 +170,20 @@ class Denoise(PicturesView):
         for picture in self.pictures:
             picture.set_map(name)
 
+    def kept(self) -> dict[str, Any]:
+        """What is remembered of it."""
+        before, after = self.pictures[2].views
+        return super().kept() | {"before": before, "after": after}
+
+    def restore(self, kept: Mapping[str, Any]) -> None:
+        """Be as it was; views that are not there are waited for."""
+        super().restore(kept)
+        before, after = kept.get("before"), kept.get("after")
+        if isinstance(before, str) and isinstance(after, str) and before and after:
+            self._compare(before, after)
+            listed, self._listed = self._listed, ()
+            self._list_views(listed)
+
     def _list_views(self, views: tuple[str, ...]) -> None:
         """List the views, and what is chosen, which may be gone for a while."""
         if views == self._listed:
@@ -183,7 +198,9 @@ class Denoise(PicturesView):
 
     def _choose(self) -> None:
         """Show the chosen views."""
-        before, after = self.before.currentText(), self.after.currentText()
+        self._compare(self.before.currentText(), self.after.currentText())
+
+    def _compare(self, before: str, after: str) -> None:
         titles = {"in": "Input", "out": "Output"}
         self.pictures[0].set_views([before], titles.get(before, before))
         self.pictures[1].set_views([after], titles.get(after, after))

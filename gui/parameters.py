@@ -9,8 +9,9 @@ from typing import Any
 
 from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtGui import QFocusEvent, QKeyEvent, QMouseEvent, QPalette, QWheelEvent
-from PySide6.QtWidgets import QCheckBox, QComboBox, QGridLayout, QLineEdit, QSizePolicy, QSlider, QWidget
+from PySide6.QtWidgets import QCheckBox, QGridLayout, QLineEdit, QSizePolicy, QSlider, QWidget
 
+from gui.choices import Choice
 from gui.labels import Elided
 from rtaudio.errors import UserError
 
@@ -284,7 +285,7 @@ class ParameterControl(QObject):
         """It is loaded beside the sound, which takes a while, not moved."""
         self.scale: Scale | None = None
         self.fader: Fader | None = None
-        self.choice: QComboBox | None = None
+        self.choice: _Choice | None = None
         self.switch: QCheckBox | None = None
         self.typed: Typed | None = None
         words = self.id.replace("_", " ")
@@ -370,7 +371,7 @@ class ParameterControl(QObject):
 _TEXT = QPalette.ColorRole.WindowText
 
 
-class _Choice(QComboBox):
+class _Choice(Choice):
     """A choice; Delete sets the default, and the wheel moves it only while it has the focus."""
 
     def __init__(self, choices: list[str], default: str) -> None:

@@ -19,8 +19,8 @@ from rtaudio.errors import UserError
 from rtaudio.files import AudioReader
 from rtaudio.folders import cache_folder
 
-PARTS = 4096
-"""Parts of a file: more than a screen has columns."""
+PARTS = 1 << 15
+"""Parts of a file: many times what a screen has columns, so that a part of it can be shown larger."""
 AT_ONCE = 1 << 16
 """Samples that are read at once, about: few, since an allocator keeps what a thread gives back."""
 KEPT = 100

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QKeyEvent
-from PySide6.QtWidgets import QComboBox, QLabel, QPushButton, QSpinBox, QWidget
+from PySide6.QtGui import QDragEnterEvent, QDropEvent, QKeyEvent
+from PySide6.QtWidgets import QLabel, QPushButton, QSpinBox, QWidget
 
+from gui.choices import Choice
 from gui.flow import Flow, together
 from gui.spectrogram import RANGE, Spectrogram
 from rtaudio.observation import FLOOR
@@ -35,7 +37,7 @@ class PictureControls(QWidget):
         self._pictures = pictures
         self.low = self._spin("Lowest level of the pictures", round(FLOOR), -NARROWEST, RANGE[0])
         self.high = self._spin("Highest level of the pictures", round(FLOOR) + NARROWEST, 0, RANGE[1])
-        self.seconds = QComboBox()
+        self.seconds = Choice()
         self.seconds.setAccessibleName("Seconds that the pictures show")
         self.seconds.setToolTip("How much time the pictures show")
         for seconds in SECONDS:
@@ -57,6 +59,17 @@ class PictureControls(QWidget):
         self._set_range()
         self._set_seconds()
         self._freeze(self.freeze.isChecked())
+
+    def kept(self) -> dict[str, Any]:
+        """What is remembered of it."""
+        return {"low": self.low.value(), "high": self.high.value(), "seconds": self.seconds.currentData()}
+
+    def restore(self, kept: Mapping[str, Any]) -> None:
+        """Be as it was; what is no such value is passed over."""
+        for spin, name in ((self.high, "high"), (self.low, "low")):
+            if isinstance(kept.get(name), int):
+                spin.setValue(kept[name])
+        self.seconds.setCurrentIndex(max(0, self.seconds.findData(kept.get("seconds"))))
 
     def _spin(self, name: str, least: int, most: int, value: float) -> QSpinBox:
         spin = QSpinBox()
@@ -94,9 +107,39 @@ class PictureControls(QWidget):
 
 
 class PicturesView(QWidget):
-    """A view with pictures, which Space freezes."""
+    """A view with pictures, which Space freezes; a file of sound that is dropped is heard."""
 
     controls: PictureControls
+
+    chosen = Signal(str)
+    """A file is to be played, by another host where the one that runs plays none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setAcceptDrops(True)
+
+    def open_file(self, path: str) -> None:
+        """Have a file played."""
+        self.chosen.emit(path)
+
+    def kept(self) -> dict[str, Any]:
+        """What is remembered of it."""
+        return self.controls.kept()
+
+    def restore(self, kept: Mapping[str, Any]) -> None:
+        """Be as it was."""
+        self.controls.restore(kept)
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:  # noqa: N802
+        """Take a file."""
+        if any(url.isLocalFile() for url in event.mimeData().urls()):
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:  # noqa: N802
+        """Have the file played that is dropped, the first of several."""
+        files = [url.toLocalFile() for url in event.mimeData().urls() if url.isLocalFile()]
+        self.open_file(files[0])
+        event.acceptProposedAction()
 
     def freeze(self, on: bool) -> None:
         """Have the pictures stand, or roll again; the sound goes on."""

@@ -70,13 +70,14 @@ def options_again(options: Sequence[str], state: dict[str, Any], folder: str) ->
     """
     if not state:
         return list(options)
+    from gui.kept import without_band
     from rtaudio.rack import save_rack
 
     try:
         path = made_state_folder() / LAST
     except OSError as error:
         raise FileError(f"no place for the rack: {error}; set XDG_STATE_HOME to a folder of yours") from None
-    save_rack(path, _rack(state, chain_of(options), folder))
+    save_rack(path, without_band(_rack(state, chain_of(options), folder)))
     deck = state.get("deck")
     kept = _without(options, _ONCE | {"--chain": True} | (_OF_DECK if deck is not None else {}))
     return [*kept, *(_deck_options(deck) if deck is not None else ()), f"--chain={path}"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -18,7 +19,6 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import (
     QApplication,
-    QComboBox,
     QFrame,
     QGridLayout,
     QHBoxLayout,
@@ -33,6 +33,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from gui.choices import Choice
 from gui.colours import LAYERS
 from gui.deck import Deck
 from gui.flow import Flow, together
@@ -55,6 +56,7 @@ HOLD, FALL = 1.0, 30.0
 """Seconds that a peak is held, and dB a second that it falls then."""
 WELL, MARK, PEAK, OVER = QColor("#15171c"), QColor("#6f7a87"), QColor("#e6e9ef"), QColor("#ff6b6b")
 """Of a level, in both themes: behind it, at full scale, its peak, and a peak beyond full scale."""
+MODIFIERS = (Qt.Key.Key_Shift, Qt.Key.Key_Control, Qt.Key.Key_Alt, Qt.Key.Key_AltGr, Qt.Key.Key_Meta)
 STRIP_WIDTH, PICTURE_WIDTH = 76, 160
 """Pixels that a stem's strip and the pictures have, at least."""
 SWITCH_STYLE = "QPushButton:checked {{ background: {}; color: {}; font-weight: bold; }}"
@@ -248,13 +250,10 @@ class Strip(QFrame):
 class Remix(PicturesView):
     """The node ``remix`` of the host's rack, and its deck.
 
-    While 1, 2 or 3 is held the stem of that number is killed.
+    While 1, 2 or 3 is held the stem of that number is killed. A file that is dropped is played.
     """
 
     title = "Remix"
-
-    chosen = Signal(str)
-    """A file is to be played through remix by a host that is started for it."""
 
     def __init__(self, link: Link) -> None:
         super().__init__()
@@ -264,14 +263,16 @@ class Remix(PicturesView):
         self._pictures: list[Spectrogram] = []
         self._pages: list[QWidget] = []
         self._map = ""
-        self._held: dict[int, Strip] = {}
-        """Stems that a key kills, by the key."""
+        self._held: dict[int, tuple[Strip, int | None]] = {}
+        """Stems that a key kills, by the key, with its scan code; None: the code is not known."""
+        self._pressed: list[int] = []
+        """Scan codes of keys that were pressed since, the last one last."""
         self.deck = Deck(link)
         self.deck.chosen.connect(self.chosen)
         self.hover = Elided(role=QPalette.ColorRole.PlaceholderText)
         self.hover.setAccessibleName("Under the pointer")
         self.band = BandSolo(link)
-        self.layers = QComboBox()
+        self.layers = Choice()
         self.layers.addItems(["overlaid", "stacked"])
         self.layers.setAccessibleName("Pictures of the stems")
         self.layers.currentIndexChanged.connect(self._show_layers)
@@ -314,7 +315,7 @@ class Remix(PicturesView):
         self.words = QLabel()
         self.words.setWordWrap(True)
         self.words.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self.insert = QPushButton("&Add remix to the rack")
+        self.insert = QPushButton("Add remi&x to the rack")
         self.insert.clicked.connect(self._insert)
         self.play = QPushButton("Play a &file through remix…")
         self.play.clicked.connect(self.deck.ask_for_file)
@@ -414,6 +415,20 @@ class Remix(PicturesView):
         if not answer["ok"]:
             self._take_state(self._link.state)
 
+    def open_file(self, path: str) -> None:
+        """Play a file by the deck, or, where there is none, by a host that is started for it."""
+        self.deck.open_file(path)
+
+    def kept(self) -> dict[str, Any]:
+        """What is remembered of it."""
+        return super().kept() | {"layers": self.layers.currentText(), "folder": self.deck.folder}
+
+    def restore(self, kept: Mapping[str, Any]) -> None:
+        """Be as it was."""
+        super().restore(kept)
+        self.layers.setCurrentText(str(kept.get("layers", "")))
+        self.deck.folder = str(kept.get("folder", ""))
+
     def _turn(self, parameter: str, value: float) -> None:
         self._link.set(f"{self._node}.{parameter}", value)
 
@@ -429,21 +444,36 @@ class Remix(PicturesView):
             strip.set_kill(False)
             return
         strip.set_kill(True)
+        code = self._pressed[-1] if self._held and self._pressed else None
         if not self._held:
+            self._pressed = []
             QApplication.instance().installEventFilter(self)  # type: ignore[union-attr]
-        self._held[Qt.Key.Key_1 + number] = strip
+        self._held[Qt.Key.Key_1 + number] = strip, code
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802
         """While a kill key is held: let the stem live when it is not any more."""
-        if event.type() == QEvent.Type.KeyRelease and isinstance(event, QKeyEvent):
-            if not event.isAutoRepeat():
-                self._release(event.key())
+        if isinstance(event, QKeyEvent) and not event.isAutoRepeat():
+            code = event.nativeScanCode()
+            if event.type() != QEvent.Type.KeyRelease:
+                if code not in self._pressed[-1:]:
+                    self._pressed.append(code)
+            elif event.key() not in MODIFIERS:
+                self._release(self._held_by(event.key(), code))
         elif event.type() in (QEvent.Type.ApplicationDeactivate, QEvent.Type.WindowDeactivate):
             self._release_all()
         return False
 
+    def _held_by(self, key: int, code: int) -> int:
+        """The kill key that is let go; where digits are shifted it may be another key by then."""
+        wanted = code if code in self._pressed else None
+        return (
+            key
+            if key in self._held
+            else next((held for held, (_, its) in self._held.items() if its == wanted), key)
+        )
+
     def _release(self, key: int) -> None:
-        strip = self._held.pop(key, None)
+        strip, _ = self._held.pop(key, (None, None))
         if strip is not None:
             strip.set_kill(False)
             if not self._held:

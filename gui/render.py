@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,6 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import (
     QApplication,
     QCheckBox,
-    QComboBox,
     QFileDialog,
     QHeaderView,
     QLabel,
@@ -43,7 +42,9 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from gui.choices import Choice
 from gui.flow import Flow, together
+from gui.kept import keep_for_files
 from gui.link import Link
 from gui.rendering import (
     CHAIN,
@@ -123,6 +124,8 @@ class Render(QWidget):
         self._link = link
         self._racks = QTemporaryDir()
         self._saved = 0
+        self._from = ""
+        """The folder where files were chosen last."""
         self._files: dict[bytes, str] = {}
         """Racks that have played, by their content."""
         self._actions: dict[QPushButton, QAction] = {}
@@ -151,6 +154,30 @@ class Render(QWidget):
         self._show_counts()
         link.attached.connect(self._show_way)
         link.detached.connect(self._show_way)
+
+    def kept(self) -> dict[str, Any]:
+        """What is remembered of it: how files are rendered, and where they were looked for."""
+        return {
+            "chain": self.chain.currentData(),
+            "text": self.text.text(),
+            "folder": self.folder.text(),
+            "format": self.format.currentData(),
+            "subtype": self.subtype.currentText(),
+            "dither": self.dither.isChecked(),
+            "tail": self.tail.isChecked(),
+            "from": self._from,
+        }
+
+    def restore(self, kept: Mapping[str, Any]) -> None:
+        """Be as it was; what is not there any more is passed over."""
+        for choice, name in ((self.chain, "chain"), (self.format, "format")):
+            choice.setCurrentIndex(max(0, choice.findData(kept.get(name))))
+        for line, name in ((self.text, "text"), (self.folder, "folder")):
+            line.setText(str(kept.get(name, "")))
+        self.subtype.setCurrentText(str(kept.get("subtype", self.subtype.itemText(0))))
+        self.dither.setChecked(kept.get("dither") is not False)
+        self.tail.setChecked(kept.get("tail") is True)
+        self._from = str(kept.get("from", ""))
 
     def refresh(self) -> None:
         """Nothing moves here but what processes say."""
@@ -186,7 +213,7 @@ class Render(QWidget):
         self.add_files = self._button("Add &files…", "Ctrl+O", "Add files of sound", self._ask_for_files)
         self.add_folder = self._button("Add f&older…", "Ctrl+Shift+A", "Add a folder", self._ask_for_folder)
         self.remove = self._button("Re&move", "Del", "Take the chosen files out of the table", self._remove)
-        self.open_folder = self._button("Op&en folder", "", "Open the outputs' folder", self._open_folder)
+        self.open_folder = self._button("O&pen folder", "", "Open the outputs' folder", self._open_folder)
         self.cancel = self._button("&Cancel", "", "Cancel the chosen files, or all if none is", self._cancel)
         self.again = self._button(
             "Render a&gain",
@@ -194,7 +221,7 @@ class Render(QWidget):
             "Render the chosen files once more, and replace what became of them",
             self.render_again,
         )
-        self.render_all = self._button("&Render", "Ctrl+R", "Render all that is not done", self.render_files)
+        self.render_all = self._button("Re&nder", "Ctrl+R", "Render all that is not done", self.render_files)
         for button in (self.add_files, self.add_folder, self.remove):
             row.addWidget(button)
         row.add_stretch()
@@ -220,20 +247,20 @@ class Render(QWidget):
         return button
 
     def _make_settings(self) -> QVBoxLayout:
-        self.chain = QComboBox()
+        self.chain = Choice()
         self.text = QLineEdit(placeholderText="biquad(kind=highpass, frequency=80) | limiter")
         self.folder = QLineEdit(placeholderText="beside each file")
         self.folder.setClearButtonEnabled(True)
-        choose = QPushButton("C&hoose…")
+        choose = QPushButton("Choo&se…")
         choose.setAccessibleName("Choose the output folder")
         choose.clicked.connect(self._ask_for_output)
-        self.format = QComboBox()
+        self.format = Choice()
         self.format.addItem("as the file", "")
         for extension in EXTENSIONS_WRITTEN:
             self.format.addItem(extension[1:].upper(), extension)
-        self.subtype = QComboBox(editable=True)
+        self.subtype = Choice(editable=True)
         for choice in (self.chain, self.format, self.subtype):
-            choice.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+            choice.setSizeAdjustPolicy(Choice.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
             choice.setMinimumContentsLength(8)
         self.chain.setMinimumContentsLength(16)
         self.subtype.addItem("as the file")
@@ -248,11 +275,11 @@ class Render(QWidget):
         self.jobs.setToolTip("Files that are rendered at once")
         self.text.setAccessibleName("Chain as text")
         through, written = Flow(), Flow()
-        through.addWidget(self._named("T&hrough", self.chain))
+        through.addWidget(self._named("Thro&ugh", self.chain))
         through.addWidget(self.text)
-        through.addWidget(self._named("Output f&older", self.folder, choose))
-        written.addWidget(self._named("Form&at", self.format))
-        written.addWidget(self._named("&Subtype", self.subtype))
+        through.addWidget(self._named("Output fo&lder", self.folder, choose))
+        written.addWidget(self._named("Forma&t", self.format))
+        written.addWidget(self._named("Subt&ype", self.subtype))
         written.addWidget(self.dither)
         written.addWidget(self.tail)
         written.add_stretch()
@@ -372,6 +399,11 @@ class Render(QWidget):
         if not answer["ok"]:
             self._link.said.emit(str(answer["error"]), True)
             return
+        try:
+            keep_for_files(file)
+        except UserError as error:
+            self._link.said.emit(str(error), True)
+            return
         kept = self._files.setdefault(Path(file).read_bytes(), file)
         if kept != file:
             Path(file).unlink()
@@ -466,12 +498,15 @@ class Render(QWidget):
 
     def _ask_for_files(self) -> None:
         patterns = " ".join(f"*{extension}" for extension in sorted(EXTENSIONS))
-        files, _ = QFileDialog.getOpenFileNames(self, "Add files", "", f"Sound ({patterns});;All files (*)")
+        kinds = f"Sound ({patterns});;All files (*)"
+        files, _ = QFileDialog.getOpenFileNames(self, "Add files", self._from, kinds)
         if files:
+            self._from = os.path.dirname(files[0])
             self.add(map(Path, files))
 
     def _ask_for_folder(self) -> None:
-        if folder := QFileDialog.getExistingDirectory(self, "Add a folder"):
+        if folder := QFileDialog.getExistingDirectory(self, "Add a folder", self._from):
+            self._from = os.path.dirname(folder)
             self.add([Path(folder)])
 
     def _ask_for_output(self) -> None:

@@ -47,6 +47,7 @@ class Spans(QWidget):
             new = [(at, name) for at, name in begun.get(kind, ()) if at not in known]
             known.update(new)
             if new:
+                self._forget(known, max(known))
                 self.update()
 
     def clear(self) -> None:
@@ -65,9 +66,15 @@ class Spans(QWidget):
         if span != self._shown:
             self._shown = span
             for known in self._begun.values():
-                for at in [at for at in known if at < span[1] - LONGEST * self._picture.rate]:
-                    del known[at]
+                self._forget(known, span[1])
             self.update()
+
+    def _forget(self, known: dict[int, str], newest: int) -> None:
+        """Drop what is too old to be shown beside a position; what is shown, in a frozen picture, stays."""
+        left, right = self._shown
+        oldest = newest - LONGEST * self._picture.rate
+        for at in [at for at in known if at < oldest and not left <= at <= right]:
+            del known[at]
 
     def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802
         """Draw what lies in the picture's time."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -12,12 +14,12 @@ from typing import Any
 from PySide6.QtCore import QCoreApplication, QProcess, Qt, Signal
 from PySide6.QtGui import QKeySequence, QShortcut, QShowEvent, QStandardItemModel
 from PySide6.QtWidgets import (
-    QComboBox,
     QDoubleSpinBox,
     QFileDialog,
     QFrame,
     QHBoxLayout,
     QLabel,
+    QMessageBox,
     QProgressBar,
     QPushButton,
     QSpinBox,
@@ -28,6 +30,7 @@ from PySide6.QtWidgets import (
 
 from engines.speech.voices import ESPEAK, VARIETIES
 from engines.speech.written import read_text
+from gui.choices import Choice
 from gui.flow import Flow, together
 from gui.labels import Elided
 from gui.link import Link, nodes_of
@@ -39,12 +42,15 @@ from rtaudio.errors import UserError
 SLOWEST, FASTEST = 0.25, 4.0
 SEEN = 5.0
 """Seconds of the picture: phones are wide enough to be read."""
+ENDING = 10_000
+"""Milliseconds that a process may take to end."""
 STEPS = 1000
 """Of the progress."""
 INSERT = "insert last say"
 """Puts a voice beside what the rack plays."""
 NO_VOICE = "The rack has no voice: texts cannot be spoken yet"
 NO_HOST = "No host runs: texts can be saved to a file, and are heard once one does"
+NO_TEXT = "There is nothing to speak: type a text, paste one, or open a file"
 SOUNDS = "Sound files (*.wav *.flac *.ogg *.mp3)"
 TEXTS = "Texts (*.txt *.md *.ssml *.xml);;All files (*)"
 
@@ -71,6 +77,10 @@ class Speak(QWidget):
         self._number = 0
         """Of the text that is followed, as the host counts them; 0: none."""
         self._insert_soon = False
+        self._wanted: tuple[str, int] | None = None
+        """A voice and its speaker that are remembered, and not listed yet."""
+        self._place = ""
+        """The folder where a file was chosen last."""
         self._folder: TemporaryDirectory[str] | None = None
         self._files = 0
         self._listing = QProcess(self)
@@ -78,7 +88,8 @@ class Speak(QWidget):
         self._saving = QProcess(self)
         self._saving.finished.connect(self._on_saved)
         self._saving.errorOccurred.connect(self._on_no_program)
-        self._target, self._cancelled = "", False
+        self._saving.readyReadStandardOutput.connect(self._on_progress)
+        self._target, self._cancelled, self._saved = "", False, 0.0
         self._make_banner()
         self._make_controls()
         self._lay_out()
@@ -108,10 +119,10 @@ class Speak(QWidget):
         self.text = Reader()
         self.text.textChanged.connect(self._show_buttons)
         self.text.dropped.connect(self.open)
-        self.voice = QComboBox()
+        self.voice = Choice()
         self.voice.setAccessibleName("Voice")
         self.voice.setMinimumContentsLength(14)
-        self.voice.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.voice.setSizeAdjustPolicy(Choice.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         for language in VARIETIES:
             self._add_voice({"name": f"{ESPEAK}{language}", "language": language, "speakers": 1})
         self.voice.currentIndexChanged.connect(self._on_voice)
@@ -120,11 +131,15 @@ class Speak(QWidget):
         self.speaker.setPrefix("speaker ")
         self.speed = QDoubleSpinBox()
         self.speed.setAccessibleName("Speed")
-        self.speed.setToolTip("How much faster than the voice speaks by itself")
+        self.speed.setToolTip(
+            "How much faster than the voice speaks by itself; while it speaks, from the next sentence on"
+        )
         self.speed.setRange(SLOWEST, FASTEST)
         self.speed.setSingleStep(0.05)
         self.speed.setSuffix(" x")
         self.speed.setValue(1.0)
+        self.speed.setKeyboardTracking(False)
+        self.speed.valueChanged.connect(self._on_speed)
         self.speak_button = self._button(
             "&Speak", "Speak the text, or what is selected (Ctrl+Enter)", self.speak
         )
@@ -132,7 +147,7 @@ class Speak(QWidget):
         self.pause_button.setCheckable(True)
         self.stop_button = self._button("S&top", "Be silent at once (Esc)", self.stop)
         self.open_button = self._button("&Open...", "Open a file of text", self._ask_for_text)
-        self.save_button = self._button("Sa&ve...", "Speak into a file of sound", self._save)
+        self.save_button = self._button("Save to &file...", "Speak into a file of sound", self._save)
         self.progress = QProgressBar()
         self.progress.setAccessibleName("How much of the text has been heard")
         self.progress.setRange(0, STEPS)
@@ -151,7 +166,7 @@ class Speak(QWidget):
         return button
 
     def _lay_out(self) -> None:
-        voice, speed = QLabel("V&oice"), QLabel("Spee&d")
+        voice, speed = QLabel("Vo&ice"), QLabel("Spee&d")
         voice.setBuddy(self.voice)
         speed.setBuddy(self.speed)
         row = Flow()
@@ -209,6 +224,20 @@ class Speak(QWidget):
         """Draw the spectrogram in another colour map."""
         self.spectrogram.set_map(name)
 
+    def kept(self) -> dict[str, Any]:
+        """What is remembered of it."""
+        voice, speaker = self._wanted or self._chosen()
+        return {"voice": voice, "speaker": speaker, "speed": self.speed.value(), "folder": self._place}
+
+    def restore(self, kept: Mapping[str, Any]) -> None:
+        """Be as it was; a voice that is not there any more is passed over."""
+        self._place = str(kept.get("folder", ""))
+        voice, speaker, speed = (kept.get(name) for name in ("voice", "speaker", "speed"))
+        if isinstance(voice, str) and isinstance(speaker, int):
+            self._wanted = voice, speaker
+        if isinstance(speed, int | float):
+            self.speed.setValue(speed)
+
     # -------------------------------------------------------------------------------- voices
 
     def showEvent(self, event: QShowEvent) -> None:  # noqa: N802
@@ -224,7 +253,8 @@ class Speak(QWidget):
             found = json.loads(bytes(self._listing.readAllStandardOutput().data()))
         except ValueError:
             return
-        chosen = self._voice()["name"]
+        before = self._chosen()
+        (chosen, speaker), self._wanted = self._wanted or before, None
         self.voice.blockSignals(True)
         self.voice.clear()
         for voice in found:
@@ -232,6 +262,9 @@ class Speak(QWidget):
         self.voice.setCurrentIndex(max(0, self._place_of(chosen)))
         self.voice.blockSignals(False)
         self._show_speakers()
+        self.speaker.setValue(speaker)
+        if self._chosen() != before:
+            self._prepare()
 
     def _add_voice(self, voice: dict[str, Any]) -> None:
         self.voice.addItem(f"{voice['name']}  ({voice['language'] or 'cannot be used'})", voice)
@@ -252,12 +285,16 @@ class Speak(QWidget):
         found: dict[str, Any] = self.voice.currentData() or {"name": "", "language": "en", "speakers": 1}
         return found
 
+    def _chosen(self) -> tuple[str, int]:
+        return self._voice()["name"], self.speaker.value()
+
     def _show_speakers(self) -> None:
         count = self._voice()["speakers"]
         self.speaker.setRange(0, max(0, count - 1))
         self.speaker.setVisible(count > 1)
 
     def _on_voice(self) -> None:
+        self._wanted = None
         self._show_speakers()
         self._prepare()
 
@@ -266,6 +303,11 @@ class Speak(QWidget):
         if self._node and self.isVisible():
             for name, value in self._settings().items():
                 self._send(f"use {self._node} {name} {value or repr('')}")
+
+    def _on_speed(self, factor: float) -> None:
+        """Let what is spoken go on at another speed, from its next sentence."""
+        if self._node:
+            self._send(f"use {self._node} factor {factor:g}")
 
     def _settings(self) -> dict[str, str]:
         """How a text is to be spoken, in the words of lines and options."""
@@ -282,7 +324,11 @@ class Speak(QWidget):
     def speak(self) -> None:
         """Speak what is selected, or all, in place of what is spoken."""
         text = self.text.take()
-        if not self._node or not text.strip():
+        if not self._node:
+            self.link.said.emit(NO_VOICE if self.link.state else NO_HOST, True)
+            return
+        if not text.strip():
+            self.link.said.emit(NO_TEXT, True)
             return
         path = self._write(text)
         if path is None:
@@ -387,7 +433,7 @@ class Speak(QWidget):
         self._show_progress(told)
         paused = bool(told.get("paused"))
         self.pause_button.setChecked(paused)
-        self.pause_button.setText("&Resume" if paused else "&Pause")
+        self.pause_button.setText("Res&ume" if paused else "&Pause")
         self._show_buttons()
 
     def _show_progress(self, told: dict[str, Any]) -> None:
@@ -418,7 +464,9 @@ class Speak(QWidget):
         self.pause_button.setEnabled(bool(self._node) and (speaking or bool(self._told.get("paused"))))
         self.stop_button.setEnabled(speaking)
         self.save_button.setEnabled(some or saving)
-        self.save_button.setText("Cancel sa&ving" if saving else "Sa&ve...")
+        self.save_button.setText(
+            f"Cancel savin&g, {100 * self._saved:.0f} %" if saving else "Save to &file..."
+        )
 
     # -------------------------------------------------------------------------------- files
 
@@ -430,8 +478,9 @@ class Speak(QWidget):
             self.link.said.emit(str(error), True)
 
     def _ask_for_text(self) -> None:
-        path, _ = QFileDialog.getOpenFileName(self, "Open a text", "", TEXTS)
+        path, _ = QFileDialog.getOpenFileName(self, "Open a text", self._place, TEXTS)
         if path:
+            self._place = os.path.dirname(path)
             self.open(path)
 
     def _save(self) -> None:
@@ -439,8 +488,10 @@ class Speak(QWidget):
             self._cancelled = True
             self._saving.terminate()
             return
-        path, _ = QFileDialog.getSaveFileName(self, "Speak into a file", "speech.wav", SOUNDS)
+        wanted = os.path.join(self._place, "speech.wav")
+        path, _ = QFileDialog.getSaveFileName(self, "Speak into a file", wanted, SOUNDS)
         if path:
+            self._place = os.path.dirname(path)
             self.save(path)
 
     def save(self, path: str) -> None:
@@ -451,9 +502,17 @@ class Speak(QWidget):
         options = self._settings()
         options["rate-factor"] = options.pop("factor")
         said = [f"--{name}={value}" for name, value in options.items() if value]
-        self._target, self._cancelled = path, False
-        self._saving.start(*_program("say", f"--file={text}", f"--output={path}", *said))
+        self._target, self._cancelled, self._saved = path, False, 0.0
+        self._saving.start(*_program("say", f"--file={text}", f"--output={path}", "--progress", *said))
         self.link.said.emit(f"speaking into {path} ...", False)
+        self._show_buttons()
+
+    def _on_progress(self) -> None:
+        """Show how much of the text is in the file: the last line that has come counts."""
+        while self._saving.canReadLine():
+            with suppress(ValueError, KeyError, TypeError):  # What an engine prints.
+                told = json.loads(bytes(self._saving.readLine().data()))
+                self._saved = told["done"] / told["total"]
         self._show_buttons()
 
     def _on_saved(self, status: int, how: QProcess.ExitStatus) -> None:
@@ -469,6 +528,24 @@ class Speak(QWidget):
         if error == QProcess.ProcessError.FailedToStart:
             self.link.said.emit(f"cannot speak into a file: {self._saving.errorString()}", True)
             self._show_buttons()
+
+    def may_close(self) -> bool:
+        """Ask, where a text is being saved, whether that may be cancelled, and cancel it."""
+        if self._saving.state() == QProcess.ProcessState.NotRunning:
+            return True
+        answer = QMessageBox.question(
+            self,
+            "A text is being saved",
+            f"{self._target} is being written. Cancel and close?",
+            QMessageBox.StandardButton.Yes | QMessageBox.StandardButton.No,
+            QMessageBox.StandardButton.No,
+        )
+        if answer != QMessageBox.StandardButton.Yes:
+            return False
+        self._cancelled = True
+        self._saving.terminate()
+        self._saving.waitForFinished(ENDING)
+        return True
 
     def end(self) -> None:
         """End what runs in other processes, and remove what was written for them."""

@@ -262,7 +262,7 @@ class Spectrogram(ShowsFocus):
         if view != self._strip:
             self._strip = view
             if self._kept is not None:
-                self._keep()
+                self._kept_strip = self._read_strip(1)
             self._stale = True
             self.update()
 
@@ -629,6 +629,8 @@ class Spectrogram(ShowsFocus):
         """Read what is under the pointer, and drag a band."""
         x, y = self._pixel(event)
         self._point((x, y) if self._holds(x, y) else None)
+        if not event.buttons() & Qt.MouseButton.LeftButton:
+            self._pressed = None  # It was let go where nobody told.
         if self._pressed is not None:
             self._dragged |= abs(y - self._pressed) >= DRAGGED * self._ratio
             if self._dragged:

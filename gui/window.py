@@ -91,8 +91,9 @@ class Panel(Protocol):
     """What the window draws beside its views, or, as a view, in a tab.
 
     A view has a ``title`` too, and takes the link as its only argument. It may have a ``set_map(name)``, if
-    it draws with a colour map; signals ``chosen``, of a file that a host is to play, and ``host_wanted``; and
-    a ``may_close()``, which asks, if its work ends with the window.
+    it draws with a colour map; signals ``chosen``, of a file that a host is to play, and ``host_wanted``; a
+    ``may_close()``, which asks, if its work ends with the window; and ``kept()`` and ``restore(kept)`` for
+    what is remembered of it, see `Settings.of_view`.
     """
 
     def refresh(self) -> None:
@@ -359,6 +360,8 @@ class Window(QMainWindow):
         if view.title == self.settings.tab:
             self.tabs.setCurrentIndex(number - 1)
         self._set_map(self.settings.colour_map)
+        if hasattr(view, "restore"):
+            view.restore(self.settings.of_view(view.title))
         if hasattr(view, "chosen"):
             view.chosen.connect(partial(self.play_file, with_stems=view.title == "Remix"))
         if hasattr(view, "host_wanted"):
@@ -810,7 +813,15 @@ class Window(QMainWindow):
 
     def _on_saved(self, name: str, answer: dict[str, Any]) -> None:
         self._say_answer(answer)
-        if answer["ok"] and _is_file(name):
+        if not answer["ok"]:
+            return
+        from gui.kept import keep_all_frequencies
+
+        try:
+            keep_all_frequencies(name if _is_file(name) else user_folder() / f"{name}.toml")
+        except UserError as error:
+            self.say(str(error), True)
+        if _is_file(name):
             self.settings.add_recent(name)
 
     # -------------------------------------------------------------------------------- settings
@@ -1015,6 +1026,9 @@ class Window(QMainWindow):
         self._timer.stop()
         self.settings.set_geometry("window", self.saveGeometry())
         self.settings.set_geometry("docks", self.saveState())
+        for each in found:
+            if hasattr(each, "kept"):
+                self.settings.set_of_view(each.title, each.kept())
         view: Any = self.tabs.currentWidget()
         if view is not None:
             self.settings.tab = view.title

@@ -37,7 +37,7 @@ A source that is inserted ``last`` goes before a limiter that is last, or their 
 ``after`` puts it behind that.
 
 What the deck does is answered at once and done by its reader, which may have to read far; what touches the
-graph ends a comparison.
+graph ends a comparison, but for ``save``.
 
 Times are seconds or ``m:ss``, both with decimals: 90.5 is 1:30.5. Paths begin in the host's working folder,
 or at ``~``, the user's. This module has no thread of its own: whoever has a line applies it.
@@ -542,5 +542,5 @@ _SPLIT = {
 }
 """Spaces at which a line is divided, where the rest may have some of its own."""
 _EDITS = "insert", "listen", "remove", "move", "replace", "connect", "disconnect", "chain", "preset"
-_OF_GRAPH = {*_EDITS, "save", "undo", "redo", "bypass", "unbypass"}
+_OF_GRAPH = {*_EDITS, "undo", "redo", "bypass", "unbypass"}
 """Words that end a comparison."""

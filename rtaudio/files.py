@@ -685,8 +685,11 @@ def left_recordings(folder: str | os.PathLike[str]) -> list[str]:
         can be read, the command that makes a whole file of it. A WAV loses nothing, a FLAC or Ogg file its
         last fraction of a second.
     """
-    found = []
-    for part in sorted(Path(folder).glob(".*.part")):
+    found: list[str] = []
+    parts: list[Path] = []
+    with suppress(OSError):  # A folder that cannot be read tells nothing.
+        parts = sorted(Path(folder).glob(".*.part"))
+    for part in parts:
         match = _PART.fullmatch(part.name)
         with suppress(OSError):  # It has just got its name.
             if match and part.is_file() and part.stat().st_mtime < time.time() - _LEFT:

@@ -384,13 +384,16 @@ class Host:
     def _begin_recording(self, recording: _Recording) -> None:
         ring = Ring(round(RECORD_SECONDS * self.plan.rate) * recording.file.channels)
         self._spawn(self._write, recording, ring)
-        left = left_recordings(recording.file.path.resolve().parent)
-        self.notes += [line for line in left if line not in self.notes]
         write_release(self.stream.words, recording.word, ring.address)
 
     def _write(self, recording: _Recording, ring: Ring) -> None:
-        """Empty a ring into a recording until that, or the host, ends; after an error, into nothing."""
+        """Empty a ring into a recording until that, or the host, ends; after an error, into nothing.
+
+        First it tells what recordings before have left in its folder.
+        """
         file, failed = recording.file, False
+        left = left_recordings(file.path.resolve().parent)
+        self.notes.extend(line for line in left if line not in self.notes)
         while True:
             over = recording.until is not None and self.stream.callbacks > recording.until
             stopping = over or self._stop.is_set()

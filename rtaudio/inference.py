@@ -184,7 +184,7 @@ def _open_library() -> _Api | str:
     """The table of functions, or why there is none."""
     package = find_spec("onnxruntime")
     if package is None:
-        return f"ONNX Runtime is not installed: {INSTALL}"
+        return f"ONNX Runtime is not installed: {INSTALL}; after 'make run', .venv/bin/pip install '.[cpu]'"
     pattern = _LIBRARIES.get(sys.platform, _LIBRARIES["linux"])
     places = [Path(place) / "capi" for place in package.submodule_search_locations or ()]
     found = sorted(path for place in places for path in place.glob(pattern))

@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PySide6.QtCore import QPoint, Qt
+from PySide6.QtCore import QPoint, QPointF, Qt
+from PySide6.QtGui import QWheelEvent
+from PySide6.QtWidgets import QApplication
 from sound_files import RATE, sound, write
 from window import attached, host, own_folders, until
 
 from gui import peaks as module
+from gui.application import application
 from gui.deck import STEP, Deck, Waveform, clock, columns_of, playhead
 from gui.peaks import GREATEST, LEAST, PARTS, RMS, Peaks, outlines
 
@@ -339,6 +342,63 @@ def test_the_picture_shows_where_it_is_loud(qtbot, tmp_path):
     assert inked[:, :199].sum(axis=0).max() <= 4
     drawn = inked[:, 201:].sum(axis=0) / height
     assert drawn == pytest.approx(0.5 / 1.03, abs=0.02)
+
+
+def shows(waveform, begin, end):
+    """Whether a part of the file fills the waveform."""
+    return waveform.shown == pytest.approx((begin, end), abs=1e-9)
+
+
+def test_the_wheel_and_keys_zoom(qtbot, deck):
+    paused(qtbot, deck)
+    waveform = deck.waveform
+    deck.seek(6.0)
+    until(qtbot, lambda: deck.position() == 6.0)
+    deck.refresh()
+    qtbot.keyClick(deck, Qt.Key.Key_Plus, Qt.KeyboardModifier.ControlModifier)
+    assert shows(waveform, 3.0, 13.0)
+    wheel(waveform, waveform.width() / 4, 120)
+    assert shows(waveform, 5.5 - 2.0, 5.5 + 6.0)
+    wheel(waveform, 0, -120, Qt.KeyboardModifier.ShiftModifier)
+    assert shows(waveform, 4.3, 12.3)
+    qtbot.mouseClick(waveform, Qt.MouseButton.LeftButton, pos=QPoint(waveform.width() // 2, 60))
+    until(qtbot, lambda: deck._link.state["deck"]["position"] == pytest.approx(8.3, abs=0.02))
+    deck.seek(15.0)
+    until(qtbot, lambda: deck.position() == 15.0)
+    deck.refresh()  # What is shown follows, up to the end.
+    assert shows(waveform, 12.0, 20.0)
+    for _ in range(20):
+        wheel(waveform, 3, 120)
+    assert np.diff(waveform.shown) == pytest.approx(1.0)
+    for _ in range(6):
+        qtbot.keyClick(deck, Qt.Key.Key_Minus, Qt.KeyboardModifier.ControlModifier)
+    assert shows(waveform, 0.0, SECONDS)
+
+
+def wheel(widget, x, angle, modifiers=Qt.KeyboardModifier.NoModifier):
+    at, none = QPointF(x, 60), Qt.MouseButton.NoButton
+    phase = Qt.ScrollPhase.NoScrollPhase
+    event = QWheelEvent(at, widget.mapToGlobal(at), QPoint(), QPoint(0, angle), none, modifiers, phase, False)
+    QApplication.sendEvent(widget, event)
+
+
+@given(st.integers(200, 5000), st.floats(1, 300), st.floats(0, 1), st.integers(50, 900))
+def test_a_part_of_an_outline_is_drawn_where_the_ruler_has_it(parts, zoom, place, width):
+    """What every column shows is of the time that a click there seeks, to a part or a column."""
+    application()
+    waveform = Waveform()
+    waveform.resize(width, 100)
+    waveform.show_deck(100.0, 0.0, None, False)
+    waveform.zoom(zoom, 100.0 * place)
+    begin, end, left, whole = waveform._part(parts, width)
+    assert 0 <= begin < end <= parts
+    assert 0 <= left <= whole - width
+    outline = np.tile(np.arange(begin, end, dtype=np.float32), (3, 1))
+    columns, _ = columns_of(outline, end - begin, whole)
+    shown = columns[GREATEST, left : left + width]
+    times = np.array([waveform._seconds(x + 0.5) for x in range(width)])
+    step = parts / (width * waveform._zoom)  # Parts a column.
+    assert np.abs(shown + 0.5 - parts * times / 100.0).max() <= 1.5 + 2 * step
 
 
 def test_a_file_that_the_host_finds_from_where_it_is(qtbot, deck, playing):

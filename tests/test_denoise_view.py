@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 from observed import block, folder, link_to_this_process, made
-from PySide6.QtCore import QPoint, Qt
-from PySide6.QtGui import QImage
+from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
+from PySide6.QtGui import QDropEvent, QImage
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 from sound_files import write
@@ -112,6 +112,27 @@ def test_pictures_of_the_host_can_be_chosen(qtbot, noisy, show):
         assert view.pictures[2].views == ("in", "enhance.removed")
         assert view.pictures[2].accessibleName() == "Spectrogram: in - enhance.removed"
         until(qtbot, lambda: read(view, lambda: abs(removed(view)) < 3))  # Nearly all of it is removed.
+
+
+def test_a_file_that_is_dropped_is_to_be_heard(show):
+    view, chosen = show(Link()), []
+    view.chosen.connect(chosen.append)
+    data = QMimeData()
+    data.setUrls([QUrl.fromLocalFile("/songs/one.wav"), QUrl.fromLocalFile("/songs/two.wav")])
+    buttons, keys = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+    QApplication.sendEvent(view, QDropEvent(QPointF(1, 1), Qt.DropAction.CopyAction, data, buttons, keys))
+    assert view.acceptDrops()
+    assert chosen == ["/songs/one.wav"]
+
+
+def test_what_was_compared_is_remembered(seen, show):
+    view, other = show(seen), show(Link())
+    view._compare("in", "enhance.removed")
+    other.restore(view.kept())
+    assert other.pictures[2].views == ("in", "enhance.removed")
+    assert (other.before.currentText(), other.after.currentText()) == ("in", "enhance.removed")
+    other.restore({"before": 7, "after": None})
+    assert other.pictures[2].views == ("in", "enhance.removed")
 
 
 def test_without_enhance_it_is_offered(qtbot, folders, show):

@@ -1,15 +1,18 @@
 """The view Remix with a host that plays: what faders and keys do to the stems, as their meters measure it."""
 
+import json
 import math
 from contextlib import ExitStack
 
 import numpy as np
 import pytest
-from PySide6.QtCore import QEvent, QObject, Qt
-from PySide6.QtWidgets import QMessageBox, QWidget
+from PySide6.QtCore import QEvent, QMimeData, QObject, QPoint, QPointF, Qt, QUrl
+from PySide6.QtGui import QDragEnterEvent, QDropEvent, QKeyEvent
+from PySide6.QtWidgets import QApplication, QMessageBox, QWidget
 from sound_files import RATE, write
 from window import attached, host, own_folders, until, window
 
+from gui.link import Link
 from gui.recovery import options_for
 from gui.remix import Remix
 
@@ -19,7 +22,6 @@ def folders(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("folders")
         own_folders(folder, patch)
-        patch.setenv("XDG_CACHE_HOME", str(folder))
         yield folder
 
 
@@ -117,6 +119,73 @@ def test_a_kill_key_kills_while_it_is_held(qtbot, view):
     assert value(qtbot, view, "remix.harmonic_kill")
     qtbot.keyClick(view, Qt.Key.Key_1)
     settled(qtbot, view, FULL)
+
+
+def test_a_kill_key_that_is_another_key_when_it_is_let_go(qtbot, view):
+    """Where digits are shifted, and Shift is let go first: its scan code tells, which P has not."""
+
+    def send(kind, key, code, text=""):
+        event = QKeyEvent(kind, key, Qt.KeyboardModifier.NoModifier, code, 0, 0, text)
+        QApplication.sendEvent(view, event)
+
+    pressed, released = QEvent.Type.KeyPress, QEvent.Type.KeyRelease
+    qtbot.keyPress(view, Qt.Key.Key_1)
+    assert view.strips[0].kill.isChecked()
+    send(pressed, Qt.Key.Key_X, 53, "x")
+    send(released, Qt.Key.Key_X, 53)
+    send(released, Qt.Key.Key_Shift, 50)
+    assert view.strips[0].kill.isChecked()
+    send(QEvent.Type.ShortcutOverride, Qt.Key.Key_2, 11, "2")
+    view._press(1)
+    send(released, Qt.Key.Key_Eacute, 11)
+    assert [strip.kill.isChecked() for strip in view.strips[:2]] == [True, False]
+    send(released, Qt.Key.Key_Ampersand, 10)
+    assert not view.strips[0].kill.isChecked()
+
+
+def test_letters_in_a_box_of_choices_look_for_an_entry(qtbot, view):
+    view.layers.setFocus()
+    qtbot.keyClick(view.layers, Qt.Key.Key_S)
+    assert view.layers.currentText() == "stacked"
+    qtbot.keyClick(view.layers, Qt.Key.Key_1)
+    assert not view._held
+    view.layers.setCurrentIndex(0)
+
+
+def drop(widget, path):
+    """Drop a file in the middle of a widget: what takes it is asked first, then what that lies in."""
+    data = QMimeData()
+    data.setUrls([QUrl.fromLocalFile(str(path))])
+    buttons, keys = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+    while widget is not None and not widget.acceptDrops():
+        widget = widget.parentWidget()
+    event = QDragEnterEvent(QPoint(1, 1), Qt.DropAction.CopyAction, data, buttons, keys)
+    QApplication.sendEvent(widget, event)
+    assert event.isAccepted()
+    QApplication.sendEvent(widget, QDropEvent(QPointF(1, 1), Qt.DropAction.CopyAction, data, buttons, keys))
+
+
+@pytest.mark.parametrize("where", ["deck", "crossfader"])
+def test_a_file_is_dropped_anywhere(qtbot, view, tone, folders, where):
+    other = write(folders / f"{where}.wav", np.zeros(RATE, np.float32))
+    for path in (other, tone):
+        drop(getattr(view, where), path)
+        until(qtbot, lambda path=path: view.link.state["deck"]["file"] == str(path))
+
+
+def test_how_it_was_is_remembered(view):
+    view.layers.setCurrentIndex(1)
+    view.controls.low.setValue(-70)
+    view.controls.seconds.setCurrentIndex(2)
+    view.deck.folder = "/songs"
+    other = Remix(Link())
+    other.restore(json.loads(json.dumps(view.kept())))
+    assert (other.layers.currentText(), other.deck.folder) == ("stacked", "/songs")
+    assert other.controls.kept() == view.controls.kept()
+    before = other.kept()
+    other.restore({"low": "loud", "seconds": None, "layers": "none", "folder": "/songs"})
+    assert other.kept() == before | {"seconds": 0}
+    view.layers.setCurrentIndex(0)
 
 
 def test_a_key_that_is_held_while_the_window_loses_the_focus_is_let_go(qtbot, view):

@@ -1,5 +1,6 @@
 """The view Render: a process per file, what it says, and the rows that tell it."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,7 @@ from window import host
 from gui.application import Settings
 from gui.link import Link
 from gui.process import HostProcess
-from gui.render import RACK, TEXT, Render
+from gui.render import PLAYING, RACK, TEXT, Render
 from gui.rendering import CHAIN, OUTPUT, STATE, State, Way
 from gui.window import Window
 
@@ -287,6 +288,40 @@ def test_the_rack_that_plays_as_it_is_set(qtbot, view, tmp_path, monkeypatch):
             assert first.way != before
         assert first.way == second.way  # The rack as it was the first time, from the same file.
         view._link.detach("over")
+
+
+def test_what_is_only_for_listening_is_not_rendered(qtbot, view, tmp_path, monkeypatch):
+    """Neither the guard, which takes a held note for a howl, nor a band alone; and the comparison goes on."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    view.add([write(tmp_path / "a.wav", sound(3000))])
+    with host("--howl-guard", chain="gain(gain=-6)") as started:
+        link = view._link
+        link.attach(started.process.pid)
+        qtbot.waitUntil(lambda: bool(link.state), timeout=DEADLINE)
+        link.send("insert last band: band(low=1000, high=2000)")
+        names = ["gain", "howl-guard", "band"]
+        qtbot.waitUntil(lambda: [node["name"] for node in link.state["nodes"]] == names, timeout=DEADLINE)
+        link.send("compare dry")
+        view.render_files()
+        qtbot.waitUntil(lambda: view.renderings.rows[0].state is State.DONE, timeout=DEADLINE)
+        expected = 10 ** (-6 / 20) * read(tmp_path / "a.wav")
+        np.testing.assert_allclose(read(tmp_path / "a.rendered.wav"), expected, atol=1e-6)
+        assert link.state["compare"]["dry"]
+        link.detach("over")
+
+
+def test_how_files_are_rendered_is_remembered(view, tmp_path):
+    choose(view, TEXT, "gain(gain=-3)")
+    view.folder.setText(str(tmp_path))
+    view.format.setCurrentIndex(view.format.findData(".flac"))
+    view.subtype.setCurrentText("24")
+    view.tail.setChecked(True)
+    way, other = view.way(), Render(Link())
+    other.restore(json.loads(json.dumps(view.kept())))
+    assert other.way() == way
+    other.restore({"chain": "rack gone", "format": 3, "dither": 7, "subtype": "16"})
+    assert other.chain.currentData() == PLAYING
+    assert other.dither.isChecked()
 
 
 def racks(view):

@@ -137,6 +137,16 @@ def test_the_report_tells_where_words_are(folder, tmp_path, capsys):
     assert [mark["at"] for mark in marks if mark["kind"] == "sentence"][1] == round(first / RATE, 4)
 
 
+def test_a_program_is_told_how_far_a_file_is(folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(cli, "STEP", 0.0)
+    assert run("so. " * 9, "--voice", folder, "-o", tmp_path / "out.wav", "--progress") == 0
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {each["total"] for each in told} == {36}
+    done = [each["done"] for each in told]
+    assert done == sorted(done)
+    assert set(range(4, 36, 4)) <= {*done}
+
+
 def test_rate_factor_and_speaker(tmp_path):
     folder = tiny_voices.telling(tmp_path / "two", speakers=2, phoneme_type="text", factor=1 / 1024)
     out = tmp_path / "out.wav"
@@ -179,6 +189,7 @@ def test_a_broken_sentence_is_left_out_and_named(folder, tmp_path, capsys):
         (["a", "--lang", "fr"], "fr"),
         (["a", "--subtype", "11"], "11"),
         (["a", "--block", "64"], "leave --device and --block out"),
+        (["a", "--progress", "--json", "-"], "give -o FILE, and --json a file"),
     ],
 )
 def test_mistakes_are_one_line_and_leave_nothing(folder, tmp_path, monkeypatch, capsys, arguments, why):

@@ -61,6 +61,8 @@ def test_what_is_told_again_is_no_other_and_what_is_old_goes(bars, block):
     bars.take({"phone": phones[:30]})
     bars.take({"phone": phones[20:]})
     assert bars.names("phone") == phones
+    bars.take({"word": [(600 * HOP + round(LONGEST * 48_000), "far")]})
+    assert bars.names("phone") == phones  # They are shown.
     late = 601 + round(LONGEST * 100)
     block.add("out", [late], made([late]))
     bars.picture.refresh()

@@ -1,5 +1,6 @@
 """The view Speak on a host that really speaks: what is heard stands out, files are read and written."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -13,13 +14,20 @@ pytest.importorskip("onnxruntime", reason="runs networks")
 
 from PySide6.QtCore import QMimeData, Qt, QUrl
 from PySide6.QtGui import QTextCursor
-from PySide6.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox, QPlainTextEdit, QWidget
+from PySide6.QtWidgets import (
+    QAbstractButton,
+    QAbstractSpinBox,
+    QComboBox,
+    QMessageBox,
+    QPlainTextEdit,
+    QWidget,
+)
 
 from engines.speech.voices import add_voice
 from gui.application import application
 from gui.link import Link
 from gui.reader import PARAGRAPH, Reader
-from gui.speak import Speak
+from gui.speak import NO_HOST, NO_TEXT, Speak
 
 pytestmark = pytest.mark.alone
 
@@ -202,7 +210,7 @@ def test_pause_and_stop(qtbot, speaking):
     view.pause_button.click()
     until(qtbot, lambda: view._told["paused"])
     assert view.progress.format().startswith("paused, ")
-    assert view.pause_button.text() == "&Resume"
+    assert view.pause_button.text() == "Res&ume"
     view.pause_button.click()
     until(qtbot, lambda: not view._told["paused"])
     qtbot.keyClick(view.text, Qt.Key.Key_Escape)
@@ -236,6 +244,26 @@ def test_what_cannot_be_spoken_is_said(qtbot, speaking):
     view.text.setPlainText("qqqq.")
     view.speak()
     until(qtbot, lambda: any("left out 'qqqq.'" in text and wrong for text, wrong in said))
+
+
+def test_why_nothing_is_spoken_is_said(qtbot, speaking, alone):
+    said = told_by(speaking.link)
+    speaking.text.setPlainText("  ")
+    speaking.text.setFocus()
+    qtbot.keyClick(speaking.text, Qt.Key.Key_Return, Qt.KeyboardModifier.ControlModifier)
+    assert said[-1] == (NO_TEXT, True)
+    view, said = Speak(alone), told_by(alone)
+    view.text.setPlainText("so")
+    view.speak()
+    assert said[-1] == (NO_HOST, True)
+    view.end()
+
+
+def test_a_speed_that_is_turned_is_the_host_s_at_once(qtbot, speaking):
+    speaking.speed.setValue(2.0)
+    until(qtbot, lambda: speaking._told["factor"] == 2.0)
+    speaking.speed.setValue(1.0)
+    until(qtbot, lambda: speaking._told["factor"] == 1.0)
 
 
 def test_a_rack_without_a_voice_gets_one(qtbot, shown):
@@ -279,19 +307,52 @@ def test_a_text_is_saved(qtbot, shown, alone, tmp_path):
     view, said = shown(alone), told_by(alone)
     view.text.setPlainText(TEXT)
     view.save(str(tmp_path / "out.wav"))
-    assert view.save_button.text() == "Cancel sa&ving"
+    assert view.save_button.text() == "Cancel savin&g, 0 %"
     until(qtbot, lambda: "2 sentences, ada" in said[-1][0])
     assert sf.info(tmp_path / "out.wav").samplerate == tiny_voices.RATE
     view.save(str(tmp_path / "out.txt"))
     until(qtbot, lambda: said[-1][1])
     assert "out.txt" in said[-1][0]
-    assert view.save_button.text() == "Sa&ve..."
+    assert view.save_button.text() == "Save to &file..."
     view.text.setPlainText("a bad hat. " * 50_000)
     view.save(str(tmp_path / "long.wav"))
-    until(qtbot, view._saving.processId)
+    until(qtbot, lambda: view.save_button.text() not in ("Save to &file...", "Cancel savin&g, 0 %"))
     view._save()
     until(qtbot, lambda: said[-1] == ("saving was cancelled", False))
     assert not (tmp_path / "long.wav").exists()
+
+
+def test_closing_asks_where_a_text_is_saved(qtbot, shown, alone, tmp_path, monkeypatch):
+    view = shown(alone)
+    assert view.may_close()
+    view.text.setPlainText("a bad hat. " * 50_000)
+    view.save(str(tmp_path / "long.wav"))
+    until(qtbot, view._saving.processId)
+    buttons = QMessageBox.StandardButton
+    answers = iter([buttons.No, buttons.Yes])
+    monkeypatch.setattr(QMessageBox, "question", lambda *asked: next(answers))
+    assert not view.may_close()
+    assert view._saving.processId()
+    assert view.may_close()
+    assert not view._saving.processId()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_voice_and_its_speed_are_remembered(qtbot, shown, alone):
+    view = shown(alone)
+    view.speed.setValue(1.5)
+    kept = json.loads(json.dumps(view.kept()))
+    assert (kept["voice"], kept["speed"]) == ("ada", 1.5)
+    unknown = {"voice": "nobody", "speaker": 2, "speed": "fast"}
+    for restored, voice, speed in ((kept, "ada", 1.5), (unknown, view.voice.itemData(0)["name"], 1.0)):
+        other = Speak(alone)
+        other.restore(restored)
+        other.show()
+        until(qtbot, lambda other=other: other.voice.findText("ada", Qt.MatchFlag.MatchStartsWith) >= 0)
+        assert other.speed.value() == speed
+        assert other._voice()["name"] == voice
+        other.end()
+        other.deleteLater()
 
 
 def test_a_file_is_opened_and_one_that_is_no_text_leaves_what_is_there(shown, alone, tmp_path):

@@ -14,8 +14,8 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 pytest.importorskip("PySide6.QtWidgets", exc_type=ImportError)
 
 from observed import HZ, block, folder, heard, link_to_this_process, made
-from PySide6.QtCore import QPoint, Qt
-from PySide6.QtGui import QImage
+from PySide6.QtCore import QEvent, QPoint, QPointF, Qt
+from PySide6.QtGui import QImage, QMouseEvent
 from PySide6.QtTest import QTest
 
 from gui.bands import Band, moved, octave
@@ -630,6 +630,36 @@ def test_a_strip_shows_the_greatest_value_on_every_pixel(show, block, width, sec
     widget.refresh()
     assert widget.absent == ""
     assert (drawn(widget)[-STRIP:] == NO_DATA).all()
+
+
+def test_a_frozen_picture_stays_where_another_strip_is_shown(show, block):
+    """Though the host has none of its columns any more."""
+    block.show("voice", 1, control=1)
+    widget = show(link_to_this_process(), width=200, height=100)
+    block.add("in", range(1, 301), made(range(1, 301)))
+    widget.refresh()
+    widget.freeze(True)
+    before = drawn(widget)
+    late = range(301, 301 + COLUMNS)
+    block.add("in", late, made(late))
+    widget.set_strip("voice")
+    np.testing.assert_array_equal(drawn(widget)[: 100 - STRIP - 1], before[: 100 - STRIP - 1])
+
+
+def test_a_button_that_was_let_go_elsewhere_sweeps_no_band(show, block):
+    widget = show(link_to_this_process(), width=300, height=400)
+    widget.take_bands()
+    block.add("in", range(1, 301), made(range(1, 301)))
+    widget.refresh()
+    swept, room = [], widget.picture
+    widget.swept.connect(swept.append)
+    QTest.mousePress(widget, Qt.MouseButton.LeftButton, pos=QPoint(room.left() + 100, room.top() + 100))
+    for down in (150, 200):
+        at = QPointF(room.left() + 100, room.top() + down)
+        none = Qt.MouseButton.NoButton
+        move = QMouseEvent(QEvent.Type.MouseMove, at, at, none, none, Qt.KeyboardModifier.NoModifier)
+        widget.mouseMoveEvent(move)
+    assert not swept
 
 
 # Rulers

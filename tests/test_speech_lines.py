@@ -16,7 +16,8 @@ from tiny_voices import HOP, IDS, PER_ID, RATE
 pytest.importorskip("onnxruntime", reason="runs networks")
 
 from engines.speech import english, voices
-from engines.speech.source import FADE_SECONDS, READY_SECONDS
+from engines.speech.source import FADE_SECONDS, READY_SECONDS, Say
+from engines.speech.speaker import Speaker
 from engines.speech.text import each_sentence, sentences
 from engines.speech.voice import Chunk
 from rtaudio.chain import load_chain
@@ -236,6 +237,18 @@ def test_words_and_phones_are_told_with_the_place_at_which_they_were_heard(host)
     assert now["word"][-1][1] == now["phone"][-1][1] == ""  # The end.
 
 
+def test_what_nobody_asked_for_meanwhile_is_told_where_it_was(host):
+    step(host, 3)
+    apply(host, f"say say {TEXT}")
+    [(_, node)] = host.plan._takers()
+    until(lambda: node._speech.waiting == 0)
+    step(host, len(said(TEXT)) // BLOCK + 200)
+    wanted = [[3 * BLOCK + at, TEXT[slice(*span)]] for at, kind, span in words_at(TEXT) if kind == "word"]
+    found = told(host)["begun"]["word"]
+    assert [entry for entry in found if entry[1]] == wanted
+    assert found[-1][1] == ""
+
+
 def test_what_is_hushed_is_told_no_more(host):
     apply(host, f"say say {TEXT}")
     spoken(host)
@@ -325,6 +338,40 @@ def test_use_sets_how_the_next_texts_are_spoken(host, folder):
     np.testing.assert_array_equal(heard[len(one) :][:n], two[:n])
     assert told(host)["factor"] == 0.5
     assert (told(host)["voice"], told(host)["lang"]) == (str(folder), "en")
+
+
+class Begun:
+    """A queue of which the test makes the sound."""
+
+    def add(self, make):
+        self.reading = make()
+        return 1
+
+    waiting = 1
+
+    def close(self):
+        """Nothing runs."""
+
+
+def test_a_factor_is_that_of_the_sentences_that_follow(folder):
+    queue = Begun()
+    values = {"voice": str(folder), "lang": "en", "speaker": "", "factor": 1.0}
+    speaker = Speaker(queue, Say.parameters, values)
+    text = "so. so. so."
+    speaker.take("say", text)
+    speaker.take("use", "factor 2")  # No sentence of it has begun: it is as the text came.
+    sound = iter(queue.reading)
+    heard = [next(sound)]
+    assert str(speaker.take("use", "factor 0.5")["answer"]) == "factor 0.5 from the next sentence on"
+    heard = np.concatenate([*heard, *sound])
+    speaker.close()
+    one = said(text)
+    second = next(at for at, kind, span in words_at(text) if kind == "sentence" and span[0] > 0)
+    voiced = np.flatnonzero(one[:second])[-1] + 1
+    slow = np.concatenate([np.repeat(one[:voiced], 2), one[voiced:second]])
+    np.testing.assert_array_equal(
+        heard[: second + 2 * len(slow)], np.concatenate([one[:second], slow, slow])[: len(heard)]
+    )
 
 
 def test_a_voice_is_opened_when_it_is_chosen_and_once(host, monkeypatch):

@@ -73,7 +73,6 @@ def spoken(text, language="en"):
         ("lower case. goes on too. yes", ["lower case.", "goes on too.", "yes"]),
         ("Really?! Yes!!! No.", ["Really?!", "Yes!!!", "No."]),
         ("Title\n\nText here", ["Title", "Text here"]),
-        ("Charles I\n\nI have two", ["Charles the first", "I have two"]),
         ("1. first\n2. second", ["1. first", "2. second"]),
         ("- first\n- second\n* third", ["- first", "- second", "* third"]),
         ("Dear John,\nThank you.", ["Dear John,", "Thank you."]),
@@ -166,6 +165,11 @@ def test_positions_are_of_the_source(text, language):
             assert word.spoken
             inside = word.end
         assert bool(sentence.words) == bool(sentence.spoken)
+
+
+@pytest.mark.parametrize("between", ["\n", "\n\n"])
+def test_what_follows_on_another_line_does_not_count(between):
+    assert spoken(f"Charles I{between}I have two") == ["Charles the first", "I have two"]
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)

@@ -53,12 +53,14 @@ from gui.logs import left_hosts
 from gui.messages import Lines
 from gui.process import HostProcess
 from gui.recovery import LAST, chain_of, deck_lines, options_again, options_for, options_of, with_file
+from gui.render import Render
 from gui.window import IDLE_MS, Window
 from rtaudio.cli import Parser
 from rtaudio.counters import lives
 from rtaudio.errors import UserError
 from rtaudio.folders import state_folder
 from rtaudio.rack import load_rack
+from rtaudio.racks import user_folder
 from rtaudio.server import connect, hosts
 
 pytestmark = pytest.mark.alone
@@ -325,6 +327,19 @@ def test_racks_are_saved_and_offered(qtbot, shown, tmp_path, monkeypatch):
     assert offered.index("mine") < offered.index("dj-remix") < offered.index(str(file))
 
 
+def test_a_band_that_is_heard_alone_is_not_saved(qtbot, tmp_path):
+    with host(chain="gain") as own, window(qtbot, own) as shown:
+        ask(own, "insert last band: band")
+        until(qtbot, lambda: len(shown.link.state["nodes"]) == 2)
+        for name, file in (
+            ("all", user_folder() / "all.toml"),
+            (str(tmp_path / "a.toml"), tmp_path / "a.toml"),
+        ):
+            shown.save_rack(name)
+            until(qtbot, lambda file=file: file.exists() and "band" not in load_rack(file).nodes)
+            assert load_rack(file).edges == ["in -> gain", "gain -> out"]
+
+
 def test_a_rack_is_not_replaced_unasked(qtbot, shown, tmp_path):
     file = tmp_path / "old.toml"
     file.write_text("old")
@@ -387,6 +402,7 @@ def test_settings_are_remembered(qtbot, monkeypatch, tmp_path):
         first._set_theme("light")
         first._set_map("cividis")
         first._keep_playing(True)
+        first.findChild(Render).tail.setChecked(True)
         first.resize(790, 640)
         size = first.size()
         set_theme("dark")
@@ -399,6 +415,7 @@ def test_settings_are_remembered(qtbot, monkeypatch, tmp_path):
     )
     with window(qtbot) as second:
         assert second.size() == size
+        assert second.findChild(Render).tail.isChecked()
         assert second._timer.interval() == round(1000 / 60)
 
 
@@ -406,8 +423,12 @@ def test_what_is_not_known_is_the_default(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     file = tmp_path / "rtaudio" / "window.ini"
     file.parent.mkdir()
-    file.write_text("[General]\ntheme=pink\nframe_rate=1e9\ncolour_map=@Invalid()\nwindow=7\nrecent=one\n")
+    file.write_text(
+        "[General]\ntheme=pink\nframe_rate=1e9\ncolour_map=@Invalid()\nwindow=7\nrecent=one\n"
+        "view_Remix=[1]\nview_Render={\n"
+    )
     found = Settings()
+    assert found.of_view("Remix") == found.of_view("Render") == found.of_view("Speak") == {}
     assert (found.theme, found.frame_rate, found.colour_map) == ("dark", 30, "magma")
     assert found.recent == ["one"]
     assert found.geometry("window").isEmpty()

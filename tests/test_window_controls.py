@@ -2,8 +2,16 @@
 
 import pytest
 from PySide6.QtCore import QRect, Qt
-from PySide6.QtGui import QAccessible
-from PySide6.QtWidgets import QApplication, QComboBox, QScrollArea, QToolBar, QWidget
+from PySide6.QtGui import QAccessible, QKeySequence
+from PySide6.QtWidgets import (
+    QAbstractButton,
+    QApplication,
+    QComboBox,
+    QLabel,
+    QScrollArea,
+    QToolBar,
+    QWidget,
+)
 from sound_files import sound, write
 from window import host, own_folders, until, window
 
@@ -22,7 +30,6 @@ def folders(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("folders")
         own_folders(folder, patch)
-        patch.setenv("XDG_CACHE_HOME", str(folder))
         yield folder
 
 
@@ -164,6 +171,7 @@ def test_tab_goes_through_remix_as_it_is_read(qtbot, shown):
         "Hear a band alone",
         *stems,
         "Crossfader",
+        "Hear a band alone",
     ]
 
 
@@ -207,6 +215,32 @@ def test_tab_goes_through_the_rack_from_node_to_node(qtbot, shown):
         head = [f"node {name}", f"fold {name}", f"{name} on"]
         head += [f"mute {name}", f"solo {name}", f"more of {name}"]
         assert own[:6] == head
+
+
+def access_keys(shown):
+    """The texts of what is seen, by their access keys."""
+    named = [each for each in shown.findChildren(QAbstractButton) if each.isVisible()]
+    named += [each for each in shown.findChildren(QLabel) if each.isVisible() and each.buddy() is not None]
+    found = {}
+    for each in [*shown.menuBar().actions(), *named]:
+        if keys := QKeySequence.mnemonic(each.text()).toString():
+            found.setdefault(keys, []).append(each.text())
+    return found
+
+
+@pytest.mark.parametrize("title", TITLES)
+def test_access_keys_are_distinct(qtbot, shown, title):
+    show(qtbot, shown, title)
+    found = access_keys(shown)
+    assert {"Alt+H", "Alt+R", "Alt+V", "Alt+E"} < {*found}
+    assert {keys: texts for keys, texts in found.items() if len(texts) > 1} == {}
+
+
+def test_access_keys_are_distinct_where_nodes_and_a_voice_are_offered(qtbot, shown):
+    shown.link.detach("for now")
+    for title in TITLES[:3]:
+        show(qtbot, shown, title)
+        assert {keys: texts for keys, texts in access_keys(shown).items() if len(texts) > 1} == {}
 
 
 def test_every_control_has_a_name(qtbot, shown):

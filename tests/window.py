@@ -6,6 +6,7 @@ import subprocess
 import sys
 from contextlib import contextmanager
 
+import numba
 import numpy as np
 import pytest
 from display import until as wait_until
@@ -21,6 +22,7 @@ from gui.application import Settings, application
 from gui.link import Link
 from gui.process import HostProcess
 from gui.window import Window, views
+from rtaudio import native  # noqa: F401 - says where kernels are kept
 
 PATIENCE_MS = 60_000
 """Milliseconds after which something that should have happened is taken not to."""
@@ -94,8 +96,12 @@ line is a text in JSON for the clipboard; an empty one leaves that as it is."""
 
 
 def own_folders(tmp_path, monkeypatch):
-    """Give a test folders of its own, for sockets, settings, logs and racks: for an autouse fixture."""
-    for name in ("RUNTIME_DIR", "CONFIG_HOME", "STATE_HOME", "DATA_HOME"):
+    """Give a test folders of its own for sockets, settings, logs, racks and outlines; for autouse fixtures.
+
+    Kernels stay where they are: hosts need not compile them anew.
+    """
+    monkeypatch.setenv("NUMBA_CACHE_DIR", numba.config.CACHE_DIR)
+    for name in ("RUNTIME_DIR", "CONFIG_HOME", "STATE_HOME", "DATA_HOME", "CACHE_HOME"):
         folder = tmp_path / name.lower()
         folder.mkdir()
         monkeypatch.setenv(f"XDG_{name}", str(folder))

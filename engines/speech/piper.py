@@ -313,7 +313,10 @@ class PiperVoice:
         speakers = sorted({0, max(0, len(self.speakers) - 1)})
         sounds = [self._sound(ids, speaker) for speaker in speakers]
         first = open_session(path, halves.first)
-        frames = np.asarray(first.run(None, self._feeds(ids, 0, 1.0, False))[0])
+        try:
+            frames = np.asarray(first.run(None, self._feeds(ids, 0, 1.0, False))[0])
+        except Exception as error:  # ONNX Runtime has no common one
+            raise Uncut(f"its first half cannot run: {error}") from None
         if frames.ndim != 3:
             raise Uncut(f"its frames have the shape {frames.shape}")
         channels = frames.shape[1]

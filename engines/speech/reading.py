@@ -34,7 +34,7 @@ class Mark:
     """In the text, in codepoints."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Span:
     """A word or phone that sounds until the next one of its kind begins."""
 
@@ -58,7 +58,7 @@ class Reading:
     language
         ``en`` or ``bn``.
     speaker, length_scale
-        See `Voice.speak`.
+        See `Voice.speak`; the scale may be set anew, for the sentences that follow.
     began
         When the work began, by `time.perf_counter`; None: now.
 
@@ -67,7 +67,8 @@ class Reading:
     marks : list of Mark
         Where words and sentences begin, as far as it has been read.
     spans : list of Span
-        What sounds when, as far as it has been read: words, and phones where the voice knows them.
+        What sounds when, as far as it has been read: words, and phones where the voice knows them. Who wants
+        them takes them away.
     problems : list of str
         Sentences that could not be spoken, and why, in words.
     notes : list of str
@@ -112,7 +113,7 @@ class Reading:
             what = f"{text.strip()[:SHOWN]!r} has no words" if text.strip() else "the text is empty"
             raise UserError(f"there is nothing to speak: {what}")
         self._sentences = chain(begun, self._sentences)
-        self._speaker, self._length_scale = speaker, length_scale
+        self._speaker, self.length_scale = speaker, length_scale
         self.done = self.samples = self.spoken = 0
         self.first_ms: float | None = None
         self.cpu = time.thread_time() - started
@@ -134,12 +135,12 @@ class Reading:
         self.done = len(self.text)
 
     def _speak(self, sentence: Sentence) -> Iterator[Samples]:
-        start, gain = self.samples, np.float32(10 ** (sentence.gain_db / 20))
+        start, gain, scale = self.samples, np.float32(10 ** (sentence.gain_db / 20)), self.length_scale
         self.marks.append(Mark("sentence", start, sentence.begin, sentence.end))
         cpu = self.cpu
         started, elsewhere = time.thread_time(), self.voice.cpu
         try:
-            for chunk in self.voice.speak(sentence, self._speaker, self._length_scale):
+            for chunk in self.voice.speak(sentence, self._speaker, scale):
                 for index, at in chunk.words:
                     word = sentence.words[index]
                     self.marks.append(Mark("word", start + at, word.begin, word.end))

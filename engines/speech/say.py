@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import json
+import math
 import signal
 import sys
 import time
@@ -68,6 +70,11 @@ def command(commands: Any) -> None:
         help="speak nothing, but show the words in IPA: as the network for Bangla and espeak-ng say them",
     )
     parser.add_argument("--json", metavar="F", help="write a report as JSON ('-' for stdout): times of words")
+    parser.add_argument(
+        "--progress",
+        action="store_true",
+        help="with -o: tell a program, on stdout, how far it is, in JSON lines: letters 'done', of 'total'",
+    )
     parser.set_defaults(run=run)
 
 
@@ -92,6 +99,8 @@ def run(options: argparse.Namespace) -> int:
         raise UserError("--subtype is for files: give -o FILE too")
     if options.output is not None and (options.device is not None or options.block is not None):
         raise UserError("-o writes a file and does not play: leave --device and --block out")
+    if options.progress and (options.output is None or options.json == "-"):
+        raise UserError("--progress is for -o, and writes to stdout: give -o FILE, and --json a file")
     if options.phones and (options.output is not None or options.serve):
         raise UserError("--phones speaks nothing: leave -o and --serve out")
     if options.serve:
@@ -186,6 +195,21 @@ def _progress(reading: Reading) -> Iterator[Callable[[], None]]:
         yield lambda: bar.update(task, completed=reading.done)
 
 
+def _teller(reading: Reading) -> Callable[[], None]:
+    """Tells a program how far it is, if that is long enough after the last time."""
+    from rtaudio.cli import STEP
+
+    told = -math.inf
+
+    def tell() -> None:
+        nonlocal told
+        if time.monotonic() - told >= STEP:
+            told = time.monotonic()
+            print(json.dumps({"done": reading.done, "total": len(reading.text)}), flush=True)  # noqa: T201
+
+    return tell
+
+
 def _said(report: dict[str, Any]) -> str:
     """The line that tells what was done."""
     facts = [f"{report['seconds']:.2f} s", f"{report['sentences']} sentences", report["voice"]]
@@ -211,7 +235,7 @@ def write(reading: Reading, options: argparse.Namespace) -> tuple[dict[str, Any]
         writer = stack.enter_context(
             AudioWriter(options.output, reading.voice.rate, 1, subtype=options.subtype)
         )
-        show = stack.enter_context(_progress(reading))
+        show = _teller(reading) if options.progress else stack.enter_context(_progress(reading))
         for samples in reading:
             writer.write(samples[None])
             show()

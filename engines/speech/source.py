@@ -36,7 +36,7 @@ from rtaudio.processor import Parameter, Processor
 from rtaudio.ring import Ring, ring_pop, ring_skip, ring_taken
 
 if TYPE_CHECKING:
-    from engines.speech.reading import Mark, Reading, Span
+    from engines.speech.reading import Mark, Reading
     from engines.speech.speaker import Speaker
 
 RING_SECONDS = 4.0
@@ -78,8 +78,8 @@ OFFLINE = 2
 
 
 @compiled
-def _take(counts: Any, samples: Any, n: int, offline: bool) -> None:
-    """Fill ``n`` samples from the ring, with the fades of cancel and pause."""
+def _take(counts: Any, samples: Any, n: int, offline: bool) -> int:
+    """Fill ``n`` samples from the ring, with the fades of cancel and pause; how many it had."""
     ring, shared = counts[RING], int64_at(counts[SHARED], SHARED_WORDS)
     if offline:
         while load_acquire(shared, ALLOWED) - ring_taken(ring) < n and load_acquire(shared, PENDING) > 0:
@@ -106,6 +106,7 @@ def _take(counts: Any, samples: Any, n: int, offline: bool) -> None:
     if sounds and there < n and load_acquire(shared, BUSY) == 1:
         store_release(shared, UNDERFLOWS, shared[UNDERFLOWS] + 1)
     counts[LEVEL_AT] = level
+    return there
 
 
 @kernel
@@ -116,8 +117,11 @@ def say_kernel(state: int, inputs: int, outputs: int, n: int, params: int, conte
         for i in range(n):
             samples[i] = np.float32(0)
     else:
-        _take(counts, samples, n, int64_at(context, 3)[OFFLINE] != 0)
-        store_release(counts, AHEAD, at + n - ring_taken(counts[RING]))
+        before = ring_taken(counts[RING])
+        there = _take(counts, samples, n, int64_at(context, 3)[OFFLINE] != 0)
+        after = ring_taken(counts[RING])
+        if after != before:  # What was played last keeps its place in a silence.
+            store_release(counts, AHEAD, at + there - after)
     still, level = settled(params, LEVEL, at), value(params, LEVEL, at)
     for c in range(counts[CHANNELS]):
         y = channel(outputs, c, n)
@@ -244,7 +248,7 @@ class Queue:
         with self._changed:
             taken = self.taken
             for kind, coming in self._coming.items():
-                while coming and coming[0][0] < taken:
+                while coming and coming[0][0] < taken + (not coming[0][1]):  # Silence may follow the last.
                     at, name = coming.popleft()
                     self._begun[kind].append((at + ahead, name))
             return {kind: list(found) for kind, found in self._begun.items()}
@@ -372,7 +376,7 @@ class Queue:
         up = soxr.ResampleStream(reading.voice.rate, self.rate, 1, quality="HQ")
         same = reading.voice.rate == self.rate
         start, scale = self._written, self.rate / reading.voice.rate
-        marks = spans = problems = 0
+        marks = problems = 0
         for samples in reading:
             with self._changed:
                 if turn != self._turn:
@@ -380,20 +384,21 @@ class Queue:
                 begun = reading.marks[marks:]
                 self._marks += [(start + round(scale * mark.sample), text, mark) for mark in begun]
                 self._follow()
-                self._announce(reading.spans[spans:], start, scale)
+                self._announce(reading, start, scale)
             self.problems += reading.problems[problems:]
-            marks, spans, problems = len(reading.marks), len(reading.spans), len(reading.problems)
+            marks, problems = len(reading.marks), len(reading.problems)
             if not self._put(samples if same else up.resample_chunk(samples), turn):
                 return
         with self._changed:
             if turn == self._turn:
-                self._announce(reading.spans[spans:], start, scale)
+                self._announce(reading, start, scale)
         self.problems += reading.problems[problems:]
         if not same:
             self._put(up.resample_chunk(np.zeros(0, np.float32), last=True), turn)
 
-    def _announce(self, spans: Sequence[Span], start: int, scale: float) -> None:
+    def _announce(self, reading: Reading, start: int, scale: float) -> None:
         """Keep what is to be heard, of a reading that starts at a place of the ring; with the lock held."""
+        spans, reading.spans = reading.spans, []
         for span in spans:
             self._coming[span.kind].append((start + round(scale * span.sample), span.name))
 

@@ -23,6 +23,8 @@ SETTINGS = "voice", "lang", "speaker", "factor"
 class Speaker:
     """Puts texts into a queue, each to be spoken as it is set when the text comes.
 
+    The factor is that of the text that is being spoken, too, from its next sentence on.
+
     Voices are opened in the queue's thread, when one is chosen or a text needs it, and the last one is kept.
 
     Parameters
@@ -38,6 +40,8 @@ class Speaker:
         self._parameters = {each.id: each for each in parameters if each.id in SETTINGS}
         self._settings: dict[str, Value] = {name: values[name] for name in SETTINGS}
         self._voice: tuple[tuple[str, str], Voice] | None = None
+        self._reading: Reading | None = None
+        """The last one that was begun."""
 
     def begin(self, text: str) -> None:
         """Speak a text, which is ready at once; `UserError` where it, or the voice, cannot be."""
@@ -82,7 +86,10 @@ class Speaker:
         if name in ("voice", "lang"):
             voice, language = str(self._settings["voice"]), str(self._settings["lang"])
             self._queue.prepare(lambda: self._warm(voice, language))
-        return {"answer": f"{name} {value or chr(39) * 2} from the next text on"}
+        if name == "factor" and self._reading is not None and self._reading.marks:
+            self._reading.length_scale = 1.0 / float(self._settings[name])
+        following = "sentence" if name == "factor" else "text"
+        return {"answer": f"{name} {value or chr(39) * 2} from the next {following} on"}
 
     def _made(self, text: str) -> Callable[[], Reading]:
         """Makes a text ready to be read, as it is set now."""
@@ -95,7 +102,8 @@ class Speaker:
             language = str(settings["lang"])
             voice = self._open(str(settings["voice"]), language)
             speaker = find_speaker(voice, str(settings["speaker"]))
-            return Reading(text, voice, language, speaker, 1.0 / float(settings["factor"]), began)
+            self._reading = Reading(text, voice, language, speaker, 1.0 / float(settings["factor"]), began)
+            return self._reading
 
         return make
 
