@@ -141,6 +141,7 @@ def test_a_kill_key_that_is_another_key_when_it_is_let_go(qtbot, view):
     assert [strip.kill.isChecked() for strip in view.strips[:2]] == [True, False]
     send(released, Qt.Key.Key_Ampersand, 10)
     assert not view.strips[0].kill.isChecked()
+    settled(qtbot, view, FULL)
 
 
 def test_letters_in_a_box_of_choices_look_for_an_entry(qtbot, view):
