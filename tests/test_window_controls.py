@@ -171,7 +171,6 @@ def test_tab_goes_through_remix_as_it_is_read(qtbot, shown):
         "Hear a band alone",
         *stems,
         "Crossfader",
-        "Hear a band alone",
     ]
 
 
