@@ -149,8 +149,9 @@ def test_letters_in_a_box_of_choices_look_for_an_entry(qtbot, view):
     view.layers.setFocus()
     qtbot.keyClick(view.layers, Qt.Key.Key_S)
     assert view.layers.currentText() == "stacked"
-    qtbot.keyClick(view.layers, Qt.Key.Key_1)
+    qtbot.keyPress(view.layers, Qt.Key.Key_1)
     assert not view._held
+    qtbot.keyRelease(view.layers, Qt.Key.Key_1)
     view.layers.setCurrentIndex(0)
 
 
