@@ -15,6 +15,8 @@ from rtaudio.errors import UserError
 
 DEFAULT = ("--howl-guard",)
 """Options of a host of which nothing is said: its microphone and loudspeaker may be in one room."""
+STAY = "--stay"
+"""Option of every host of a window: it does not end with what a file has to play."""
 _VALUES = (
     "chain",
     "api",
@@ -68,7 +70,7 @@ def run(options: argparse.Namespace) -> int:
     wanted = live_options(options)
     pid = _host(options.pid, wanted)
     if pid is None:
-        wanted = wanted or list(DEFAULT)
+        wanted = [*(wanted or DEFAULT), STAY]
         _check(wanted)
     asked = os.environ.get("QT_QPA_PLATFORM", "")
     _check_display()

@@ -13,6 +13,8 @@ from rtaudio.errors import FileError, UserError
 
 LAST = "last.toml"
 """The rack file, in the state folder."""
+AT_END = 1.0
+"""Seconds before its end from which on a file counts as played."""
 REMIX = "remix(preset=live) | limiter"
 """What a file is played through where there is no rack."""
 GUARD = "howl"
@@ -99,13 +101,13 @@ def _without(options: Sequence[str], dropped: Mapping[str, bool]) -> list[str]:
 
 
 def _deck_options(deck: Mapping[str, Any]) -> list[str]:
-    """The file that a deck plays, and its loop; from where it was, as far as is known."""
+    """The file that a deck plays, and its loop; from where it was, as far as is known, or anew at its end."""
     found = [f"--file={deck['file']}"]
     begin, end = deck["loop"] or (0.0, deck["duration"])
     if deck["loop"] is not None:
         whole = begin == 0.0 and end == deck["duration"]
         found.append("--loop" if whole else f"--loop={begin}:{end}")
-    if 0.001 <= deck["position"] < end:
+    if 0.001 <= deck["position"] < end - AT_END:
         found.append(f"--start={deck['position']:.3f}")
     return found
 

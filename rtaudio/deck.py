@@ -420,7 +420,9 @@ class Deck:
         self._switch(0)
 
     def play(self) -> None:
-        """Fade in and go on."""
+        """Fade in and go on; from the beginning, where the file is over."""
+        if self.ended:
+            self.seek(0.0)
         self._switch(1)
 
     def _switch(self, play: int) -> None:

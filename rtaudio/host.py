@@ -207,6 +207,8 @@ class Host:
         Where the run is counted; closed with the host.
     start
         Where in the file to start, in seconds.
+    stays
+        Do not stop at the end of the file: silence follows it, and the deck may play again.
 
     Attributes
     ----------
@@ -234,6 +236,7 @@ class Host:
         outputs: list[int] | None = None,
         counters: Counters | None = None,
         start: float = 0.0,
+        stays: bool = False,
     ) -> None:
         check_heard(plan)
         if file is not None and (file.rate, file.channels) != (plan.rate, plan.channels):
@@ -259,6 +262,7 @@ class Host:
             self.deck = Deck(file, words, ramp, plan.block, start, loop)
             self.deck.problems, self.deck.changed = self.problems, self._set_end
         self._file_over: int | None = None
+        self._stays = stays
         recordings = (RECORD, record), (RECORD_INPUT, record_input)
         self._recordings = [_Recording(word, file) for word, file in recordings if file]
         self._seconds = seconds
@@ -298,7 +302,7 @@ class Host:
         """Position at which the run ends; -1: never."""
         if self._seconds is not None:
             return max(1, round(self._seconds * self.plan.rate))
-        if self.deck is not None:
+        if self.deck is not None and not self._stays:
             over = self._file_over if self.deck.length is None else self.deck.length
             if over is not None:
                 return over + self.plan.latency + self.stream.latency

@@ -79,6 +79,9 @@ def _add_live(commands: Any) -> None:
         help="start the file again when it ends; with 8.0:16.0 (seconds) or 1:30-2:00, repeat that part",
     )
     live.add_argument(
+        "--stay", action="store_true", help="stand at the end of the file, rather than stop with it"
+    )
+    live.add_argument(
         "--control", action="store_true", help="take commands from standard input, terminal or not"
     )
     live.add_argument(
@@ -220,6 +223,7 @@ def run_live(options: argparse.Namespace) -> int:
                 outputs,
                 counters,
                 options.start,
+                options.stay,
             )
             host.rack = rack
             stack.enter_context(host)
@@ -273,7 +277,8 @@ def _check_live(options: argparse.Namespace) -> None:
         raise UserError("--file is heard instead of the device: leave the input out, or give --record-input")
     if options.freewheel and options.api not in ("auto", "null"):
         raise UserError(f"--freewheel needs --api null: {options.api} has a clock of its own")
-    if options.freewheel and options.seconds is None and (options.file is None or options.loop):
+    endless = options.file is None or options.loop or options.stay
+    if options.freewheel and options.seconds is None and endless:
         raise UserError("--freewheel never ends here: give --seconds")
     if options.block is not None and options.block > cli.MAXIMUM_BLOCK:
         raise UserError(f"--block {options.block} is out of range (1 to {cli.MAXIMUM_BLOCK})")

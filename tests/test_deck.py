@@ -493,6 +493,20 @@ def deck_words_ended():
     return FILE_ENDED
 
 
+def test_a_deck_that_stays_stands_at_the_end_and_plays_from_the_beginning(tmp_path):
+    path = position_file(tmp_path / "a.wav", 3000)
+    with Playing(path, 100, stays=True) as playing:
+        np.testing.assert_array_equal(playing.step(40)[:, 0], np.pad(read(path)[:, 0], (0, 1000)))
+        assert playing.host.running
+        playing.deck.play()
+        places = 2**20 * playing.step(20)[-1000:, 0]
+        np.testing.assert_array_equal(np.diff(places), 1)
+        assert places[-1] < 2000
+    with Playing(path, 100) as playing:
+        playing.step(40)
+        assert not playing.host.running
+
+
 def test_a_gap_within_a_block_and_nothing_that_is_no_sound(tmp_path):
     """Gaps of any length; the step into each decays, whatever was played."""
     x = noise(3000, 1)

@@ -132,6 +132,7 @@ def test_a_kill_key_that_is_another_key_when_it_is_let_go(qtbot, view):
     pressed, released = QEvent.Type.KeyPress, QEvent.Type.KeyRelease
     qtbot.keyPress(view, Qt.Key.Key_1)
     assert view.strips[0].kill.isChecked()
+    settled(qtbot, view, -180)
     send(pressed, Qt.Key.Key_X, 53, "x")
     send(released, Qt.Key.Key_X, 53)
     send(released, Qt.Key.Key_Shift, 50)
@@ -142,6 +143,7 @@ def test_a_kill_key_that_is_another_key_when_it_is_let_go(qtbot, view):
     assert [strip.kill.isChecked() for strip in view.strips[:2]] == [True, False]
     send(released, Qt.Key.Key_Ampersand, 10)
     assert not view.strips[0].kill.isChecked()
+    settled(qtbot, view, FULL)
 
 
 def test_letters_in_a_box_of_choices_look_for_an_entry(qtbot, view):
