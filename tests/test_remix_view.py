@@ -45,8 +45,9 @@ def view(qtbot, playing):
         view = shown(qtbot, link)
         settled(qtbot, view, FULL)
         yield view
-        for line in ("harmonic_gain 0", "percussive_gain 0", "percussive_kill 0", "crossfade 0"):
-            link.send(f"set remix.{line}")
+        until(qtbot, lambda: not link._values)
+        for name in ("harmonic_gain", "harmonic_kill", "percussive_gain", "percussive_kill", "crossfade"):
+            link.send(f"set remix.{name} 0")
         until(qtbot, lambda: not link._asked)
 
 
