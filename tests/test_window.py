@@ -704,11 +704,11 @@ def test_the_sound_goes_on_when_the_window_is_killed(qtbot, ends, monkeypatch, t
     program.kill()
     program.wait()
     assert command._host(None, []) == pid
-    assert command._started_with(["--chain", "gain", "--api=null"]) == pid
-    assert command._started_with(["--api=null", "--chain=gain(gain=-1)"]) is None
+    assert command._started_with(["--chain", "gain", "--api=null", command.STAY]) == pid
+    assert command._started_with(["--api=null", "--chain=gain(gain=-1)", command.STAY]) is None
     with monkeypatch.context() as elsewhere:
         elsewhere.chdir(tmp_path)
-        assert command._started_with(["--api=null", "--chain=gain"]) is None
+        assert command._started_with(["--api=null", "--chain=gain", command.STAY]) is None
     assert left_hosts() == [pid]
     left = tmp_path / "data_home" / "rtaudio" / "recordings" / ".a.wav.0123abcd.part"
     left.parent.mkdir(parents=True)
@@ -721,7 +721,7 @@ def test_the_sound_goes_on_when_the_window_is_killed(qtbot, ends, monkeypatch, t
         assert left_hosts() == []
         blocks = shown.link.observation.blocks
         until(qtbot, lambda: shown.link.observation.blocks > blocks)
-        assert sorted(shown._options) == ["--api=null", "--chain=gain"]
+        assert sorted(shown._options) == ["--api=null", "--chain=gain", command.STAY]
     assert not lives(pid)
     assert shown.left == ""
 
