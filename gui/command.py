@@ -92,7 +92,7 @@ def run(options: argparse.Namespace) -> int:
     window = Window(Link(), HostProcess(), settings, wanted)
     made.setQuitOnLastWindowClosed(True)
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda number, frame: window.close())
+        signal.signal(number, lambda number, frame: window.leave())
     window.show()
     made.processEvents()
     if pid is None:

@@ -194,14 +194,14 @@ class Render(QWidget):
         table.setShowGrid(False)
         table.setAlternatingRowColors(True)
         table.setWordWrap(False)
-        table.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        table.setTextElideMode(Qt.TextElideMode.ElideRight)
         table.verticalHeader().hide()
         table.verticalHeader().setDefaultSectionSize(table.fontMetrics().height() + 10)
         header = table.horizontalHeader()
         header.setHighlightSections(False)
         header.setDefaultAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
         letter = table.fontMetrics().averageCharWidth()
-        for column, letters in {FILE: 20, CHAIN: 11, OUTPUT: 20, PROGRESS: 12, SPEED: 8}.items():
+        for column, letters in {FILE: 15, CHAIN: 14, OUTPUT: 15, PROGRESS: 9, SPEED: 7}.items():
             header.resizeSection(column, letters * letter)
         header.setSectionResizeMode(STATE, QHeaderView.ResizeMode.Stretch)
         table.selectionModel().selectionChanged.connect(self._chosen)

@@ -158,6 +158,8 @@ class Window(QMainWindow):
         """xruns and misses of the host, and those from before the count was begun anew."""
         self._are_wrong = False
         """Whether the count of xruns is one of something."""
+        self._asks = True
+        """Whether what ends with the window is asked about."""
         self.setWindowTitle("rtaudio")
         self.setDockOptions(QMainWindow.DockOption.AnimatedDocks | QMainWindow.DockOption.AllowNestedDocks)
         self._make_actions()
@@ -1017,10 +1019,15 @@ class Window(QMainWindow):
         else:
             super().keyPressEvent(event)
 
+    def leave(self) -> None:
+        """Close without a question: nobody may be there to answer it."""
+        self._asks = False
+        self.close()
+
     def closeEvent(self, event: QCloseEvent) -> None:  # noqa: N802
         """Remember how it was, and end the host that it has started, if that is wanted."""
         found: list[Any] = [self.tabs.widget(number) for number in range(self.tabs.count())]
-        if not all(view.may_close() for view in found if hasattr(view, "may_close")):
+        if self._asks and not all(view.may_close() for view in found if hasattr(view, "may_close")):
             event.ignore()
             return
         self._timer.stop()
@@ -1051,6 +1058,8 @@ class Window(QMainWindow):
         """Whether a host that another window shows ends with this one: ask, if it is this one's to end."""
         if self.settings.keep_playing or not self.process.take_over(self.link.pid):
             return True
+        if not self._asks:
+            return False
         answer = QMessageBox.question(
             self,
             "Another window",

@@ -679,6 +679,22 @@ def test_it_asks_before_it_ends_a_recording_or_what_another_window_shows(qtbot, 
         assert not lives(pid)
 
 
+def test_one_that_has_to_go_asks_nothing_and_leaves_the_host_to_another_window(qtbot, ends, monkeypatch):
+    monkeypatch.setattr(QMessageBox, "question", lambda *words: pytest.fail("it asks"))
+    with window(qtbot, options=["--api=null", "--chain=gain"]) as first:
+        first.start()
+        pid = first.process.pid
+        ends.append(pid)
+        until(qtbot, lambda: first.link.state)
+        with window(qtbot) as second:
+            second.attach(pid)
+            until(qtbot, lambda: second.link.state)
+            first.leave()
+            assert not first.isVisible()
+            assert lives(pid)
+    assert not lives(pid)
+
+
 def test_stop_and_start(qtbot, ends):
     with window(qtbot, options=["--api=null", "--chain=gain"]) as shown:
         shown.start()
