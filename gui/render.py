@@ -46,6 +46,7 @@ from gui.choices import Choice
 from gui.flow import Flow, together
 from gui.kept import keep_for_files
 from gui.link import Link
+from gui.questions import agreed
 from gui.rendering import (
     CHAIN,
     FILE,
@@ -530,14 +531,7 @@ class Render(QWidget):
         busy = self.renderings.busy
         if busy:
             files = f"{busy} file{'s are' if busy > 1 else ' is'} being rendered."
-            answer = QMessageBox.question(
-                self,
-                "Renders run",
-                f"{files} Cancel and close?",
-                QMessageBox.StandardButton.Yes | QMessageBox.StandardButton.No,
-                QMessageBox.StandardButton.No,
-            )
-            if answer != QMessageBox.StandardButton.Yes:
+            if not agreed(self, "Renders run", f"{files} Cancel and close?"):
                 return False
             self.renderings.cancel_all()
         return True

@@ -19,7 +19,6 @@ from PySide6.QtWidgets import (
     QFrame,
     QHBoxLayout,
     QLabel,
-    QMessageBox,
     QProgressBar,
     QPushButton,
     QSpinBox,
@@ -34,6 +33,7 @@ from gui.choices import Choice
 from gui.flow import Flow, together
 from gui.labels import Elided
 from gui.link import Link, nodes_of
+from gui.questions import agreed
 from gui.reader import Reader, Span
 from gui.spans import Spans
 from gui.spectrogram import Spectrogram
@@ -533,14 +533,7 @@ class Speak(QWidget):
         """Ask, where a text is being saved, whether that may be cancelled, and cancel it."""
         if self._saving.state() == QProcess.ProcessState.NotRunning:
             return True
-        answer = QMessageBox.question(
-            self,
-            "A text is being saved",
-            f"{self._target} is being written. Cancel and close?",
-            QMessageBox.StandardButton.Yes | QMessageBox.StandardButton.No,
-            QMessageBox.StandardButton.No,
-        )
-        if answer != QMessageBox.StandardButton.Yes:
+        if not agreed(self, "A text is being saved", f"{self._target} is being written. Cancel and close?"):
             return False
         self._cancelled = True
         self._saving.terminate()

@@ -48,6 +48,7 @@ from gui.link import Link, insert_line
 from gui.logs import is_shared, left_hosts, share
 from gui.messages import Lines, Messages
 from gui.process import HostProcess
+from gui.questions import agreed
 from gui.recovery import (
     deck_lines,
     device_of,
@@ -1058,16 +1059,8 @@ class Window(QMainWindow):
         """Whether a host that another window shows ends with this one: ask, if it is this one's to end."""
         if self.settings.keep_playing or not self.process.take_over(self.link.pid):
             return True
-        if not self._asks:
-            return False
-        answer = QMessageBox.question(
-            self,
-            "Another window",
-            f"Another window shows the host in process {self.link.pid}, too. Is its sound to end?",
-            QMessageBox.StandardButton.Yes | QMessageBox.StandardButton.No,
-            QMessageBox.StandardButton.No,
-        )
-        return answer == QMessageBox.StandardButton.Yes
+        text = f"Another window shows the host in process {self.link.pid}, too. Is its sound to end?"
+        return self._asks and agreed(self, "Another window", text)
 
     def _left_playing(self, pid: int, is_wanted: bool) -> str:
         """What is to be said of the host when the window is closed; empty: it ends with the window."""

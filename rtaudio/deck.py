@@ -422,7 +422,7 @@ class Deck:
     def play(self) -> None:
         """Fade in and go on; from the beginning, where the file is over."""
         if self.ended:
-            self.seek(0.0)
+            self.soon(lambda: self.seek(0.0), position=0.0)
         self._switch(1)
 
     def _switch(self, play: int) -> None:

@@ -499,6 +499,7 @@ def test_a_deck_that_stays_stands_at_the_end_and_plays_from_the_beginning(tmp_pa
         np.testing.assert_array_equal(playing.step(40)[:, 0], np.pad(read(path)[:, 0], (0, 1000)))
         assert playing.host.running
         playing.deck.play()
+        wait_for(lambda: not playing.deck._wanted)
         places = 2**20 * playing.step(20)[-1000:, 0]
         np.testing.assert_array_equal(np.diff(places), 1)
         assert places[-1] < 2000

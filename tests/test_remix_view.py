@@ -10,19 +10,13 @@ from PySide6.QtCore import QEvent, QMimeData, QObject, QPoint, QPointF, Qt, QUrl
 from PySide6.QtGui import QDragEnterEvent, QDropEvent, QKeyEvent
 from PySide6.QtWidgets import QApplication, QMessageBox, QWidget
 from sound_files import RATE, write
-from window import attached, host, own_folders, until, window
+from window import attached, folders, host, until, window
 
 from gui.link import Link
 from gui.recovery import options_for
 from gui.remix import Remix
 
-
-@pytest.fixture(scope="module", autouse=True)
-def folders(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        folder = tmp_path_factory.mktemp("folders")
-        own_folders(folder, patch)
-        yield folder
+__all__ = ["folders"]
 
 
 @pytest.fixture(scope="module")

@@ -13,24 +13,18 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 from sound_files import sound, write
-from window import host, own_folders, until, window
+from window import folders, host, until, window
 
 from gui.remix import Remix
 from gui.render import TEXT
+
+__all__ = ["folders"]
 
 pytestmark = pytest.mark.alone
 
 WIDTH, HEIGHT = 960, 700
 """Of the smallest screen."""
 TITLES = ("Denoise", "Remix", "Speak", "Render")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def folders(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        folder = tmp_path_factory.mktemp("folders")
-        own_folders(folder, patch)
-        yield folder
 
 
 @pytest.fixture(scope="module")

@@ -109,10 +109,11 @@ def own_folders(tmp_path, monkeypatch):
 
 @pytest.fixture(autouse=True, scope="module")
 def folders(tmp_path_factory):
-    """Folders of their own for the tests of a module that imports this."""
+    """Folders of their own for the tests of a module that imports this; where they lie."""
     with pytest.MonkeyPatch.context() as patch:
-        own_folders(tmp_path_factory.mktemp("folders"), patch)
-        yield
+        folder = tmp_path_factory.mktemp("folders")
+        own_folders(folder, patch)
+        yield folder
 
 
 @contextmanager

@@ -248,7 +248,7 @@ class Queue:
         with self._changed:
             taken = self.taken
             for kind, coming in self._coming.items():
-                while coming and coming[0][0] < taken + (not coming[0][1]):  # Silence may follow the last.
+                while coming and coming[0][0] < taken:
                     at, name = coming.popleft()
                     self._begun[kind].append((at + ahead, name))
             return {kind: list(found) for kind, found in self._begun.items()}
