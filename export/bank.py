@@ -24,7 +24,7 @@ from torch import Tensor
 from export.stock import make_noise, make_room, read_clip
 from rtaudio.errors import UserError
 
-DRAWS = 96
+DRAWS = 104
 """Uniform numbers that an example is made of."""
 POINTS = 10
 """Of a random equaliser: gains at as many frequencies, evenly in octaves from 30 Hz to half the rate."""
@@ -54,6 +54,8 @@ class Chances:
         Noise of `export.noises`; of other speech. Else it is from files.
     second
         A second noise, 15 dB weaker to 5 dB stronger.
+    bursts
+        The noise comes in bursts, `bursts`: short noises with the spectra of long ones.
     speed
         Noise played slower or faster, by a factor of up to 1.4 either way.
     voices
@@ -78,6 +80,7 @@ class Chances:
     synthetic: float = 0.45
     babble: float = 0.12
     second: float = 0.35
+    bursts: float = 0.0
     speed: float = 0.4
     voices: float = 0.0
     equaliser: tuple[float, float] = (1.5, 3.0)
@@ -88,8 +91,8 @@ class Chances:
 
     def __post_init__(self) -> None:
         for name in (
-            "clean", "silent", "late", "synthetic", "babble", "second", "speed", "voices", "room", "narrow",
-            "clipped", "offset",
+            "clean", "silent", "late", "synthetic", "babble", "second", "bursts", "speed", "voices", "room",
+            "narrow", "clipped", "offset",
         ):  # fmt: skip
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"{name} = {getattr(self, name)}: want 0 to 1")
@@ -183,6 +186,8 @@ class Bank:
         with_second = take() < chances.second
         second = self._noise(take, chances, n, with_second)
         noise[with_second] += second * decibels(take() * 20 - 15)[with_second, None]
+        short = draws[:, -3] < chances.bursts
+        noise[short] *= bursts(draws[short, -9:-3], n, self.rate)
 
         spectrum = torch.fft.rfft(clean) * self._equaliser(take, chances.equaliser[0], n)
         clean = torch.fft.irfft(spectrum, n)
@@ -306,6 +311,35 @@ class Clips:
         first = begin[:, None] + whole
         part = at - whole
         return torch.lerp(self.sound[first].float(), self.sound[first + 1].float(), part), self.bands[clip]
+
+
+def bursts(draws: Tensor, n: int, rate: int) -> Tensor:
+    """Envelopes (batch, n), at most 1: 0.7 to 10 bursts per second that rise at once and decay.
+
+    Parameters
+    ----------
+    draws
+        (batch, 6), uniform: how many; by 60 dB in 0.02 to 1.5 s; how regular; how far above what stays, 15 to
+        60 dB; the first moment; what every burst is drawn from.
+    """
+    count, decay, loose, floor, first, own = draws.unbind(1)
+    each = 0.7 * (10 / 0.7) ** count
+    decay = 0.02 * 75**decay
+    time = torch.arange(n, device=draws.device) / rate
+    turns = time * each[:, None] + first[:, None]
+    number = turns.long()
+    # Every turn has a burst, later by `late` of it: what is heard at a time is that of the turn, or the last.
+    late = [loose[:, None] * scrambled(number - back, own[:, None]) for back in (0, 1)]
+    since = turns - number - late[0]
+    age = torch.where(since < 0, since + 1 + late[0] - late[1], since) / each[:, None]
+    gain = decibels(-20 * scrambled(number - (since < 0).long() + 1000, own[:, None]))
+    burst = gain * torch.exp(-math.log(1000) * age / decay[:, None])
+    return torch.maximum(burst, decibels(-15 - 45 * floor)[:, None])
+
+
+def scrambled(number: Tensor, key: Tensor) -> Tensor:
+    """Uniform from 0 to 1 for every number and key, without order."""
+    return (torch.sin(12.9898 * number + 78.233 * key) * 43_758.5453).remainder(1.0)
 
 
 def decibels(value: Tensor) -> Tensor:

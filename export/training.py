@@ -665,7 +665,7 @@ def command(commands: Any) -> None:
     )  # fmt: skip
     parser.add_argument("--compute", choices=("auto", "cpu", "cuda"), default="auto", help="where (auto)")
     parser.add_argument(
-        "--start", type=Path, nargs="+", metavar="RUN",
+        "--from", dest="start", type=Path, nargs="+", metavar="RUN",
         help="begin with the weights of another run of these networks; of several, with their mean",
     )  # fmt: skip
     parser.add_argument(
@@ -694,7 +694,7 @@ def run(options: argparse.Namespace) -> int:
         start = {} if options.start is None else {"start": begin_with(options.start, task)}
         run_ = Run(task, settings.training, folder, settings.seed, place, options.minutes)
         budget = "" if options.minutes is None else f" --minutes {options.minutes:g}"
-        budget += "" if options.start is None else f" --start {' '.join(run.name for run in options.start)}"
+        budget += "" if options.start is None else f" --from {' '.join(run.name for run in options.start)}"
         record = {
             "task": name,
             "command": f"python -m export train {options.config.name}{budget}",

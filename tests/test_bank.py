@@ -8,7 +8,7 @@ import pytest
 import tiny_speech
 import torch
 
-from export.bank import DRAWS, Bank, Chances, Clips, active_levels
+from export.bank import DRAWS, Bank, Chances, Clips, active_levels, bursts
 from export.levels import active_level, level
 from rtaudio.errors import UserError
 
@@ -43,7 +43,17 @@ def test_levels_and_ratios_are_as_asked(bank):
 
 def test_every_chance_at_once_gives_sound_that_can_be_used(bank):
     every = replace(
-        Chances(), late=1, second=1, speed=1, room=1, narrow=1, clipped=1, offset=1, clean=0.5, silent=0.5
+        Chances(),
+        late=1,
+        second=1,
+        bursts=1,
+        speed=1,
+        room=1,
+        narrow=1,
+        clipped=1,
+        offset=1,
+        clean=0.5,
+        silent=0.5,
     )
     batch = bank.batch(draws(32), every)
     for x in (batch.clean, batch.noisy):
@@ -97,6 +107,36 @@ def test_clips_are_cut_where_drawn():
     found, bands = clips.cut(which, place, 4)
     assert found.tolist() == [[0, 1, 2, 3], [5, 6, 7, 8], [100, 101, 102, 103], [125, 126, 127, 128]]
     assert bands.tolist() == [4_000, 4_000, 8_000, 8_000]
+
+
+def test_bursts_rise_at_once_decay_as_drawn_and_come_as_often():
+    n, own = 30 * RATE, torch.linspace(0.1, 0.9, 5)
+    drawn = torch.tensor([0.5, 0.3, 0.0, 1.0, 0.2, 0.0]).repeat(5, 1)  # evenly, over a floor of -60 dB
+    drawn[:, 5] = own
+    envelope = 20 * torch.log10(bursts(drawn, n, RATE)).numpy()
+    each, decay = 0.7 * (10 / 0.7) ** 0.5, 0.02 * 75**0.3
+    for level_ in envelope:
+        rises = np.flatnonzero(np.diff(level_) > 3) + 1
+        assert np.diff(rises) == pytest.approx(RATE / each, abs=1)
+        assert (level_[rises] <= 0).all()
+        assert (level_[rises] >= -20.1).all()
+        assert np.ptp(level_[rises]) > 10  # no two are alike
+        slope = level_[rises + 1] - level_[rises + 1 + RATE // 100]
+        assert slope == pytest.approx(60 * 0.01 / decay, abs=0.1)
+        assert level_.min() == pytest.approx(-60, abs=0.01)
+    loose = bursts(torch.tensor([[0.5, 0.3, 1.0, 1.0, 0.2, 0.4]]), n, RATE)[0].numpy()
+    gaps = np.diff(np.flatnonzero(loose[1:] > 1.4 * loose[:-1])) / RATE
+    assert gaps.std() > 0.2 / each
+
+
+def test_bursts_are_of_the_noise_alone(bank):
+    with_bursts, plain = (bank.batch(draws(8), replace(PLAIN, bursts=chance)) for chance in (1.0, 0.0))
+    assert torch.equal(with_bursts.clean, plain.clean)
+    several, one = (mixed.noisy - mixed.clean for mixed in (with_bursts, plain))
+    for x, y in zip(several.numpy(), one.numpy(), strict=True):
+        assert level(x) == pytest.approx(level(y), abs=0.1)
+    still = [x.square().median(1).values for x in (several, one)]
+    assert (still[0] / still[1]).log().mean().exp() < 0.5
 
 
 def test_a_faster_clip_is_interpolated():

@@ -222,7 +222,7 @@ def small(folder, **training):
 def test_training_lowers_the_held_out_loss(trained):
     history = json.loads((trained / "run" / "checkpoint.json").read_text())["history"]
     assert [step for step, _, _ in history] == [10, 20, 30]
-    assert history[-1][2] < history[0][2] - 0.02
+    assert history[-1][2] < 0.96 * history[0][2]
 
 
 @pytest.mark.usefixtures("without_processes")
@@ -245,16 +245,14 @@ def test_a_run_begins_with_the_weights_of_another(trained):
     text = path.read_text().replace("denoiser = 0.005", "denoiser = 1e-9")
     path.write_text(text)
     begun = str(trained / "begun")
-    assert (
-        status_of("train", str(path), "-o", begun, "--start", str(trained / "run"), "--compute", "cpu") == 0
-    )
+    assert status_of("train", str(path), "-o", begun, "--from", str(trained / "run"), "--compute", "cpu") == 0
     before, _ = load_checkpoint(trained / "run")
     after, _ = load_checkpoint(trained / "begun")
     name = "inner.weight"
     assert torch.allclose(before[f"mean.{name}"], after[f"network.denoiser.{name}"], atol=1e-6)
     record = json.loads((trained / "begun" / "run.json").read_text())
     assert [run["step"] for run in record["start"]] == [30]
-    assert record["command"].endswith("--start run")
+    assert record["command"].endswith("--from run")
 
 
 def test_a_start_of_other_networks_is_refused(trained, capsys):
@@ -262,7 +260,7 @@ def test_a_start_of_other_networks_is_refused(trained, capsys):
     other = trained / "wider.toml"
     other.write_text(path.read_text().replace("hidden = 16", "hidden = 24"))
     run = str(trained / "run")
-    assert status_of("train", str(other), "-o", str(trained / "no"), "--start", run) == 2
+    assert status_of("train", str(other), "-o", str(trained / "no"), "--from", run) == 2
     assert "is of other networks than the configuration" in capsys.readouterr().err
     assert not (trained / "no").exists()
 
@@ -284,7 +282,7 @@ def test_exported_by_the_command(trained, capsys):
 def test_the_mean_of_two_runs_is_exported(trained):
     path = small(trained, steps=2)
     begun = trained / "second"
-    assert status_of("train", str(path), "-o", str(begun), "--start", str(trained / "run")) == 0
+    assert status_of("train", str(path), "-o", str(begun), "--from", str(trained / "run")) == 0
     names = ("run", "second")
     wanted = [read_run(trained / name)[1].state_dict()["speech.weight"] for name in names]
     other = trained / "mean.onnx"
@@ -306,12 +304,12 @@ def test_the_mean_of_two_runs_is_exported(trained):
     still = small(trained, steps=1, rise=0)
     still.write_text(still.read_text().replace("denoiser = 0.005", "denoiser = 1e-9"))
     runs = [str(trained / name) for name in names]
-    assert status_of("train", str(still), "-o", str(trained / "third"), "--start", *runs) == 0
+    assert status_of("train", str(still), "-o", str(trained / "third"), "--from", *runs) == 0
     after, _ = load_checkpoint(trained / "third")
     assert np.allclose(after["network.denoiser.speech.weight"].numpy().ravel(), mean, atol=1e-6)
     record = json.loads((trained / "third" / "run.json").read_text())
     assert [run["step"] for run in record["start"]] == [30, 2]
-    assert record["command"].endswith("--start run second")
+    assert record["command"].endswith("--from run second")
 
 
 @pytest.mark.usefixtures("without_processes")
