@@ -270,7 +270,7 @@ class Durations(nn.Module):
     @staticmethod
     def _through(flow: nn.ModuleList, x: Tensor, mask: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
         x, total = flow[0](x, mask)
-        for coupling in flow[1:]:  # type: ignore[union-attr]
+        for coupling in flow[1:]:
             x, steepness = coupling(x, mask, g)
             total = total + steepness
         return x, total
