@@ -16,6 +16,7 @@ COMMANDS = {
     "train": ("export.training", "train a network"),
     "fusion": ("export.models.fusion", "export the separator's learned fusion"),
     "onnx": ("export.networks", "export a trained network"),
+    "voice": ("export.voices", "export a trained voice"),
     "listen": ("export.listen", "make a listening test, and evaluate it"),
     "songs": ("export.songs", "render material to train separators on"),
 }

@@ -43,10 +43,12 @@ from rtaudio.errors import FileError, UserError, nearest
 FORMAT = 1
 """Of checkpoints. Counted up when older ones can no longer be read."""
 TASKS = {
+    "acoustic": "export.acoustic:AcousticTask",
     "enhancer": "export.enhancer:Enhancer",
     "denoiser": "export.denoiser:DenoiserTask",
     "fusion": "export.models.fusion:FusionTask",
     "pronouncer": "export.models.pronouncer:Pronouncer",
+    "vits": "export.vits:VitsTask",
     "vocoder": "export.vocoder:VocoderTask",
 }
 """What ``task = "NAME"`` in a configuration means."""
