@@ -2,8 +2,8 @@
 
 P. Boersma, "Accurate short-term analysis of the fundamental frequency and the harmonics-to-noise ratio of a
 sampled sound", Proceedings of the Institute of Phonetic Sciences 17, Amsterdam 1993: the autocorrelation of a
-windowed frame over that of the window (equation 9), some maxima of it as candidates (equations 23 and 24), and
-the path through them that costs least (equations 26 and 27).
+windowed frame over that of the window (equation 9), some maxima of it as candidates (equations 23 and 24),
+and the path through them that costs least (equations 26 and 27).
 """
 
 from __future__ import annotations

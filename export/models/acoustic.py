@@ -9,6 +9,7 @@ in place of attention: they hear some words around, and cost a third.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -24,24 +25,36 @@ PAD = 0
 CENTRE, SPREAD = -5.0, 2.0
 """Of log mel spectra of speech, about: what the network puts out is relative to these."""
 PITCH_NOISE, TEMPO_NOISE = 0.25, 0.1
-"""What noise of 1 is: a sentence whose pitch and energy are this part of a standard deviation higher or lower,
-and whose durations are longer or shorter by this part of their logarithm; standard deviations all.
-"""
+"""Standard deviations that noise of 1 makes among sentences: of pitch and energy, as a part of those among
+phonemes; and of the logarithm of all durations."""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """The table ``[model]``: channels, blocks of encoder and decoder, and what drops out in training."""
+    """The table ``[model]``.
 
+    Parameters
+    ----------
+    symbols
+        That there is room for; at least the corpus' own.
+    speakers
+        As many as the corpus has.
+    channels, encoder, decoder
+        Channels of both, and their blocks.
+    dropout, predictors
+        What drops out in training: in the encoder, and in the predictors.
+    """
+
+    symbols: int = 256
+    speakers: int = 1
     channels: int = 160
     encoder: int = 4
     decoder: int = 6
     dropout: float = 0.1
     predictors: float = 0.3
-    """Drops out in the predictors."""
 
     def __post_init__(self) -> None:
-        for name in ("channels", "encoder", "decoder"):
+        for name in ("symbols", "speakers", "channels", "encoder", "decoder"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} = {getattr(self, name)}: want 1 or more")
         for name in ("dropout", "predictors"):
@@ -98,26 +111,20 @@ class Acoustic(nn.Module):
 
     Parameters
     ----------
-    symbols
-        Ids there are.
-    speakers
-        How many.
     mels
         Bands.
     shape
         Sizes.
     """
 
-    def __init__(self, symbols: int, speakers: int, mels: int, shape: Shape) -> None:
+    def __init__(self, mels: int, shape: Shape) -> None:
         super().__init__()
         channels = shape.channels
-        self.embedding = nn.Embedding(symbols, channels)
-        self.speaker = nn.Embedding(speakers, channels) if speakers > 1 else None
+        self.embedding = nn.Embedding(shape.symbols, channels)
+        self.speaker = nn.Embedding(shape.speakers, channels) if shape.speakers > 1 else None
         self.dropout = nn.Dropout(shape.dropout)
         self.encoder = nn.ModuleList(Block(channels, 1 / shape.encoder) for _ in range(shape.encoder))
-        self.durations, self.pitch, self.energy = (
-            Predictor(channels, shape.predictors) for _ in range(3)
-        )
+        self.durations, self.pitch, self.energy = (Predictor(channels, shape.predictors) for _ in range(3))
         self.variance = nn.Conv1d(2, channels, 3, padding=1)
         self.place = nn.Linear(2, channels)
         self.decoder = nn.ModuleList(Block(channels, 1 / shape.decoder) for _ in range(shape.decoder))
@@ -127,7 +134,7 @@ class Acoustic(nn.Module):
 
     def encode(self, ids: Tensor, mask: Tensor, speaker: Tensor) -> Tensor:
         """Tokens (batch, tokens) of speakers (batch,) to (batch, tokens, channels)."""
-        x = self.embedding(ids)
+        x: Tensor = self.embedding(ids)
         if self.speaker is not None:
             x = x + self.speaker(speaker)[:, None]
         x = (self.dropout(x) * mask).transpose(1, 2)
@@ -135,7 +142,9 @@ class Acoustic(nn.Module):
             x = self.dropout(block(x)) * mask.transpose(1, 2)
         return x.transpose(1, 2)
 
-    def decode(self, x: Tensor, mask: Tensor, pitch: Tensor, energy: Tensor, durations: Tensor, frames: Tensor | int) -> Tensor:
+    def decode(
+        self, x: Tensor, mask: Tensor, pitch: Tensor, energy: Tensor, durations: Tensor, frames: Tensor | int
+    ) -> Tensor:
         """Encoded tokens, with what is known of each (batch, tokens), to (batch, mels, frames)."""
         variance = self.variance(torch.stack([pitch, energy], 1) * mask.transpose(1, 2)).transpose(1, 2)
         owner = owners(durations, frames)
@@ -231,8 +240,7 @@ class MelDiscriminator(nn.Module):
         super().__init__()
         sizes = (1, width, 2 * width, 4 * width)
         self.layers = nn.ModuleList(
-            weight_norm(nn.Conv2d(a, b, (5, 3), (2, 2 if a > 1 else 1), (2, 1)))
-            for a, b in zip(sizes, sizes[1:], strict=False)
+            weight_norm(nn.Conv2d(a, b, (5, 3), (2, 2 if a > 1 else 1), (2, 1))) for a, b in pairwise(sizes)
         )
         self.last = weight_norm(nn.Conv2d(sizes[-1], 1, 3, padding=1))
 
