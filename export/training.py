@@ -47,6 +47,7 @@ TASKS = {
     "denoiser": "export.denoiser:DenoiserTask",
     "fusion": "export.models.fusion:FusionTask",
     "pronouncer": "export.models.pronouncer:Pronouncer",
+    "aligner": "export.models.aligner:AlignerTask",
 }
 """What ``task = "NAME"`` in a configuration means."""
 GIVE_UP = 50
