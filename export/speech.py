@@ -49,7 +49,7 @@ STEP, KEPT = 0.01, 0.05
 """Seconds: of a step, and of silence that is kept before the first and after the last that is louder."""
 SURPLUS = 60.0
 """Seconds that a recording may have more than a clip; longer ones are not read at all."""
-FAR, FEW = 2.0, 10
+FAR, FEW = 2.5, 10
 """Clips whose time per phoneme is further from their speaker's median than by this factor are taken to have
 another text; speakers with fewer clips than `FEW` have no median to go by.
 """

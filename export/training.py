@@ -44,8 +44,9 @@ FORMAT = 1
 """Of checkpoints. Counted up when older ones can no longer be read."""
 TASKS = {
     "acoustic": "export.acoustic:AcousticTask",
-    "enhancer": "export.enhancer:Enhancer",
+    "aligner": "export.models.aligner:AlignerTask",
     "denoiser": "export.denoiser:DenoiserTask",
+    "enhancer": "export.enhancer:Enhancer",
     "fusion": "export.models.fusion:FusionTask",
     "pronouncer": "export.models.pronouncer:Pronouncer",
     "vits": "export.vits:VitsTask",
