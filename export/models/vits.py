@@ -23,7 +23,7 @@ from export.models.flows import Affine, Coupling, Norm, Separable, SplineCouplin
 from export.monotonic import durations
 from rtaudio.errors import UserError
 
-LONGEST = 500
+LONGEST = 200
 """Frames that a symbol takes at the most when it is spoken at its usual speed."""
 KERNEL = 5
 """Of the WaveNets."""
