@@ -178,6 +178,16 @@ def test_alignment_maximises_the_likelihood_of_torch():
     assert tuple(found[0].tolist()) == max(ways, key=likelihood)
 
 
+def test_alignment_is_as_exact_in_half_precision():
+    torch.manual_seed(4)
+    z, mean, deviation = 9 + torch.randn(1, 192, 300), 9 + torch.randn(1, 192, 40), torch.zeros(1, 192, 40)
+    sizes = torch.tensor([40]), torch.tensor([300])
+    wanted = align(z, mean, deviation, *sizes)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = align(z, mean, deviation, *sizes)
+    assert torch.equal(found, wanted)
+
+
 def test_frames_of_symbols():
     x = torch.tensor([[[5.0, 6.0, 7.0, 8.0]]])
     counts = torch.tensor([[2, 0, 1, 3]])
