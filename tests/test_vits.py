@@ -1,12 +1,14 @@
 """VITS: sizes, attention, alignment, divergence, masks, and what it says without noise."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from export.config import typed
+from export.models import vits
 from export.models.hifigan import V1, V3, Shape, folded
 from export.models.vits import (
     LONGEST,
@@ -20,6 +22,7 @@ from export.models.vits import (
     mask_of,
     stretched,
 )
+from export.training import open_task
 from rtaudio.errors import UserError
 
 TINY = {
@@ -81,21 +84,20 @@ def needed(network):
 
 
 @pytest.mark.parametrize(
-    ("model", "by_hand", "about"),
+    ("name", "by_hand", "about"),
     [
-        ({}, counted_by_hand(256, 192, 768, 192, V1), 28.3e6),
-        ({"decoder": V3}, counted_by_hand(256, 192, 768, 192, V3), 15.6e6),
-        (
-            {"hidden": 96, "filter": 384, "latent": 96, "decoder": V3},
-            counted_by_hand(256, 96, 384, 96, V3),
-            5.0e6,
-        ),
+        ("vits", counted_by_hand(256, 192, 768, 192, V1), 28.3e6),
+        ("vits-medium", counted_by_hand(256, 192, 768, 192, V3), 15.6e6),
+        ("vits-x-low", counted_by_hand(256, 96, 384, 96, V3), 5.0e6),
     ],
 )
-def test_sizes_are_the_papers(model, by_hand, about):
-    network = folded(Vits(Model(**model)))
-    assert needed(network) == by_hand
+def test_configurations_have_the_sizes_that_they_say(name, by_hand, about):
+    path = Path(vits.__file__).parents[1] / "configs" / f"{name}.toml"
+    _, kind, tables = open_task(path)
+    settings = typed(tables, kind.settings_type, name)
+    assert needed(folded(Vits(settings.model))) == by_hand
     assert by_hand == pytest.approx(about, rel=0.01)
+    assert f"{about / 1e6:.1f} M weights that speak" in path.read_text()
 
 
 def test_the_papers_decoder_is_hifigans_first():
@@ -174,6 +176,16 @@ def test_alignment_maximises_the_likelihood_of_torch():
     ways = [(a, b, 6 - a - b) for a in range(1, 5) for b in range(1, 6 - a)]
     found = align(z, mean, deviation, torch.tensor([3]), torch.tensor([6]))
     assert tuple(found[0].tolist()) == max(ways, key=likelihood)
+
+
+def test_alignment_is_as_exact_in_half_precision():
+    torch.manual_seed(4)
+    z, mean, deviation = 9 + torch.randn(1, 192, 300), 9 + torch.randn(1, 192, 40), torch.zeros(1, 192, 40)
+    sizes = torch.tensor([40]), torch.tensor([300])
+    wanted = align(z, mean, deviation, *sizes)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = align(z, mean, deviation, *sizes)
+    assert torch.equal(found, wanted)
 
 
 def test_frames_of_symbols():

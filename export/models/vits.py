@@ -23,7 +23,7 @@ from export.models.flows import Affine, Coupling, Norm, Separable, SplineCouplin
 from export.monotonic import durations
 from rtaudio.errors import UserError
 
-LONGEST = 500
+LONGEST = 200
 """Frames that a symbol takes at the most when it is spoken at its usual speed."""
 KERNEL = 5
 """Of the WaveNets."""
@@ -459,13 +459,14 @@ def align(z: Tensor, mean: Tensor, deviation: Tensor, symbols: Tensor, frames: T
     precision = (-2 * deviation).exp().transpose(1, 2)  # (batch, P, latent)
     mean_t = mean.transpose(1, 2)
     constant = (-deviation - 0.5 * math.log(2 * math.pi)).sum(1)[..., None]  # (batch, P, 1)
-    # log N(z; mean, deviation), its square multiplied out
-    scores = (
-        constant
-        - 0.5 * (precision @ z.square())
-        + (mean_t * precision) @ z
-        - 0.5 * (mean_t.square() * precision).sum(2, keepdim=True)
-    )  # (batch, P, T)
+    with torch.autocast(z.device.type, enabled=False):
+        # log N(z; mean, deviation), its square multiplied out
+        scores = (
+            constant
+            - 0.5 * (precision @ z.square())
+            + (mean_t * precision) @ z
+            - 0.5 * (mean_t.square() * precision).sum(2, keepdim=True)
+        )  # (batch, P, T)
     found = durations(scores.float().cpu().numpy(), symbols.cpu().numpy(), frames.cpu().numpy())
     return torch.from_numpy(found).to(z.device)
 
