@@ -280,7 +280,11 @@ class AcousticTask:
         return Validation(sums["loss"], sums, self.settings.features.rate)
 
     def voice(
-        self, network: Acoustic, record: Mapping[str, Any], vocoder: tuple[Any, nn.Module, Mapping[str, Any]]
+        self,
+        network: Acoustic,
+        record: Mapping[str, Any],
+        vocoder: tuple[Any, nn.Module, Mapping[str, Any]],
+        half: bool = False,
     ) -> Speaking:
         """The network and a vocoder as a voice, compared with torch; see `export.voices`.
 
@@ -290,6 +294,8 @@ class AcousticTask:
             Of this task's run.
         vocoder
             Task, network and record of the vocoder's run.
+        half
+            Store weights as float16.
 
         Raises
         ------
@@ -308,8 +314,8 @@ class AcousticTask:
         )  # fmt: skip
         exportable = task.exportable(second)
         both = Both(network, exportable.network)
-        spectra, whole = (speaking(f, both, corpus, HOP) for f in (both.spectra, both.speak))
-        content = to_onnx(exportable, False)
+        spectra, whole = (speaking(f, both, corpus, HOP, half) for f in (both.spectra, both.speak))
+        content = to_onnx(exportable, half)
         found = {f"acoustic, {name}": x for name, x in spectra.differences.items()}
         found |= {f"vocoder, {name}": x for name, x in differences(exportable, content).items()}
         return replace(

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from engines.sessions import open_session
 from engines.speech.cut import Halves, Uncut
 from engines.speech.piper import BEGIN, END, FARTHEST, PAD, PAIRS, STEP, PiperVoice, measured_reach
-from export.networks import OPSET, check
+from export.networks import OPSET, check, store_half
 from export.training import read_run
 from rtaudio.errors import FileError, UserError
 
@@ -84,7 +84,7 @@ class _Speaker(nn.Module):
         return self._speak(ids, symbols, scales, more[0] if several else None, noise)
 
 
-def speaking(speak: Speak, network: nn.Module, corpus: Corpus, hop: int) -> Speaking:
+def speaking(speak: Speak, network: nn.Module, corpus: Corpus, hop: int, half: bool = False) -> Speaking:
     """Make the ONNX file of a voice, and compare it with torch, without noise and with the same.
 
     Parameters
@@ -97,12 +97,17 @@ def speaking(speak: Speak, network: nn.Module, corpus: Corpus, hop: int) -> Spea
         What it was trained on.
     hop
         Samples of a frame.
+    half
+        Round its weights to float16, and store them so: half the size. What is compared has these.
 
     Raises
     ------
     UserError
         ONNX Runtime gives another number of samples.
     """
+    for tensor in network.state_dict().values() if half else ():
+        if tensor.is_floating_point():
+            tensor.copy_(tensor.half())
     several = len(corpus.speakers) > 1
     random = torch.Generator().manual_seed(0)
     symbols = torch.tensor([number for symbol, number in corpus.symbols.items() if symbol not in "_^$"])
@@ -136,7 +141,7 @@ def speaking(speak: Speak, network: nn.Module, corpus: Corpus, hop: int) -> Spea
             inputs |= {"sid": who[0]} if several else {}
             inputs |= {f"noise{number}": x for number, x in enumerate(noise)} if given else {}
             if session is None:
-                content = _traced(_Speaker(speak, network, len(corpus.speakers), given), inputs)
+                content = _traced(_Speaker(speak, network, len(corpus.speakers), given), inputs, half)
                 session = open_session(Path("exported"), content)
             feed = {key: x.numpy() for key, x in inputs.items()}
             by_onnx = session.run(None, feed)
@@ -150,7 +155,7 @@ def speaking(speak: Speak, network: nn.Module, corpus: Corpus, hop: int) -> Spea
     return Speaking(corpus, content, hop, differences)
 
 
-def _traced(module: nn.Module, inputs: Mapping[str, Tensor]) -> bytes:
+def _traced(module: nn.Module, inputs: Mapping[str, Tensor], half: bool) -> bytes:
     file = io.BytesIO()
     axes = {name: {x.dim() - 1: f"{name}_n"} for name, x in inputs.items() if x.dim() > 1}
     with warnings.catch_warnings():  # what tracing may miss is found by comparison
@@ -165,7 +170,11 @@ def _traced(module: nn.Module, inputs: Mapping[str, Tensor]) -> bytes:
             opset_version=OPSET,
             dynamo=False,
         )
-    return file.getvalue()
+    if not half:
+        return file.getvalue()
+    model = onnx.load_from_string(file.getvalue())
+    store_half(model)
+    return model.SerializeToString()  # type: ignore[no-any-return]
 
 
 # ------------------------------------------------------------------------------------------- the folder
@@ -381,6 +390,7 @@ def command(commands: Any) -> None:
         "--pair", action="store_true",
         help="write text.onnx and dec.onnx, or acoustic.onnx and vocoder.onnx, in place of NAME.onnx",
     )  # fmt: skip
+    parser.add_argument("--half", action="store_true", help="store weights as float16: half the size")
     parser.add_argument("--licence", default="MIT", metavar="L", help="of the weights (MIT)")
     parser.add_argument("--notes", metavar="TEXT", help="for the card")
     parser.set_defaults(run=run)
@@ -403,7 +413,7 @@ def run(options: argparse.Namespace) -> int:
         told = "name its vocoder's run with --vocoder" if acoustic else "it has no use for --vocoder"
         raise UserError(f"{options.run_folder} is a run of the task {record['task']}: {told}")
     more = [read_run(options.vocoder)] if acoustic else []
-    found: Speaking = task.voice(network, record, *more)
+    found: Speaking = task.voice(network, record, *more, half=options.half)
     check(found.differences)
     halves, differences = halves_of(found)
     for what, difference in differences.items():

@@ -442,3 +442,16 @@ def test_parts_that_do_not_fit_are_no_voice(trained, tmp_path, capsys):
     problem = refused(capsys, "voice", run, "--vocoder", tmp_path / "other", "-o", out)
     assert "features.mels (18, now 20)" in problem
     assert not out.exists()
+
+
+def test_half_precision_halves_the_files(exported):
+    assert voice(exported, exported / "half", "--pair", "--half") == 0
+    for name in ("acoustic.onnx", "vocoder.onnx"):
+        small, large = ((exported / folder / name).stat().st_size for folder in ("half", "two"))
+        assert small < 0.7 * large
+    opened = PiperVoice(exported / "half", "half"), PiperVoice(exported / "two", "two")
+    halved, whole = (each._sound(ids_of("abcde"), 0) for each in opened)
+    for each in opened:
+        each.close()
+    assert halved.shape == whole.shape
+    assert 0 < np.abs(halved - whole).max() < 0.1 * np.abs(whole).max()

@@ -64,9 +64,12 @@ class InverseTransform(nn.Module):
 
     All of it is one transposed convolution with fixed weights, which ONNX has. Frame k is centred on sample
     ``k hop + hop / 2``, as those of `export.spectra.Mel`. The squared windows overlap to a constant, which is
-    divided by everywhere: near the ends, where windows are missing, the sound fades.
+    divided by everywhere: near the ends, where windows are missing, the sound fades. An ONNX file has how the
+    weights, of the size of all others together, are computed; that is done once, where it is loaded.
     """
 
+    bins: Tensor
+    at: Tensor
     basis: Tensor
 
     def __init__(self, fft: int, hop: int) -> None:
@@ -74,23 +77,24 @@ class InverseTransform(nn.Module):
         if hop < 1 or fft % hop or fft // hop < 3 or (fft - hop) % 2:
             raise UserError(f"fft {fft} with hop {hop}: want a third of it or less, a divisor, both even")
         self.fft, self.hop = fft, hop
-        bins, at = torch.arange(fft // 2 + 1).double(), torch.arange(fft).double()
-        sides = torch.full((len(bins), 1), 2.0, dtype=torch.float64)
-        sides[0] = 1
-        sides[-1] = 1 if fft % 2 == 0 else 2
-        angle = 2 * math.pi * torch.outer(bins, at) / fft
-        window = torch.hann_window(fft, dtype=torch.float64)
-        overlap = window.square().sum() / hop
-        scaled = sides * window / (fft * overlap)
-        basis = torch.cat([scaled * angle.cos(), -scaled * angle.sin()])[:, None]  # (2 bins, 1, fft)
-        self.register_buffer("basis", basis.float(), persistent=False)
+        # Part of the state, as weights are: with constants the exporter would compute at once.
+        self.register_buffer("bins", torch.arange(fft // 2 + 1.0)[:, None])
+        self.register_buffer("at", torch.arange(float(fft))[None])
+        self.register_buffer("basis", self.weights(), persistent=False)
+
+    def weights(self) -> Tensor:
+        """(2 bins, 1, fft): for the real parts of a spectrum and the imaginary ones."""
+        turns = torch.fmod(self.bins @ self.at, self.fft) * (2 * math.pi / self.fft)  # whole numbers before
+        overlap = 3 / 8 * self.fft / self.hop  # the sum of the squared window over that of its steps
+        window = (1 - turns[1:2].cos()) / (2 * self.fft * overlap)  # the angles of the first bin above 0
+        sides = 2 - self.bins.eq(0).float() - self.bins.eq(self.fft / 2).float()
+        return torch.cat([sides * window * turns.cos(), -sides * window * turns.sin()])[:, None]
 
     def forward(self, magnitude: Tensor, phase: Tensor) -> Tensor:
         """(batch, fft // 2 + 1, frames) each, phases in radians, to (batch, 1, frames * hop)."""
         bins = torch.cat([magnitude * phase.cos(), magnitude * phase.sin()], 1)
-        return functional.conv_transpose1d(
-            bins, self.basis, stride=self.hop, padding=(self.fft - self.hop) // 2
-        )
+        basis = self.weights() if torch.onnx.is_in_onnx_export() else self.basis
+        return functional.conv_transpose1d(bins, basis, stride=self.hop, padding=(self.fft - self.hop) // 2)
 
 
 class Vocos(nn.Module):
