@@ -140,6 +140,8 @@ def test_scores_are_means_of_normal_densities():
     found = log_likelihoods(means, deviations, spectra)
     assert found.shape == (2, 4, 6)
     torch.testing.assert_close(found.double(), wanted, rtol=1e-4, atol=1e-4)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(log_likelihoods(means, deviations, spectra), found, rtol=0, atol=0)
 
 
 def test_too_few_frames_are_told():

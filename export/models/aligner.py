@@ -8,8 +8,8 @@ alignment loss (`export.monotonic.posteriors`); `export.alignment` writes the be
 
 Departures from the paper: a token's score is the mean of the logarithms over the 80 bands, not their sum,
 which makes alignments that are worse: what is not independent is not counted 80 times. The blanks that Piper
-puts between phonemes are not aligned. Deviations have a least value, since silence of one value would be
-infinitely likely else. Spectra are those of `export.mel`, moved and scaled by constants.
+puts between phonemes are not aligned; spaces are. Deviations have a least value, since silence of one value
+would be infinitely likely else. Spectra are those of `export.mel`, moved and scaled by constants.
 """
 
 from __future__ import annotations
@@ -183,8 +183,9 @@ def log_likelihoods(means: Tensor, deviations: Tensor, spectra: Tensor) -> Tenso
     (batch, n, frames). The paper has the sum over the bands.
     """
     precision = deviations.square().reciprocal()
-    squares = precision @ spectra.square().transpose(1, 2)
-    products = (means * precision) @ spectra.transpose(1, 2)
+    with torch.autocast(spectra.device.type, enabled=False):  # which are sums of squares, nearly equal
+        squares = precision @ spectra.square().transpose(1, 2)
+        products = (means * precision) @ spectra.transpose(1, 2)
     constant = (means.square() * precision + 2 * deviations.log()).sum(-1, keepdim=True)
     bands = spectra.shape[-1]
     whole: Tensor = -0.5 * ((squares - 2 * products + constant) / bands + math.log(2 * math.pi))
