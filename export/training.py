@@ -43,14 +43,14 @@ from rtaudio.errors import FileError, UserError, nearest
 FORMAT = 1
 """Of checkpoints. Counted up when older ones can no longer be read."""
 TASKS = {
-    "acoustic": "export.acoustic:AcousticTask",
-    "aligner": "export.models.aligner:AlignerTask",
-    "denoiser": "export.denoiser:DenoiserTask",
     "enhancer": "export.enhancer:Enhancer",
+    "denoiser": "export.denoiser:DenoiserTask",
     "fusion": "export.models.fusion:FusionTask",
     "pronouncer": "export.models.pronouncer:Pronouncer",
-    "vits": "export.vits:VitsTask",
+    "aligner": "export.models.aligner:AlignerTask",
+    "acoustic": "export.acoustic:AcousticTask",
     "vocoder": "export.vocoder:VocoderTask",
+    "vits": "export.vits:VitsTask",
 }
 """What ``task = "NAME"`` in a configuration means."""
 GIVE_UP = 50
