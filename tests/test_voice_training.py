@@ -15,7 +15,7 @@ from tone_corpus import HOP, RATE, SYMBOLS, ids_of, write_corpus
 from engines.speech.piper import PiperVoice
 from engines.speech.text import sentences
 from engines.speech.voices import open_voice
-from export import voices
+from export import vits, voices
 from export.__main__ import main
 from export.config import typed
 from export.corpus import read_corpus
@@ -189,8 +189,10 @@ def test_batches_have_every_clip_once_a_turn_and_depend_on_the_step_alone(tmp_pa
     ]
 
 
-def test_spectra_of_padded_clips_are_those_of_the_clips(tmp_path):
+def test_spectra_of_padded_clips_are_those_of_the_clips(tmp_path, monkeypatch):
     task = opened(small(tmp_path))
+    random = np.random.default_rng(0)
+    monkeypatch.setattr(vits, "read_sound", lambda clip: random.standard_normal(clip.samples, np.float32))
     ids, symbols, sound, frames, _ = task._arrays(task.clips[:3])
     assert len(set(frames.tolist())) > 1
     together = task.mel.spectrum(torch.from_numpy(sound))
@@ -358,6 +360,22 @@ def test_a_network_that_onnx_computes_otherwise_is_not_exported(trained, tmp_pat
     monkeypatch.setattr(VitsTask, "voice", lambda self, network, record: found)
     assert main(["voice", str(trained / "run"), "-o", str(tmp_path / "no")]) == 2
     assert "they differ by" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_network_whose_pieces_are_not_the_whole_is_not_exported(
+    folders, trained, tmp_path, monkeypatch, capsys
+):
+    content = (folders[0] / "whole.onnx").read_bytes()
+    found = voices.Speaking(read_corpus(trained / "corpus"), content, HOP, {})
+    assert max(voices.halves_of(found)[1].values()) <= 1e-5
+    monkeypatch.setattr(VitsTask, "voice", lambda self, network, record: found)
+    monkeypatch.setattr(voices, "measured_reach", lambda *about: 0)
+    assert main(["voice", str(trained / "run"), "-o", str(tmp_path / "no")]) == 2
+    assert "pieces - whole: they differ by" in capsys.readouterr().err
+    monkeypatch.setattr(voices, "measured_reach", lambda *about: None)
+    assert main(["voice", str(trained / "run"), "-o", str(tmp_path / "no")]) == 2
+    assert "the decoder hears more than 40 frames on either side" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
