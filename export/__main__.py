@@ -14,6 +14,7 @@ from rtaudio.errors import UserError
 COMMANDS = {
     "data": ("export.data", "make and inspect sets of recordings"),
     "train": ("export.training", "train a network"),
+    "align": ("export.alignment", "find which frames each phoneme has"),
     "fusion": ("export.models.fusion", "export the separator's learned fusion"),
     "onnx": ("export.networks", "export a trained network"),
     "voice": ("export.voices", "export a trained voice"),

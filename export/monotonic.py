@@ -7,8 +7,8 @@ frame or more. The likelihood of a path is the exponential of the sum of its sco
 `durations` finds the best path, by the Viterbi algorithm, which is the monotonic alignment search of VITS
 (J. Kim, J. Kong, J. Son, arXiv 2106.06103, section 2.2.1; first in Glow-TTS, arXiv 2005.11129, algorithm 1):
 Q[i, t] = max(Q[i - 1, t - 1], Q[i, t - 1]) + s[i, t]. `posteriors` sums over all paths, by the forward
-algorithm of AlignTTS (Z. Zeng et al., arXiv 2003.01950, section 2.2) and its mirror image, the backward one
-(L. Rabiner, Proceedings of the IEEE 77 (2), 1989, equations 19 to 27), in logarithms.
+algorithm, as AlignTTS does (Z. Zeng et al., arXiv 2003.01950), and its mirror image, the backward one (L.
+Rabiner, Proceedings of the IEEE 77 (2), 1989, equations 19 to 27), in logarithms.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
 
 
 def durations(
-    scores: NDArray[np.float32], tokens: NDArray[np.int64], frames: NDArray[np.int64]
+    scores: NDArray[np.floating], tokens: NDArray[np.int64], frames: NDArray[np.int64]
 ) -> NDArray[np.int64]:
     """The most likely alignment of each utterance.
 
@@ -52,16 +52,16 @@ def durations(
     UserError
         An utterance has no token, more tokens than frames, or more of either than ``scores`` has.
     """
-    _check(scores, tokens, frames)
+    lattices = _checked(scores, tokens, frames)
     found = np.zeros(scores.shape[:2], np.int64)
     moved = np.zeros(scores.shape[1:], np.uint8)
     for row, (n, length) in enumerate(zip(tokens, frames, strict=True)):
-        _viterbi(scores[row], int(n), int(length), moved, found[row])
+        _viterbi(lattices[row], int(n), int(length), moved, found[row])
     return found
 
 
 def posteriors(
-    scores: NDArray[np.float32], tokens: NDArray[np.int64], frames: NDArray[np.int64]
+    scores: NDArray[np.floating], tokens: NDArray[np.int64], frames: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
     """How likely each utterance is over all of its alignments, and where its tokens are.
 
@@ -83,17 +83,17 @@ def posteriors(
     UserError
         As `durations`.
     """
-    _check(scores, tokens, frames)
+    lattices = _checked(scores, tokens, frames)
     likelihoods = np.empty(len(scores))
     found = np.zeros(scores.shape, np.float32)
     alpha = np.empty(scores.shape[1:])
     for row, (n, length) in enumerate(zip(tokens, frames, strict=True)):
-        likelihoods[row] = _forward_backward(scores[row], int(n), int(length), alpha, found[row])
+        likelihoods[row] = _forward_backward(lattices[row], int(n), int(length), alpha, found[row])
     return likelihoods, found
 
 
-def _check(scores: NDArray[Any], tokens: NDArray[Any], frames: NDArray[Any]) -> None:
-    """Refuse utterances that have no alignment."""
+def _checked(scores: NDArray[np.floating], tokens: NDArray[Any], frames: NDArray[Any]) -> NDArray[np.float64]:
+    """Scores as the kernels take them, after utterances that have no alignment are refused."""
     for row, (n, length) in enumerate(zip(tokens, frames, strict=True)):
         if not 1 <= n <= length:
             raise UserError(
@@ -104,6 +104,7 @@ def _check(scores: NDArray[Any], tokens: NDArray[Any], frames: NDArray[Any]) -> 
                 f"utterance {row} has {n} tokens and {length} frames, but scores of {scores.shape[1]} and "
                 f"{scores.shape[2]}: give the numbers of each utterance before padding"
             )
+    return np.ascontiguousarray(scores, np.float64)
 
 
 @_compiled

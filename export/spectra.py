@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -11,6 +13,42 @@ from rtaudio.errors import UserError
 
 SILENCE = 1e-12
 """What powers are raised to, since the root has no slope at zero."""
+
+
+RESOLUTIONS = (1024, 120, 600), (2048, 240, 1200), (512, 50, 240)
+"""Transform, hop and window in samples: those of UnivNet (W. Jang et al., Interspeech 2021)."""
+
+
+@dataclass(frozen=True)
+class Features:
+    """The table ``[features]``: what a vocoder hears, and an acoustic model makes.
+
+    Parameters
+    ----------
+    rate
+        Hz.
+    fft, hop
+        Samples of a window and from one to the next.
+    mels, low, high
+        Bands, and where they begin and end in Hz.
+    """
+
+    rate: int = 22_050
+    fft: int = 1024
+    hop: int = 256
+    mels: int = 80
+    low: float = 0.0
+    high: float = 8_000.0
+
+    def __post_init__(self) -> None:
+        if self.mels < 1 or self.rate < 1:
+            raise UserError(f"rate = {self.rate}, mels = {self.mels}: want 1 or more")
+        Mel(self.rate, self.fft, self.hop, self.fft, self.mels, self.low, self.high)
+
+    def mel(self, whole: bool = False) -> Mel:
+        """The transform; with ``whole`` its bands reach to half the rate, as losses have them."""
+        low, high = (0.0, None) if whole else (self.low, self.high)
+        return Mel(self.rate, self.fft, self.hop, self.fft, self.mels, low, high)
 
 
 class Mel(nn.Module):
@@ -85,3 +123,25 @@ class Mel(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(batch, samples) to (batch, mels, samples // hop)."""
         return self.mel(self.spectrum(x))
+
+
+class Resolutions(nn.Module):
+    """Distance of sounds in short-time spectra of several resolutions.
+
+    R. Yamamoto, E. Song, J. Kim, "Parallel WaveGAN", ICASSP 2020, equations 4 to 6: the mean over resolutions
+    of the spectral convergence and of the mean absolute difference of logarithms of magnitudes.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.spectra = nn.ModuleList(Mel(16_000, fft, hop, window, 1) for fft, hop, window in RESOLUTIONS)
+
+    def forward(self, real: Tensor, fake: Tensor) -> Tensor:
+        """Of (batch, samples) each, a number."""
+        losses = []
+        for spectra in self.spectra:
+            wanted, found = (spectra.spectrum(x).clamp_min(FLOOR) for x in (real, fake))  # type: ignore[operator]
+            losses.append(
+                (wanted - found).norm() / wanted.norm() + functional.l1_loss(found.log(), wanted.log())
+            )
+        return torch.stack(losses).mean()

@@ -49,7 +49,7 @@ STEP, KEPT = 0.01, 0.05
 """Seconds: of a step, and of silence that is kept before the first and after the last that is louder."""
 SURPLUS = 60.0
 """Seconds that a recording may have more than a clip; longer ones are not read at all."""
-FAR, FEW = 2.0, 10
+FAR, FEW = 2.5, 10
 """Clips whose time per phoneme is further from their speaker's median than by this factor are taken to have
 another text; speakers with fewer clips than `FEW` have no median to go by.
 """
@@ -131,11 +131,15 @@ def find_prompts(folders: Sequence[Path], speakers: bool) -> tuple[list[Prompt],
         raise FileError(f"two folders are called {twice[0]}: give each once, or rename one")
     if len(found) == 1:
         return found[0][1], problems
-    return [
+    several = [
         Prompt(f"{name}_{prompt.name}", prompt.path, prompt.speaker, prompt.text)
         for name, (_, prompts) in zip(names, found, strict=True)
         for prompt in prompts
-    ], problems
+    ]
+    counts = Counter(prompt.name for prompt in several)
+    if twice := [name for name, count in counts.items() if count > 1]:
+        raise FileError(f"two clips would be called {twice[0]}: rename a folder")
+    return several, problems
 
 
 def read_text(text: str, language: str, voice: str, espeak: Espeak) -> Said:
@@ -177,7 +181,7 @@ def read_text(text: str, language: str, voice: str, espeak: Espeak) -> Said:
     if not any(map(str.isalpha, phonemes)):
         raise Unusable(NO_PHONEMES, f"{text[:40]!r} has no phonemes")
     letters = "".join(
-        letter if letter.isalnum() or unicodedata.combining(letter) else " " for letter in " ".join(spoken)
+        letter if unicodedata.category(letter)[0] in "LMN" else " " for letter in " ".join(spoken)
     )
     return Said(tuple(phonemes), " ".join(letters.lower().split()), tuple(notes))
 
@@ -261,15 +265,23 @@ def cut(prompt: Prompt, ids: int, path: Path, rate: int, seconds: float) -> dict
 # ------------------------------------------------------------------------------------------ choice
 
 
-def unlike(times: Mapping[str, float]) -> dict[str, float]:
-    """Clips whose text is probably another, by name, with the ratio to the median.
+def unlike(times: Mapping[str, float], speakers: Mapping[str, str]) -> dict[str, float]:
+    """Clips whose text is probably another, with the ratio to their speaker's median: see `FAR`.
 
-    ``times`` are seconds per phoneme of one speaker's clips. See `FAR`.
+    Parameters
+    ----------
+    times
+        Per phoneme, by clip.
+    speakers
+        By clip.
     """
-    if len(times) < FEW:
-        return {}
-    middle = median(times.values())
-    return {name: time / middle for name, time in times.items() if not 1 / FAR <= time / middle <= FAR}
+    found = {}
+    for speaker in sorted(set(speakers.values())):
+        own = {name: time for name, time in times.items() if speakers[name] == speaker}
+        if len(own) >= FEW:
+            ratios = {name: time / median(own.values()) for name, time in own.items()}
+            found |= {name: ratio for name, ratio in ratios.items() if not 1 / FAR <= ratio <= FAR}
+    return found
 
 
 def held_out(keys: Iterable[str], count: int) -> set[str]:
@@ -390,17 +402,13 @@ def run(options: argparse.Namespace) -> int:
                 for note in found.notes:
                     say(one_line(f"{shown(prompt.path)}: {note}"))
                 said[prompt.name] = found
+            times = {name: int(rows[name]["samples"]) / len(text.phonemes) for name, text in said.items()}
+            for name, ratio in unlike(times, {prompt.name: prompt.speaker for prompt in prompts}).items():
+                say(one_line(f"{name}: dropped, {UNLIKE}: {ratio:.2f} times its speaker's time a phoneme"))
+                dropped[UNLIKE] += 1
+                keep({**rows[name], "dropped": UNLIKE})
+                del said[name]
     samples = {name: int(rows[name]["samples"]) for name in said}
-    for speaker in sorted({prompt.speaker for prompt in prompts}):
-        times = {
-            prompt.name: samples[prompt.name] / len(said[prompt.name].phonemes)
-            for prompt in prompts
-            if prompt.speaker == speaker and prompt.name in said
-        }
-        for name, ratio in unlike(times).items():
-            say(one_line(f"{speaker}, {name}: dropped, {UNLIKE}: {ratio:.2f} times the usual time a phoneme"))
-            dropped[UNLIKE] += 1
-            del said[name]
     corpus = _corpus([prompt for prompt in prompts if prompt.name in said], said, samples, options, settings)
     # A clip a line; a quote inside of a text has a backslash before it.
     text = msgspec.json.encode(corpus).decode().replace('{"name"', '\n{"name"')

@@ -43,11 +43,14 @@ from rtaudio.errors import FileError, UserError, nearest
 FORMAT = 1
 """Of checkpoints. Counted up when older ones can no longer be read."""
 TASKS = {
-    "enhancer": "export.enhancer:Enhancer",
+    "acoustic": "export.acoustic:AcousticTask",
+    "aligner": "export.models.aligner:AlignerTask",
     "denoiser": "export.denoiser:DenoiserTask",
+    "enhancer": "export.enhancer:Enhancer",
     "fusion": "export.models.fusion:FusionTask",
     "pronouncer": "export.models.pronouncer:Pronouncer",
     "vits": "export.vits:VitsTask",
+    "vocoder": "export.vocoder:VocoderTask",
 }
 """What ``task = "NAME"`` in a configuration means."""
 GIVE_UP = 50

@@ -288,7 +288,7 @@ class VitsTask:
         audio = {name: np.concatenate(each) for name, each in sounds.items()}
         return Validation(total, {**means, "total": total}, self.rate, audio)
 
-    def voice(self, network: Vits, record: Mapping[str, Any]) -> Speaking:
+    def voice(self, network: Vits, record: Mapping[str, Any], half: bool = False) -> Speaking:
         """The network as a voice, compared with torch; see `export.voices`."""
         said = record["data"]
         corpus = Corpus(
@@ -296,7 +296,7 @@ class VitsTask:
             tuple(said["speakers"]), (), said["sources"],
         )  # fmt: skip
         plain = cast(Vits, folded(network))
-        return speaking(plain.speak, plain, corpus, self.hop)
+        return speaking(plain.speak, plain, corpus, self.hop, half)
 
 
 def _plain(judged: list[tuple[Tensor, list[Tensor]]]) -> list[tuple[Tensor, list[Tensor]]]:

@@ -1,7 +1,8 @@
 """Trained voices to folders of Piper's kind: ``python -m export voice RUN -o FOLDER``.
 
 A folder has NAME.onnx, NAME.onnx.json, tokens.txt and MODEL_CARD, and speaks in Piper, in sherpa-onnx and
-here (docs/speech.md); or text.onnx and dec.onnx in place of NAME.onnx, for here. What is written is checked
+here (docs/speech.md); or text.onnx and dec.onnx in place of NAME.onnx, for here; of an acoustic model and a
+vocoder, acoustic.onnx and vocoder.onnx. What is written is checked
 first: torch against ONNX Runtime, the halves against the whole, and pieces of the sound against all of it.
 """
 
@@ -27,7 +28,7 @@ from torch import Tensor, nn
 from engines.sessions import open_session
 from engines.speech.cut import Halves, Uncut
 from engines.speech.piper import BEGIN, END, FARTHEST, PAD, PAIRS, STEP, PiperVoice, measured_reach
-from export.networks import OPSET, check
+from export.networks import OPSET, check, store_half
 from export.training import read_run
 from rtaudio.errors import FileError, UserError
 
@@ -49,12 +50,16 @@ the shape of a tensor; gives sound (1, 1, N) and the frames of each id (1, P).""
 
 @dataclass(frozen=True)
 class Speaking:
-    """A voice's network: the content of its ONNX file, samples of a frame, and how far it is from torch."""
+    """A voice's network: the content of its ONNX file, samples of a frame, and how far it is from torch; its
+    two parts, where it has been trained as such; and the scales it is spoken with.
+    """
 
     corpus: Corpus
     content: bytes
     hop: int
     differences: Mapping[str, float]
+    pair: tuple[bytes, bytes] | None = None
+    scales: tuple[float, float, float] = SCALES
 
 
 # ------------------------------------------------------------------------------------- from torch to ONNX
@@ -79,7 +84,7 @@ class _Speaker(nn.Module):
         return self._speak(ids, symbols, scales, more[0] if several else None, noise)
 
 
-def speaking(speak: Speak, network: nn.Module, corpus: Corpus, hop: int) -> Speaking:
+def speaking(speak: Speak, network: nn.Module, corpus: Corpus, hop: int, half: bool = False) -> Speaking:
     """Make the ONNX file of a voice, and compare it with torch, without noise and with the same.
 
     Parameters
@@ -92,12 +97,17 @@ def speaking(speak: Speak, network: nn.Module, corpus: Corpus, hop: int) -> Spea
         What it was trained on.
     hop
         Samples of a frame.
+    half
+        Round its weights to float16, and store them so: half the size. What is compared has these.
 
     Raises
     ------
     UserError
         ONNX Runtime gives another number of samples.
     """
+    for tensor in network.state_dict().values() if half else ():
+        if tensor.is_floating_point():
+            tensor.copy_(tensor.half())
     several = len(corpus.speakers) > 1
     random = torch.Generator().manual_seed(0)
     symbols = torch.tensor([number for symbol, number in corpus.symbols.items() if symbol not in "_^$"])
@@ -131,7 +141,7 @@ def speaking(speak: Speak, network: nn.Module, corpus: Corpus, hop: int) -> Spea
             inputs |= {"sid": who[0]} if several else {}
             inputs |= {f"noise{number}": x for number, x in enumerate(noise)} if given else {}
             if session is None:
-                content = _traced(_Speaker(speak, network, len(corpus.speakers), given), inputs)
+                content = _traced(_Speaker(speak, network, len(corpus.speakers), given), inputs, half)
                 session = open_session(Path("exported"), content)
             feed = {key: x.numpy() for key, x in inputs.items()}
             by_onnx = session.run(None, feed)
@@ -145,7 +155,7 @@ def speaking(speak: Speak, network: nn.Module, corpus: Corpus, hop: int) -> Spea
     return Speaking(corpus, content, hop, differences)
 
 
-def _traced(module: nn.Module, inputs: Mapping[str, Tensor]) -> bytes:
+def _traced(module: nn.Module, inputs: Mapping[str, Tensor], half: bool) -> bytes:
     file = io.BytesIO()
     axes = {name: {x.dim() - 1: f"{name}_n"} for name, x in inputs.items() if x.dim() > 1}
     with warnings.catch_warnings():  # what tracing may miss is found by comparison
@@ -160,13 +170,19 @@ def _traced(module: nn.Module, inputs: Mapping[str, Tensor]) -> bytes:
             opset_version=OPSET,
             dynamo=False,
         )
-    return file.getvalue()
+    if not half:
+        return file.getvalue()
+    model = onnx.load_from_string(file.getvalue())
+    store_half(model)
+    return model.SerializeToString()  # type: ignore[no-any-return]
 
 
 # ------------------------------------------------------------------------------------------- the folder
 
 
-def voice_card(name: str, corpus: Corpus, hop: int, licence: str) -> dict[str, Any]:
+def voice_card(
+    name: str, corpus: Corpus, hop: int, licence: str, scales: Sequence[float] = SCALES
+) -> dict[str, Any]:
     """What NAME.onnx.json says."""
     return {
         "audio": {"sample_rate": corpus.rate},
@@ -180,7 +196,7 @@ def voice_card(name: str, corpus: Corpus, hop: int, licence: str) -> dict[str, A
         if len(corpus.speakers) > 1
         else {},
         "phoneme_id_map": {symbol: [number] for symbol, number in corpus.symbols.items()},
-        "inference": dict(zip(("noise_scale", "length_scale", "noise_w"), SCALES, strict=True)),
+        "inference": dict(zip(("noise_scale", "length_scale", "noise_w"), scales, strict=True)),
         "hop_length": hop,
         "license": licence,
     }
@@ -218,6 +234,7 @@ def write_voice(
     hop: int,
     licence: str,
     model_card: Sequence[str],
+    scales: Sequence[float] = SCALES,
 ) -> None:
     """Write a voice's folder: all of it, or nothing.
 
@@ -237,6 +254,8 @@ def write_voice(
         Of the weights.
     model_card
         Lines for people.
+    scales
+        Noise, length, noise of the durations, unless who speaks says others.
 
     Raises
     ------
@@ -248,7 +267,7 @@ def write_voice(
     if long := [symbol for symbol in corpus.symbols if len(symbol) != 1]:
         raise UserError(f"symbol {long[0]!r} has {len(long[0])} codepoints: voices have symbols of one")
     refuse(folder)
-    table = json.dumps(voice_card(name, corpus, hop, licence), indent=2, ensure_ascii=False)
+    table = json.dumps(voice_card(name, corpus, hop, licence, scales), indent=2, ensure_ascii=False)
     tokens = "".join(f"{symbol} {number}\n" for symbol, number in corpus.symbols.items())
     files = {
         **networks,
@@ -296,10 +315,10 @@ def halves_of(found: Speaking) -> tuple[tuple[bytes, bytes], dict[str, float]]:
     if len(corpus.speakers) > 1:
         feed["sid"] = np.array([len(corpus.speakers) - 1], np.int64)
     try:
-        cut = Halves(found.content)
-        first = open_session(Path("text.onnx"), cut.first)
-        frames = first.run(None, feed)[0]
-        second = cut.second(frames.shape[1])
+        cut = None if found.pair else Halves(found.content)
+        first = cut.first if cut else found.pair[0]  # type: ignore[index]
+        frames = open_session(Path("text.onnx"), first).run(None, feed)[0]
+        second = cut.second(frames.shape[1]) if cut else found.pair[1]  # type: ignore[index]
     except Uncut as error:
         raise UserError(f"the network has no halves: {error}") from None
     decoder = open_session(Path("dec.onnx"), second)
@@ -318,7 +337,7 @@ def halves_of(found: Speaking) -> tuple[tuple[bytes, bytes], dict[str, float]]:
         piece = decode(frames[:, :, begin - before : begin + STEP + reach])
         pieces.append(piece[before * found.hop : (before + STEP) * found.hop])
     joined = np.concatenate(pieces)
-    return (cut.first, second), {
+    return (first, second), {
         "halves - whole": float(np.abs(decode(frames) - sound).max()),
         "pieces - whole": float(np.abs(joined - sound).max()),
     }
@@ -334,14 +353,19 @@ def lines_of(
     yield f"* Speakers: {', '.join(corpus.speakers)}"
     yield f"* Rate: {corpus.rate} Hz"
     yield f"* Licence: {licence}"
-    yield f"* Training: {record['command']}, {record['step']} steps in {record['seconds'] / 60:.0f} minutes"
     for what, difference in differences.items():
         yield f"* {what}: {difference:.1e}"
     yield ""
-    yield "## Dataset"
+    yield "## Training"
     yield ""
-    for source, source_licence in corpus.sources.items():
-        yield f"* {source}: {source_licence}"
+    yield from lines_of_training(record)
+
+
+def lines_of_training(record: Mapping[str, Any]) -> Iterable[str]:
+    """Of a run: its command, and what it has learned from."""
+    yield f"* Training: {record['command']}, {record['step']} steps in {record['seconds'] / 60:.0f} minutes"
+    for source, licence in record["data"]["sources"].items():
+        yield f"* {source}: {licence}"
     yield f"* {record['data']['minutes']} minutes, {record['data']['clips']} clips"
 
 
@@ -360,8 +384,13 @@ def command(commands: Any) -> None:
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER")
     parser.add_argument("--name", metavar="N", help="of the voice (the name of FOLDER)")
     parser.add_argument(
-        "--pair", action="store_true", help="write text.onnx and dec.onnx in place of NAME.onnx"
+        "--vocoder", type=Path, metavar="RUN", help="the vocoder, where RUN is of an acoustic model"
     )
+    parser.add_argument(
+        "--pair", action="store_true",
+        help="write text.onnx and dec.onnx, or acoustic.onnx and vocoder.onnx, in place of NAME.onnx",
+    )  # fmt: skip
+    parser.add_argument("--half", action="store_true", help="store weights as float16: half the size")
     parser.add_argument("--licence", default="MIT", metavar="L", help="of the weights (MIT)")
     parser.add_argument("--notes", metavar="TEXT", help="for the card")
     parser.set_defaults(run=run)
@@ -379,7 +408,12 @@ def run(options: argparse.Namespace) -> int:
     task, network, record = read_run(options.run_folder)
     if not hasattr(task, "voice"):
         raise UserError(f"{options.run_folder}: a network of the task {record['task']} is no voice")
-    found: Speaking = task.voice(network, record)
+    acoustic = getattr(task, "wants_vocoder", False)
+    if acoustic != (options.vocoder is not None):
+        told = "name its vocoder's run with --vocoder" if acoustic else "it has no use for --vocoder"
+        raise UserError(f"{options.run_folder} is a run of the task {record['task']}: {told}")
+    more = [read_run(options.vocoder)] if acoustic else []
+    found: Speaking = task.voice(network, record, *more, half=options.half)
     check(found.differences)
     halves, differences = halves_of(found)
     for what, difference in differences.items():
@@ -387,10 +421,13 @@ def run(options: argparse.Namespace) -> int:
             raise UserError(f"{what}: they differ by {difference:.2g}, more than {PIECES:g}: not exported")
     differences = {**found.differences, **differences}
     whole = with_metadata(found.content, found.corpus)
-    contents = dict(zip(PAIRS[0], halves, strict=True)) if options.pair else {f"{name}.onnx": whole}
+    names = PAIRS[found.pair is not None]
+    contents = dict(zip(names, halves, strict=True)) if options.pair else {f"{name}.onnx": whole}
     card = list(lines_of(name, found.corpus, record, options.licence, differences))
+    for _, _, other in more:
+        card += ["", "## Vocoder", "", *lines_of_training(other)]
     card += ["", options.notes] if options.notes else []
-    write_voice(folder, name, found.corpus, contents, found.hop, options.licence, card)
+    write_voice(folder, name, found.corpus, contents, found.hop, options.licence, card, found.scales)
     PiperVoice(folder, name).close()  # It opens, and pieces of its sound are known to be the whole.
     shown = ", ".join(f"{what} {difference:.1e}" for what, difference in differences.items())
     size = sum(map(len, contents.values())) / 1e6

@@ -176,11 +176,20 @@ def test_something_is_left_to_train_on():
         held_out(["a", "b", "a"], 2)
 
 
-def test_unlike_texts_are_those_far_from_the_median():
-    times = {f"clip{number}": 1.0 + 0.01 * number for number in range(20)}
-    assert unlike(times) == {}
-    assert set(unlike(times | {"fast": 0.4, "slow": 2.5})) == {"fast", "slow"}
-    assert unlike(dict([*times.items()][:3], fast=0.1)) == {}
+def test_unlike_texts_are_those_far_from_their_speakers_median():
+    times = {
+        f"{who}{number}": pace + 0.01 * number
+        for who, pace in (("a", 1.0), ("b", 4.0))
+        for number in range(20)
+    }
+    odd = {"a fast": 0.4, "a slow": 3.0, "b fast": 1.0, "c one": 100.0}
+    speakers = {name: name[0] for name in [*times, *odd]}
+    assert unlike(times, speakers) == {}
+    found = unlike(times | odd, speakers)
+    assert set(found) == {"a fast", "a slow", "b fast"}
+    assert found["a slow"] == pytest.approx(
+        3.0 / np.median([time for name, time in (times | odd).items() if name[0] == "a"])
+    )
 
 
 # --------------------------------------------------------------------------------------- faults
@@ -214,7 +223,7 @@ def test_each_fault_is_told_in_a_line_and_the_rest_goes_on(tmp_path, capsys):
         "wavs/short.wav": "dropped, too short: 0.19 s are 11 frames for 117 ids",
         "wavs/mute.wav": "dropped, no phonemes: '...' has no phonemes",
         "wavs/noise.wav": "dropped, unreadable: ",
-        "anna, other": "dropped, unlike its text: ",
+        "other": "dropped, unlike its text: ",
         "anna/metadata.csv, line 26": "no audio 'gone' in wavs/",
         "anna/metadata.csv, line 27": "no '|', want id|text",
         "anna/metadata.csv, line 28": "'clip00' is there twice",
@@ -229,7 +238,10 @@ def test_each_fault_is_told_in_a_line_and_the_rest_goes_on(tmp_path, capsys):
     corpus = read_corpus(tmp_path / "out")
     assert [clip.text for clip in corpus.clips] == [*TEXTS, "loud clip."]
     rows = {row["name"]: row["dropped"] for row in table_of(tmp_path / "out" / "clips.csv")}
-    assert rows["mute"] == "no phonemes"
+    assert (rows["mute"], rows["other"], rows["loud"]) == ("no phonemes", "unlike its text", "")
+    before = tree(tmp_path / "out")
+    assert make(folder, to=tmp_path / "out", options=["--seconds", "4"]) == 0
+    assert tree(tmp_path / "out") == before
 
 
 @pytest.mark.parametrize(
@@ -265,6 +277,14 @@ def test_folders_that_are_no_corpora_are_refused(tmp_path, capsys):
         assert message in capsys.readouterr().err
     assert make(tmp_path / "a", to=tmp_path / "a" / "out") == 2
     assert "is inside of" in capsys.readouterr().err
+    put(tmp_path / "a_b", TEXTS[:2])
+    put(tmp_path / "c" / "a", TEXTS[:2])
+    for path in (tmp_path / "c" / "a" / "wavs").iterdir():
+        path.rename(path.with_name(f"b_{path.name}"))
+    table = tmp_path / "c" / "a" / "metadata.csv"
+    table.write_text(table.read_text().replace("clip", "b_clip"))
+    assert make(tmp_path / "a_b", tmp_path / "c", to=tmp_path / "out") == 2
+    assert "two clips would be called a_b_clip00" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

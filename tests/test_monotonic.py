@@ -47,7 +47,7 @@ def lattices(draw):
     return scores, tokens, frames
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(lattices())
 def test_the_best_path_is_the_best_of_all(batch):
     scores, tokens, frames = batch
@@ -62,7 +62,7 @@ def test_the_best_path_is_the_best_of_all(batch):
         assert scores[row, path, np.arange(length)].astype(np.float64).sum() == pytest.approx(likely.max())
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(lattices())
 def test_posteriors_are_the_shares_of_all_paths(batch):
     scores, tokens, frames = batch

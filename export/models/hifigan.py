@@ -313,13 +313,16 @@ class Discriminators(nn.Module):
 def discriminator_loss(real: Judged, fake: Judged) -> Tensor:
     """Sum over discriminators of E[(D(real) - 1)^2] + E[D(fake)^2]: equation 1."""
     return torch.stack(
-        [(a - 1).square().mean() + b.square().mean() for (a, _), (b, _) in zip(real, fake, strict=True)]
+        [
+            (a.float() - 1).square().mean() + b.float().square().mean()
+            for (a, _), (b, _) in zip(real, fake, strict=True)
+        ]
     ).sum()
 
 
 def generator_loss(fake: Judged) -> Tensor:
     """Sum over discriminators of E[(D(fake) - 1)^2]: equation 2."""
-    return torch.stack([(score - 1).square().mean() for score, _ in fake]).sum()
+    return torch.stack([(score.float() - 1).square().mean() for score, _ in fake]).sum()
 
 
 def feature_loss(real: Judged, fake: Judged) -> Tensor:
@@ -328,6 +331,8 @@ def feature_loss(real: Judged, fake: Judged) -> Tensor:
     No gradient flows to what is real.
     """
     pairs = [
-        (a.detach(), b) for (_, x), (_, y) in zip(real, fake, strict=True) for a, b in zip(x, y, strict=True)
+        (a.detach().float(), b.float())
+        for (_, x), (_, y) in zip(real, fake, strict=True)
+        for a, b in zip(x, y, strict=True)
     ]
     return FEATURES * torch.stack([functional.l1_loss(b, a) for a, b in pairs]).sum()
