@@ -15,7 +15,6 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.speech.piper import BEGIN, END, PAD
 from export.output import file_hash
 from rtaudio.errors import FileError
 from rtaudio.files import AudioReader
@@ -24,8 +23,8 @@ CORPUS, CLIPS, DURATIONS = "corpus.json", "clips", "durations.json"
 """Files and folders of a corpus."""
 FORMAT = 1
 """Of corpora and durations. Counted up when older ones can no longer be read."""
-RESERVED = {PAD: 0, BEGIN: 1, END: 2}
-"""Ids that every corpus has."""
+RESERVED = {"_": 0, "^": 1, "$": 2}
+"""Ids that every corpus has: of the blank between phonemes, the beginning and the end."""
 HOP = 256
 """Samples of a frame, which durations are counted in."""
 

@@ -33,7 +33,6 @@ from export.corpus import (
     StoredClip,
     StoredCorpus,
 )
-from export.levels import active_level
 from export.output import appear, digest, progress, show
 from export.sets import LJSPEECH, WANTED, licence, parts, read_metadata, shown
 from rtaudio.cli import one_line
@@ -195,6 +194,8 @@ def trimmed(x: NDArray[np.float32], rate: int) -> tuple[int, int]:
     All but 50 ms before the first and after the last 10 ms that are less than 30 dB below the active level of
     speech (ITU-T P.56) is silence.
     """
+    from export.levels import active_level
+
     step = round(STEP * rate)
     threshold = 10 ** ((active_level(x, rate)[0] - FLOOR) / 10)
     padded = np.pad(x, (0, -len(x) % step)).astype(np.float64)
@@ -275,7 +276,7 @@ def unlike(times: Mapping[str, float], speakers: Mapping[str, str]) -> dict[str,
     speakers
         By clip.
     """
-    found = {}
+    found: dict[str, float] = {}
     for speaker in sorted(set(speakers.values())):
         own = {name: time for name, time in times.items() if speakers[name] == speaker}
         if len(own) >= FEW:

@@ -347,11 +347,11 @@ def say_words(folder, count):
 @pytest.mark.skipif(libespeak.load() is None, reason="needs espeak-ng")
 def test_boundaries_of_speech_are_found_within_25_ms(tmp_path):
     """A phone begins with the mark of its stress."""
-    events = say_words(tmp_path / "said", 200)
+    events = say_words(tmp_path / "said", 120)
     command = ["data", "speech", str(tmp_path / "said"), "-o", str(tmp_path / "corpus"), "--held-out", "10"]
     assert main(command) == 0
-    model = {"symbols": 64, "channels": 128, "layers": 2, "filter": 256}
-    config = configured(tmp_path / "some.toml", tmp_path / "corpus", model, steps=400, batch=16)
+    model = {"symbols": 64, "channels": 96, "layers": 2, "filter": 192}
+    config = configured(tmp_path / "some.toml", tmp_path / "corpus", model, steps=300, batch=8)
     assert main(["train", str(config), "-o", str(tmp_path / "run"), "--compute", "cpu"]) == 0
     assert main(["align", str(tmp_path / "run"), str(tmp_path / "corpus")]) == 0
     corpus = read_corpus(tmp_path / "corpus")

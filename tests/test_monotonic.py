@@ -85,6 +85,13 @@ def test_of_equal_paths_the_one_that_stays_at_the_end_is_taken(value):
     assert durations(scores, np.array([3]), np.array([7])).tolist() == [[1, 1, 5]]
 
 
+@pytest.mark.parametrize("value", [-np.inf, np.nan])
+def test_no_path_leads_through_what_is_impossible(value):
+    scores = np.zeros((1, 2, 4), np.float32)
+    scores[0, 1, 2] = value
+    assert durations(scores, np.array([2]), np.array([4])).tolist() == [[3, 1]]
+
+
 def test_a_path_through_a_wall_is_told_as_impossible():
     scores = np.zeros((1, 2, 4), np.float32)
     scores[0, :, 2] = -np.inf

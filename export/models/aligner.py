@@ -26,7 +26,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from engines.speech.piper import PAD
 from export import monotonic
 from export.corpus import HOP, RESERVED, Clip, Corpus, read_corpus, read_sound
 from export.mel import logmel
@@ -40,7 +39,7 @@ MIDDLE, SPREAD = -5.0, 2.0
 """What log mel spectra of speech are moved and scaled by: they are near 0 and 1 then."""
 LEAST = 0.1
 """Deviation of a Gaussian, of spectra that are moved and scaled."""
-BLANK = RESERVED[PAD]
+BLANK = RESERVED["_"]
 """Of ids; not aligned, so that it stands for padding here."""
 HEARD = 64
 """Clips that a held-out loss is made of at most."""
