@@ -15,7 +15,7 @@ from tone_corpus import HOP, RATE, SYMBOLS, ids_of, write_corpus
 from engines.speech.piper import PiperVoice
 from engines.speech.text import sentences
 from engines.speech.voices import open_voice
-from export import voices
+from export import vits, voices
 from export.__main__ import main
 from export.config import typed
 from export.corpus import read_corpus
@@ -84,10 +84,10 @@ def folders(trained):
 
 @pytest.fixture(scope="module")
 def two_speakers(tmp_path_factory):
-    """A voice of two speakers, of a few steps, exported."""
+    """A voice of two speakers, of a few steps, exported at half precision."""
     folder = tmp_path_factory.mktemp("two")
     assert train(small(folder, steps=4, speakers=2), folder / "run") == 0
-    assert main(["voice", str(folder / "run"), "-o", str(folder / "two")]) == 0
+    assert main(["voice", str(folder / "run"), "-o", str(folder / "two"), "--half"]) == 0
     return folder / "two"
 
 
@@ -189,8 +189,10 @@ def test_batches_have_every_clip_once_a_turn_and_depend_on_the_step_alone(tmp_pa
     ]
 
 
-def test_spectra_of_padded_clips_are_those_of_the_clips(tmp_path):
+def test_spectra_of_padded_clips_are_those_of_the_clips(tmp_path, monkeypatch):
     task = opened(small(tmp_path))
+    random = np.random.default_rng(0)
+    monkeypatch.setattr(vits, "read_sound", lambda clip: random.standard_normal(clip.samples, np.float32))
     ids, symbols, sound, frames, _ = task._arrays(task.clips[:3])
     assert len(set(frames.tolist())) > 1
     together = task.mel.spectrum(torch.from_numpy(sound))
@@ -334,6 +336,8 @@ def test_speakers(two_speakers):
     assert [each.name for each in session.get_inputs()] == ["input", "input_lengths", "scales", "sid"]
     sounds = [spoken(voice, "cab", speaker)[0] for speaker in (0, 1)]
     assert len(sounds[0]) != len(sounds[1]) or np.abs(sounds[0] - sounds[1]).max() > 1e-6
+    kinds = {each.data_type for each in onnx.load(two_speakers / "two.onnx").graph.initializer if each.dims}
+    assert onnx.TensorProto.FLOAT16 in kinds
     for speaker, sound in enumerate(sounds):
         whole = session.run(None, feed("cab", speaker))[0].ravel()
         np.testing.assert_allclose(sound, whole, rtol=0, atol=1e-5)
@@ -355,9 +359,25 @@ def test_a_network_that_onnx_computes_otherwise_is_not_exported(trained, tmp_pat
         network.decoder.last.bias.fill_(1.0)
     found = task.voice(network, record)
     assert max(found.differences.values()) > 1e-2
-    monkeypatch.setattr(VitsTask, "voice", lambda self, network, record: found)
+    monkeypatch.setattr(VitsTask, "voice", lambda self, network, record, half: found)
     assert main(["voice", str(trained / "run"), "-o", str(tmp_path / "no")]) == 2
     assert "they differ by" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_network_whose_pieces_are_not_the_whole_is_not_exported(
+    folders, trained, tmp_path, monkeypatch, capsys
+):
+    content = (folders[0] / "whole.onnx").read_bytes()
+    found = voices.Speaking(read_corpus(trained / "corpus"), content, HOP, {})
+    assert max(voices.halves_of(found)[1].values()) <= 1e-5
+    monkeypatch.setattr(VitsTask, "voice", lambda self, network, record, half: found)
+    monkeypatch.setattr(voices, "measured_reach", lambda *about: 0)
+    assert main(["voice", str(trained / "run"), "-o", str(tmp_path / "no")]) == 2
+    assert "pieces - whole: they differ by" in capsys.readouterr().err
+    monkeypatch.setattr(voices, "measured_reach", lambda *about: None)
+    assert main(["voice", str(trained / "run"), "-o", str(tmp_path / "no")]) == 2
+    assert "the decoder hears more than 40 frames on either side" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
