@@ -14,8 +14,10 @@ from rtaudio.errors import UserError
 COMMANDS = {
     "data": ("export.data", "make and inspect sets of recordings"),
     "train": ("export.training", "train a network"),
+    "align": ("export.alignment", "find which frames each phoneme has"),
     "fusion": ("export.models.fusion", "export the separator's learned fusion"),
     "onnx": ("export.networks", "export a trained network"),
+    "voice": ("export.voices", "export a trained voice"),
     "listen": ("export.listen", "make a listening test, and evaluate it"),
     "songs": ("export.songs", "render material to train separators on"),
 }

@@ -1,4 +1,7 @@
-"""``python -m export data``: inspect sets of recordings, mix pairs of speech and noise, render chains."""
+"""``python -m export data``: inspect sets of recordings, mix pairs of speech and noise, render chains.
+
+Corpora for voices, its fourth command, are made by `export.speech`.
+"""
 
 from __future__ import annotations
 
@@ -372,7 +375,8 @@ def _licences(paths: Iterable[Path]) -> list[Row]:
     ]
 
 
-def _refuse_inside(output: Path, folders: Iterable[Path]) -> None:
+def refuse_inside(output: Path, folders: Iterable[Path]) -> None:
+    """Refuse an output inside of a folder that is read."""
     real = output.resolve()
     for folder in folders:
         if folder.resolve() in (real, *real.parents):
@@ -397,7 +401,7 @@ def run_mix(options: argparse.Namespace) -> int:
     recipe = _recipe(options)
     rooms_named = options.rooms or [Path(room) for room in recipe.rooms]
     folders = {"clean": options.clean, "noise": options.noise or [], "rooms": rooms_named}
-    _refuse_inside(options.output, [folder for each in folders.values() for folder in each])
+    refuse_inside(options.output, [folder for each in folders.values() for folder in each])
     sides = dict(
         zip(SIDES, split(find_clips(options.clean), _share(options.held_out), options.seed), strict=True)
     )
@@ -505,7 +509,7 @@ def run_render(options: argparse.Namespace) -> int:
     folders = [INPUT, *outputs.values()]
     if len(set(folders)) < len(folders):
         raise UserError(f"an output of the chain is called {INPUT} or {OUTPUT}, as a folder is: rename it")
-    _refuse_inside(options.output, [path for path in options.inputs if path.is_dir()])
+    refuse_inside(options.output, [path for path in options.inputs if path.is_dir()])
     inputs = find_inputs(options.inputs, options.output)
     names = {str(source): place.with_suffix("").as_posix() for source, place in inputs}
     rates: Counter[int] = Counter()
@@ -654,10 +658,13 @@ def _features(options: argparse.Namespace, rates: Counter[int]) -> Row | None:
 
 def command(commands: Any) -> None:
     """Add ``data`` to a command line."""
+    from export import speech
     from rtaudio.cli import CHAIN_HELP, decibels, file_path, from_zero, whole
 
     parser = commands.add_parser(
-        "data", help="inspect, mix and render sets", description="Inspect, mix and render sets of recordings."
+        "data",
+        help="inspect, mix and render sets",
+        description="Inspect, mix and render sets of recordings, and make corpora for voices.",
     )
     sets = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     many = {"nargs": "+", "type": file_path, "metavar": "DIR"}
@@ -731,3 +738,4 @@ def command(commands: Any) -> None:
         )
     render.add_argument("--jobs", type=whole, metavar="N", help="processes (default: CPU cores)")
     render.set_defaults(run=run_render)
+    speech.command(sets)

@@ -48,19 +48,26 @@ def logmel(x: NDArray[np.float32], rate: int, mels: int, hop: int, window: int) 
 
 
 @cache
-def mel_bands(rate: int, mels: int, window: int) -> NDArray[np.float64]:
+def mel_bands(
+    rate: int, mels: int, window: int, low: float = 0.0, high: float | None = None
+) -> NDArray[np.float64]:
     """Triangles of area 1 on the mel scale of M. Slaney's Auditory Toolbox (1998): (mels, window // 2 + 1).
 
-    The scale is linear up to 1 kHz, 200/3 Hz a mel, and logarithmic above, 27 mels for a factor of 6.4.
+    The scale is linear up to 1 kHz, 200/3 Hz a mel, and logarithmic above, 27 mels for a factor of 6.4. The
+    bands lie between ``low`` and ``high`` Hz, by default from 0 to half the rate.
 
     Raises
     ------
     UserError
-        Some band is narrower than the spectrum's resolution and has nothing.
+        Some band is narrower than the spectrum's resolution and has nothing; or there is no room between
+        ``low`` and ``high``.
     """
+    high = rate / 2 if high is None else high
+    if not 0 <= low < high <= rate / 2:
+        raise UserError(f"mel bands from {low:g} to {high:g} Hz: want them within 0 to {rate / 2:g} Hz")
     step = np.log(6.4) / 27
-    highest = 15 + np.log(rate / 2 / 1000) / step if rate > 2000 else rate / 2 * 3 / 200
-    mel = np.linspace(0.0, highest, mels + 2)
+    first, last = (15 + np.log(f / 1000) / step if f > 1000 else f * 3 / 200 for f in (low, high))
+    mel = np.linspace(first, last, mels + 2)
     edges = np.where(mel < 15, mel * 200 / 3, 1000 * np.exp(step * (mel - 15)))
     frequencies = np.fft.rfftfreq(window, 1 / rate)
     rising = (frequencies - edges[:-2, None]) / np.diff(edges)[:-1, None]

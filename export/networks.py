@@ -128,12 +128,13 @@ def to_onnx(exportable: Exportable, half: bool) -> bytes:
         )
     model = onnx.load_from_string(file.getvalue())
     if half:
-        _store_half(model)
+        store_half(model)
     onnx.checker.check_model(model)
     return model.SerializeToString()  # type: ignore[no-any-return]
 
 
-def _store_half(model: onnx.ModelProto) -> None:
+def store_half(model: onnx.ModelProto) -> None:
+    """Store weights as float16, in place, each cast to float32 where the file is loaded."""
     casts = []
     for tensor in model.graph.initializer:
         if tensor.data_type == TensorProto.FLOAT and math.prod(tensor.dims) > 1:

@@ -171,13 +171,15 @@ def _known_speakers(folder: Path, noisy: Sequence[Path]) -> dict[str, str]:
     return known
 
 
-def read_metadata(folder: Path) -> tuple[list[Clip], list[str], list[str]]:
+def read_metadata(folder: Path, speakers: bool = False) -> tuple[list[Clip], list[str], list[str]]:
     """Clips of an LJSpeech folder, what is wrong with its ``metadata.csv``, and ids that it leaves out.
 
-    Ids are looked up among the files of ``wavs/``, so that none leads elsewhere.
+    Ids are looked up among the files of ``wavs/``, or those beside the table where there is no such folder,
+    so that none leads elsewhere. With ``speakers`` lines are ``id|speaker|text``.
     """
     files: dict[str, Path] = {}
-    for path in _audio(folder / "wavs"):
+    wavs = folder / "wavs"
+    for path in _audio(wavs if wavs.is_dir() else folder):
         other = files.setdefault(path.stem, path)
         if other != path:
             raise FileError(f"{other} and {path} have one id: remove one")
@@ -189,15 +191,16 @@ def read_metadata(folder: Path) -> tuple[list[Clip], list[str], list[str]]:
             continue
         name, *texts = line.split("|")
         where = f"{speaker}/metadata.csv, line {number}"
-        if not texts:
-            problems.append(f"{where}: no '|', want id|text")
+        if len(texts) < 1 + speakers:
+            problems.append(f"{where}: " + ("want id|speaker|text" if speakers else "no '|', want id|text"))
         elif name in clips:
             problems.append(f"{where}: {name!r} is there twice")
         elif name not in files:
-            problems.append(f"{where}: no audio {name!r} in wavs/")
+            problems.append(f"{where}: no audio {name!r} in {'wavs/' if wavs.is_dir() else 'the folder'}")
         else:
+            who = (texts.pop(0).strip() if speakers else "") or speaker
             normalised_first = map(str.strip, texts[1::-1])
-            clips[name] = Clip(files[name], speaker, next(filter(None, normalised_first), ""))
+            clips[name] = Clip(files[name], who, next(filter(None, normalised_first), ""))
     return sorted(clips.values(), key=lambda clip: clip.path), problems, sorted(set(files) - set(clips))
 
 

@@ -47,6 +47,10 @@ TASKS = {
     "denoiser": "export.denoiser:DenoiserTask",
     "fusion": "export.models.fusion:FusionTask",
     "pronouncer": "export.models.pronouncer:Pronouncer",
+    "aligner": "export.models.aligner:AlignerTask",
+    "acoustic": "export.acoustic:AcousticTask",
+    "vocoder": "export.vocoder:VocoderTask",
+    "vits": "export.vits:VitsTask",
 }
 """What ``task = "NAME"`` in a configuration means."""
 GIVE_UP = 50

@@ -175,6 +175,35 @@ def read_config(path: Path) -> Config:
     )
 
 
+def phonemes_of(sentence: Sentence, voice: str, espeak: Espeak) -> tuple[Sentence, list[list[str]]]:
+    """What a sentence's ids are made of: the codepoints of its IPA, or of its letters (NFD).
+
+    Parameters
+    ----------
+    sentence
+        Normalised.
+    voice
+        espeak-ng's name of it; empty for letters.
+    espeak
+        What phonemises.
+
+    Returns
+    -------
+    The sentence, with letters' names as espeak-ng wants them, and the phonemes of each part of it that is run
+    on its own.
+
+    Raises
+    ------
+    SpeechError, UserError
+        As `Espeak.phonemes`.
+    """
+    if not voice:
+        return sentence, [list(unicodedata.normalize("NFD", sentence.spoken))]
+    if voice.partition("-")[0] == "en":
+        sentence = name_letters(sentence)
+    return sentence, espeak.phonemes(sentence.spoken, voice)
+
+
 def ids_of(phonemes: Sequence[str], config: Config) -> tuple[list[int], list[int]]:
     """What a network reads: ``^ _ p _ p _ ... $``.
 
@@ -342,12 +371,7 @@ class PiperVoice:
     def speak(self, sentence: Sentence, speaker: int = 0, length_scale: float = 1.0) -> Iterator[Chunk]:
         """See `Voice.speak`."""
         config, done, begun = self.config, 0, 0
-        if config.espeak.partition("-")[0] == "en":
-            sentence = name_letters(sentence)
-        if config.espeak:
-            parts = self._espeak.phonemes(sentence.spoken, config.espeak)
-        else:
-            parts = [list(unicodedata.normalize("NFD", sentence.spoken))]
+        sentence, parts = phonemes_of(sentence, config.espeak, self._espeak)
         spaces = [sum(each == " " for each in part) + 1 for part in parts]
         words_of, told = _owners(sentence), -1
         for part, words in zip(parts, spaces, strict=True):

@@ -1,0 +1,435 @@
+"""Trained voices to folders of Piper's kind: ``python -m export voice RUN -o FOLDER``.
+
+A folder has NAME.onnx, NAME.onnx.json, tokens.txt and MODEL_CARD, and speaks in Piper, in sherpa-onnx and
+here (docs/speech.md); or text.onnx and dec.onnx in place of NAME.onnx, for here; of an acoustic model and a
+vocoder, acoustic.onnx and vocoder.onnx. What is written is checked
+first: torch against ONNX Runtime, the halves against the whole, and pieces of the sound against all of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import shutil
+import tempfile
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from engines.sessions import open_session
+from engines.speech.cut import Halves, Uncut
+from engines.speech.piper import BEGIN, END, FARTHEST, PAD, PAIRS, STEP, PiperVoice, measured_reach
+from export.networks import OPSET, check, store_half
+from export.training import read_run
+from rtaudio.errors import FileError, UserError
+
+if TYPE_CHECKING:
+    from export.corpus import Corpus
+
+SCALES = 0.667, 1.0, 0.8
+"""Noise, length, noise of the durations, unless who speaks says others."""
+LENGTHS = 30, 11, 47
+"""Phonemes of the sentences that are compared; the first is the one that is traced."""
+PIECES = 1e-5
+"""Largest difference of pieces and halves to the whole."""
+
+Noise = Callable[[Tensor], Tensor]
+Speak = Callable[[Tensor, Tensor, Tensor, Tensor | None, Noise], tuple[Tensor, Tensor]]
+"""Takes ids (1, P), their number (1,), three scales (3,), the speaker (1,) or None, and what gives noise of
+the shape of a tensor; gives sound (1, 1, N) and the frames of each id (1, P)."""
+
+
+@dataclass(frozen=True)
+class Speaking:
+    """A voice's network: the content of its ONNX file, samples of a frame, and how far it is from torch; its
+    two parts, where it has been trained as such; and the scales it is spoken with.
+    """
+
+    corpus: Corpus
+    content: bytes
+    hop: int
+    differences: Mapping[str, float]
+    pair: tuple[bytes, bytes] | None = None
+    scales: tuple[float, float, float] = SCALES
+
+
+# ------------------------------------------------------------------------------------- from torch to ONNX
+
+
+class _Speaker(nn.Module):
+    """Takes what a voice of Piper's kind takes; noise is its own, or comes after that."""
+
+    def __init__(self, speak: Speak, network: nn.Module, speakers: int, given: bool) -> None:
+        super().__init__()
+        self.network, self._speak, self._speakers, self._given = network, speak, speakers, given
+
+    def forward(self, ids: Tensor, symbols: Tensor, scales: Tensor, *more: Tensor) -> tuple[Tensor, Tensor]:
+        """See the class."""
+        several = self._speakers > 1
+        noises = iter(more[several:])
+
+        def next_noise(x: Tensor) -> Tensor:
+            return next(noises)[:, : x.shape[1], : x.shape[2]]
+
+        noise = next_noise if self._given else torch.randn_like
+        return self._speak(ids, symbols, scales, more[0] if several else None, noise)
+
+
+def speaking(speak: Speak, network: nn.Module, corpus: Corpus, hop: int, half: bool = False) -> Speaking:
+    """Make the ONNX file of a voice, and compare it with torch, without noise and with the same.
+
+    Parameters
+    ----------
+    speak
+        A method of the network.
+    network
+        Without normalised weights, see `export.models.hifigan.folded`.
+    corpus
+        What it was trained on.
+    hop
+        Samples of a frame.
+    half
+        Round its weights to float16, and store them so: half the size. What is compared has these.
+
+    Raises
+    ------
+    UserError
+        ONNX Runtime gives another number of samples.
+    """
+    for tensor in network.state_dict().values() if half else ():
+        if tensor.is_floating_point():
+            tensor.copy_(tensor.half())
+    several = len(corpus.speakers) > 1
+    random = torch.Generator().manual_seed(0)
+    symbols = torch.tensor([number for symbol, number in corpus.symbols.items() if symbol not in "_^$"])
+    sentences = []
+    for length in LENGTHS:
+        drawn = symbols[torch.randint(len(symbols), (length,), generator=random)]
+        ids = torch.zeros(2 * length + 3, dtype=torch.long)
+        ids[2:-1:2], ids[0], ids[-1] = drawn, corpus.symbols[BEGIN], corpus.symbols[END]
+        ids[1:-1:2] = corpus.symbols[PAD]
+        speaker = torch.tensor([length % len(corpus.speakers)])
+        sentences.append((ids[None], torch.tensor([len(ids)]), *([speaker] if several else [])))
+
+    class Counted(list[Tensor]):
+        """Noise that torch has drawn."""
+
+        def __call__(self, x: Tensor) -> Tensor:
+            self.append(torch.randn(x.shape, generator=random))
+            return self[-1]
+
+    silent, usual = torch.tensor([0.0, SCALES[1], 0.0]), torch.tensor(SCALES)
+    differences = {}
+    content = b""
+    for name, given, scales in (("with noise", True, usual), ("without noise", False, silent)):
+        found = []
+        session = None
+        for ids, count, *who in sentences:
+            noise = Counted()
+            with torch.no_grad():
+                sound, frames = speak(ids, count, scales, who[0] if several else None, noise)
+            inputs = {"input": ids, "input_lengths": count, "scales": scales}
+            inputs |= {"sid": who[0]} if several else {}
+            inputs |= {f"noise{number}": x for number, x in enumerate(noise)} if given else {}
+            if session is None:
+                content = _traced(_Speaker(speak, network, len(corpus.speakers), given), inputs, half)
+                session = open_session(Path("exported"), content)
+            feed = {key: x.numpy() for key, x in inputs.items()}
+            by_onnx = session.run(None, feed)
+            if by_onnx[0].shape != sound.shape or not np.array_equal(by_onnx[1], frames.numpy()):
+                raise UserError(
+                    f"{name}: torch makes {sound.shape[2]} samples, ONNX Runtime {by_onnx[0].shape[-1]}: "
+                    "not exported"
+                )
+            found.append(float(np.abs(by_onnx[0] - sound.numpy()).max()))
+        differences[f"torch - onnx, {name}"] = max(found)
+    return Speaking(corpus, content, hop, differences)
+
+
+def _traced(module: nn.Module, inputs: Mapping[str, Tensor], half: bool) -> bytes:
+    file = io.BytesIO()
+    axes = {name: {x.dim() - 1: f"{name}_n"} for name, x in inputs.items() if x.dim() > 1}
+    with warnings.catch_warnings():  # what tracing may miss is found by comparison
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            module.eval(),
+            tuple(inputs.values()),
+            file,  # type: ignore[arg-type]
+            input_names=list(inputs),
+            output_names=["output", "frames"],
+            dynamic_axes={**axes, "output": {2: "samples"}, "frames": {1: "input_n"}},
+            opset_version=OPSET,
+            dynamo=False,
+        )
+    if not half:
+        return file.getvalue()
+    model = onnx.load_from_string(file.getvalue())
+    store_half(model)
+    return model.SerializeToString()  # type: ignore[no-any-return]
+
+
+# ------------------------------------------------------------------------------------------- the folder
+
+
+def voice_card(
+    name: str, corpus: Corpus, hop: int, licence: str, scales: Sequence[float] = SCALES
+) -> dict[str, Any]:
+    """What NAME.onnx.json says."""
+    return {
+        "audio": {"sample_rate": corpus.rate},
+        "dataset": name,
+        "espeak": {"voice": corpus.language if corpus.phoneme_type == "espeak" else ""},
+        "language": {"code": corpus.language},
+        "phoneme_type": corpus.phoneme_type,
+        "num_symbols": 1 + max(corpus.symbols.values()),
+        "num_speakers": len(corpus.speakers),
+        "speaker_id_map": {speaker: number for number, speaker in enumerate(corpus.speakers)}
+        if len(corpus.speakers) > 1
+        else {},
+        "phoneme_id_map": {symbol: [number] for symbol, number in corpus.symbols.items()},
+        "inference": dict(zip(("noise_scale", "length_scale", "noise_w"), scales, strict=True)),
+        "hop_length": hop,
+        "license": licence,
+    }
+
+
+def with_metadata(content: bytes, corpus: Corpus) -> bytes:
+    """A voice's network with what sherpa-onnx reads in it."""
+    model = onnx.load_from_string(content)
+    said: dict[str, object] = {
+        "model_type": "vits",
+        "comment": "piper",
+        "language": corpus.language,
+        "voice": corpus.language,
+        "has_espeak": 1,
+        "version": 1,
+        "n_speakers": len(corpus.speakers),
+        "sample_rate": corpus.rate,
+    }
+    if corpus.phoneme_type == "text":
+        said |= {
+            "comment": "coqui", "frontend": "characters", "has_espeak": 0, "add_blank": 1, "use_eos_bos": 1,
+            "blank_id": corpus.symbols[PAD], "pad_id": corpus.symbols[PAD],
+            "bos_id": corpus.symbols[BEGIN], "eos_id": corpus.symbols[END],
+        }  # fmt: skip
+    onnx.helper.set_model_props(model, {key: str(value) for key, value in said.items()})
+    onnx.checker.check_model(model)
+    return model.SerializeToString()  # type: ignore[no-any-return]
+
+
+def write_voice(
+    folder: Path,
+    name: str,
+    corpus: Corpus,
+    networks: Mapping[str, bytes],
+    hop: int,
+    licence: str,
+    model_card: Sequence[str],
+    scales: Sequence[float] = SCALES,
+) -> None:
+    """Write a voice's folder: all of it, or nothing.
+
+    Parameters
+    ----------
+    folder
+        Does not exist yet, or is empty.
+    name
+        Of the voice; its table is NAME.onnx.json.
+    corpus
+        What it was trained on; its clips are not looked at.
+    networks
+        Contents by file: NAME.onnx alone, or one of the pairs of `engines.speech.piper.PAIRS`.
+    hop
+        Samples of a frame.
+    licence
+        Of the weights.
+    model_card
+        Lines for people.
+    scales
+        Noise, length, noise of the durations, unless who speaks says others.
+
+    Raises
+    ------
+    FileError
+        There is something already, or it cannot be written.
+    UserError
+        A symbol has several codepoints, which sherpa-onnx refuses.
+    """
+    if long := [symbol for symbol in corpus.symbols if len(symbol) != 1]:
+        raise UserError(f"symbol {long[0]!r} has {len(long[0])} codepoints: voices have symbols of one")
+    refuse(folder)
+    table = json.dumps(voice_card(name, corpus, hop, licence, scales), indent=2, ensure_ascii=False)
+    tokens = "".join(f"{symbol} {number}\n" for symbol, number in corpus.symbols.items())
+    files = {
+        **networks,
+        f"{name}.onnx.json": f"{table}\n".encode(),
+        "tokens.txt": tokens.encode(),
+        "MODEL_CARD": "".join(f"{line}\n" for line in model_card).encode(),
+    }
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        hidden = Path(tempfile.mkdtemp(prefix=".", suffix=".part", dir=folder.parent))
+        try:
+            hidden.chmod(0o755)
+            for file, content in files.items():
+                (hidden / file).write_bytes(content)
+            hidden.replace(folder)
+        finally:
+            shutil.rmtree(hidden, ignore_errors=True)
+    except OSError as error:
+        raise FileError(f"{folder}: {error.strerror}; name another folder with -o") from None
+
+
+def refuse(folder: Path) -> None:
+    """`FileError` where a voice cannot be written."""
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise FileError(f"{folder} is there already: name another folder with -o, or remove it")
+
+
+def halves_of(found: Speaking) -> tuple[tuple[bytes, bytes], dict[str, float]]:
+    """A network's halves, and how far they are from the whole: one after the other, and piece by piece.
+
+    Raises
+    ------
+    UserError
+        The network has none, or its decoder hears more than `FARTHEST` frames on either side.
+    """
+    corpus = found.corpus
+    whole = open_session(Path("exported"), found.content)
+    symbols = list(corpus.symbols.values())
+    ids = np.array([symbols * (1 + 60 // len(symbols))], np.int64)
+    feed = {
+        "input": ids,
+        "input_lengths": np.array([ids.shape[1]], np.int64),
+        "scales": np.array([0.0, 1.0, 0.0], np.float32),
+    }
+    if len(corpus.speakers) > 1:
+        feed["sid"] = np.array([len(corpus.speakers) - 1], np.int64)
+    try:
+        cut = None if found.pair else Halves(found.content)
+        first = cut.first if cut else found.pair[0]  # type: ignore[index]
+        frames = open_session(Path("text.onnx"), first).run(None, feed)[0]
+        second = cut.second(frames.shape[1]) if cut else found.pair[1]  # type: ignore[index]
+    except Uncut as error:
+        raise UserError(f"the network has no halves: {error}") from None
+    decoder = open_session(Path("dec.onnx"), second)
+    name = decoder.get_inputs()[0].name
+
+    def decode(part: NDArray[np.float32]) -> NDArray[np.float32]:
+        return decoder.run(None, {name: part})[0].ravel()  # type: ignore[no-any-return]
+
+    sound = whole.run(None, feed)[0].ravel()
+    reach = measured_reach(decode, frames.shape[1], found.hop)
+    if reach is None:
+        raise UserError(f"the decoder hears more than {FARTHEST} frames on either side: no pieces of it")
+    pieces = []
+    for begin in range(0, frames.shape[2], STEP):
+        before = min(reach, begin)
+        piece = decode(frames[:, :, begin - before : begin + STEP + reach])
+        pieces.append(piece[before * found.hop : (before + STEP) * found.hop])
+    joined = np.concatenate(pieces)
+    return (first, second), {
+        "halves - whole": float(np.abs(decode(frames) - sound).max()),
+        "pieces - whole": float(np.abs(joined - sound).max()),
+    }
+
+
+def lines_of(
+    name: str, corpus: Corpus, record: Mapping[str, Any], licence: str, differences: Mapping[str, float]
+) -> Iterable[str]:
+    """A voice's card, for people; ``record`` is the run's."""
+    yield f"# Model card for {name}"
+    yield ""
+    yield f"* Language: {corpus.language}"
+    yield f"* Speakers: {', '.join(corpus.speakers)}"
+    yield f"* Rate: {corpus.rate} Hz"
+    yield f"* Licence: {licence}"
+    for what, difference in differences.items():
+        yield f"* {what}: {difference:.1e}"
+    yield ""
+    yield "## Training"
+    yield ""
+    yield from lines_of_training(record)
+
+
+def lines_of_training(record: Mapping[str, Any]) -> Iterable[str]:
+    """Of a run: its command, and what it has learned from."""
+    yield f"* Training: {record['command']}, {record['step']} steps in {record['seconds'] / 60:.0f} minutes"
+    for source, licence in record["data"]["sources"].items():
+        yield f"* {source}: {licence}"
+    yield f"* {record['data']['minutes']} minutes, {record['data']['clips']} clips"
+
+
+# ------------------------------------------------------------------------------------------ the command
+
+
+def command(commands: Any) -> None:
+    """Add ``voice`` to a command line."""
+    parser = commands.add_parser(
+        "voice",
+        help="export a trained voice",
+        description="Write the voice of a run as a folder of Piper's kind, after checking that ONNX Runtime "
+        "computes what torch does, and its pieces the whole.",
+    )
+    parser.add_argument("run_folder", type=Path, metavar="RUN", help="a folder that train has written")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER")
+    parser.add_argument("--name", metavar="N", help="of the voice (the name of FOLDER)")
+    parser.add_argument(
+        "--vocoder", type=Path, metavar="RUN", help="the vocoder, where RUN is of an acoustic model"
+    )
+    parser.add_argument(
+        "--pair", action="store_true",
+        help="write text.onnx and dec.onnx, or acoustic.onnx and vocoder.onnx, in place of NAME.onnx",
+    )  # fmt: skip
+    parser.add_argument("--half", action="store_true", help="store weights as float16: half the size")
+    parser.add_argument("--licence", default="MIT", metavar="L", help="of the weights (MIT)")
+    parser.add_argument("--notes", metavar="TEXT", help="for the card")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Export."""
+    from rich.console import Console
+
+    folder = options.output
+    name = options.name or folder.resolve().name
+    if Path(name).name != name or name in (".", ".."):
+        raise UserError(f"--name {name!r}: want the name of a file")
+    refuse(folder)
+    task, network, record = read_run(options.run_folder)
+    if not hasattr(task, "voice"):
+        raise UserError(f"{options.run_folder}: a network of the task {record['task']} is no voice")
+    acoustic = getattr(task, "wants_vocoder", False)
+    if acoustic != (options.vocoder is not None):
+        told = "name its vocoder's run with --vocoder" if acoustic else "it has no use for --vocoder"
+        raise UserError(f"{options.run_folder} is a run of the task {record['task']}: {told}")
+    more = [read_run(options.vocoder)] if acoustic else []
+    found: Speaking = task.voice(network, record, *more, half=options.half)
+    check(found.differences)
+    halves, differences = halves_of(found)
+    for what, difference in differences.items():
+        if not difference <= PIECES:
+            raise UserError(f"{what}: they differ by {difference:.2g}, more than {PIECES:g}: not exported")
+    differences = {**found.differences, **differences}
+    whole = with_metadata(found.content, found.corpus)
+    names = PAIRS[found.pair is not None]
+    contents = dict(zip(names, halves, strict=True)) if options.pair else {f"{name}.onnx": whole}
+    card = list(lines_of(name, found.corpus, record, options.licence, differences))
+    for _, _, other in more:
+        card += ["", "## Vocoder", "", *lines_of_training(other)]
+    card += ["", options.notes] if options.notes else []
+    write_voice(folder, name, found.corpus, contents, found.hop, options.licence, card, found.scales)
+    PiperVoice(folder, name).close()  # It opens, and pieces of its sound are known to be the whole.
+    shown = ", ".join(f"{what} {difference:.1e}" for what, difference in differences.items())
+    size = sum(map(len, contents.values())) / 1e6
+    Console(emoji=False, markup=False).print(f"{folder} ({size:.1f} MB); {shown}", soft_wrap=True)
+    return 0
