@@ -3,8 +3,8 @@
 The layouts that are known, each by what stands in a folder:
 
 ==================  =========================================================================================
-LJSpeech            ``metadata.csv`` of ``id|text`` or ``id|text|normalised text``, audio in ``wavs/``; the
-                    speaker is the folder's name
+LJSpeech            ``metadata.csv`` of ``id|text`` or ``id|text|normalised text``, audio in ``wavs/`` or
+                    beside it; the speaker is the folder's name
 VoiceBank-DEMAND    ``clean_trainset_28spk_wav``, ``noisy_testset_wav`` and the like, with or without
                     ``_wav``; the speaker is the ``p232`` of ``p232_001.wav``
 clean and noisy     ``clean/`` with ``noisy/`` or ``noise/`` (each also with ``_fullband`` behind): DNS
