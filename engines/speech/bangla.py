@@ -57,7 +57,8 @@ DAY_SIGN = "(?:[ -]?(?:শে|ই|লা|রা|ঠা))?"
 CLOCK_TAIL = r"টায়|টার|টা|মিনিটের|মিনিটে|মিনিট|ঘটিকায়|ঘটিকার|ঘটিকা|-?এর|-?এ"
 CODED = re.compile(rf"(?:{_any(DIALLED)})(?:\s?(?:নং|নম্বর|নাম্বার|হলো|হল|হচ্ছে))?[\s:ঃ.-]*$")
 CALLED = re.compile(
-    rf"(?:-?(?:এ|তে){END}|\s?(?:নম্বরে|নাম্বারে){END})\s*(?:[{LETTER}]+\s){{0,2}}?(?:কল|ফোন|ডায়াল|যোগাযোগ|এসএমএস|মেসেজ)"
+    rf"(?:[ -]?(?:এ|তে){END}|\s?(?:নম্বরে|নাম্বারে){END})\s*(?:[{LETTER}]+\s){{0,2}}?"
+    "(?:কল|ফোন|ডায়াল|যোগাযোগ|এসএমএস|মেসেজ)"
 )
 NUMBERED = re.compile(rf"\s?(?:নম্বরে|নাম্বারে){END}")
 
@@ -206,7 +207,12 @@ def _coded(match: re.Match[str]) -> Reading:
 
 def _plate(match: re.Match[str]) -> Reading:
     """Of a vehicle: ঢাকা মেট্রো-গ ১১-২২৩৩."""
-    return _phone(match) if re.search(rf"-[{LETTER}]{{1,3}}[\s-]+$", _near(match)) else None
+    return _phone(match) if re.search(rf"(?:-|মেট্রো )[{LETTER}]{{1,3}}[\s-]+$", _near(match)) else None
+
+
+def _postcode(match: re.Match[str]) -> Reading:
+    """Of ঢাকা-১২০৭; a year stays one."""
+    return None if 1700 < int(match[0]) < 2100 else digits(match[0])
 
 
 def _clock(hours: int, minutes: int, tail: str) -> str:
@@ -250,7 +256,9 @@ def _verse(match: re.Match[str]) -> Reading:
 
 def _fraction(match: re.Match[str]) -> Reading:
     top, bottom = int(match[1]), int(match[2])
-    if _after(match) in {"জন", "টি", "টা", "ঘণ্টা", "দিন", "মাস", "বছর", "বার"}:
+    if _after(match).startswith(("জন", "টি", "টা", "ঘণ্টা", "ঘন্টা", "দিন", "মাস", "বছর", "বার")):
+        return Word(match.start(), match.start(2), cardinal(top), "bn")
+    if match[0] == "24/7":
         return f"{cardinal(top)} {cardinal(bottom)}"
     return _parts(top, bottom) if 0 < top < bottom else f"{cardinal(top)} বাই {cardinal(bottom)}"
 
@@ -448,7 +456,7 @@ def _abbreviation(match: re.Match[str]) -> Reading:
 
 
 def _short_month(match: re.Match[str]) -> Reading:
-    return SHORT_MONTHS[match[1]]
+    return SHORT_MONTHS[match[1]] + (" থেকে" if match[2] else "")
 
 
 def _short_weekday(match: re.Match[str]) -> Reading:
@@ -497,6 +505,12 @@ def _to(match: re.Match[str]) -> Reading:
     return "বিয়োগ" if re.match(r"\s?[\d.]+\s?=", following) else "থেকে"
 
 
+def _dialled(match: re.Match[str]) -> Reading:
+    """*১২১#, as one keys it in."""
+    parts = [digits(part) for part in match[1].split("*")]
+    return f"স্টার {' স্টার '.join(parts)} হ্যাশ"
+
+
 def _per(match: re.Match[str]) -> Reading:
     """The stroke of ৫০ টাকা/কেজি."""
     measured = re.search(rf"\d\s?([{LETTER}.]{{1,12}})$", _near(match))
@@ -527,11 +541,13 @@ NUMERIC = _rules(
     (r"(\d{1,2})([/.-])(\d{1,2})\2(\d{4})(?!\d)", _numeric_date),
     (r"(\d{1,2})([/-])(\d{1,2})\2(\d\d)(?![/-]?\d)", _numeric_date),
     (r"(\d\d)(\.)(\d\d)\.(\d\d)(?!\.?\d)", _dotted_date),
+    (r"(\d{1,2})(\.)(\d{1,2})\.(\d\d)(?=\s*(?:তারিখ|ইং|খ্রি))", _dotted_date),
     (r"\d{1,3}(?:\.\d{1,3}){3}(?![\d.]?\d)", _machine),
     (r"\d{1,9}(?:\.\d{1,9}){2,6}(?!\d)", _version),
-    (r"\d{3}-\d{4}(?!\d)|0\d{1,5}(?:[ -]\d{3,8}){1,3}(?!\d)", _phone),
+    (r"\d{3}-\d{4}(?!\d)|0\d{1,5}(?:[ -]\d{3,8}){1,3}(?:-\d\d)?(?!\d)", _phone),
     (r"\d{1,12}(?:-\d{1,12}){2,6}(?![\d-])|\d{4}(?:[ -]\d{4}){2,4}(?![ -]?\d)", _phone),
     (r"\d\d-\d{4}(?!\d)", _plate),
+    (rf"(?<=[{LETTER}]-)\d{{4}}(?![\d,./:-]?\d)", _postcode),
     (rf"(\d{{3,12}})(?![\d,./:-]?\d)(-?(?:এ|তে){END})?", _coded),
     (rf"({NUMBER}\.\d\d)\s?টাকা(য়|র|তে)?{END}", _taka_and_poisha),
     (r"(\d{1,3}):(\d{1,3})(?![\d:])", _verse),
@@ -553,6 +569,7 @@ NUMERIC = _rules(
     (rf"({AMOUNT})([²³])", _square),
     (r"(\d{1,3}):(\d{1,3})(?![\d:])", _ratio),
     (r"\d{4}(?![\d,.]?\d)", _year),
+    (rf"({AMOUNT})() (টায়|টার|টা|টির|টিকে|টিতে|টি){END}", _counted),
     (rf"({AMOUNT})([{DASH}'’]?)({WORD})", _counted),
     (rf"({AMOUNT})\^({AMOUNT})", _power),
     (rf"({AMOUNT})x(?![\dA-Za-z])", _times),
@@ -565,7 +582,9 @@ SIGNED = _rules(
     (rf"(?<=[{LETTER}])\+(?![{LETTER}\d])", _say("প্লাস")),
     (r"(?<=[A-Za-z)])²", _say("স্কয়ার")),
     (r"(?<=[A-Za-z)])³", _say("কিউব")),
-    (rf"(?<=[{LETTER}.])/(?=(?:{_any(PER)}){END})", _per),
+    (rf"(?<=[{LETTER}.])/(?=(?:{_any(PER)})(?:য়|তে|ে|র|ের)?{END})", _per),
+    (r"\*(\d{1,12}(?:\*\d{1,12}){0,5})#", _dialled),
+    (r"(?<=\d) ?\* ?(?=\d)", _say("গুণ")),
     (r"(?<!\.)\.(?=,)", _say("")),
     (r"(?<=[A-Za-z])\+", lambda match: Word(match.start(), match.end(), "plus", "en")),
     (rf"(?<=[\d%°])[{DASH}](?=\d|{SIGN})|(?<=টা)[{DASH}](?=\d)", _to),
@@ -589,8 +608,12 @@ LETTERS = _rules(
     (r"(খ্রি\.\s?পূ)\.", _abbreviation),
     (r"(বি[ঃ:.]\s?দ্র)[ঃ:.]", _abbreviation),
     (rf"({_any(ABBREVIATIONS)})(?:ঃ{END}|[^{LETTER}A-Za-z0-9।!?]{{0,4}}[.:])", _abbreviation),
-    (rf"({_any(SHORT_MONTHS)})[.ঃ](?![{LETTER}])", _short_month),
-    (rf"({_any(SHORT_WEEKDAYS)})ঃ(?![{LETTER}])", _short_weekday),
+    (
+        rf"({_any(SHORT_MONTHS)})(?:[.ঃ](?![{LETTER}])|(?=[{DASH}](?:{_any([*ALL_MONTHS, *SHORT_MONTHS])})))"
+        rf"([{DASH}](?=[{LETTER}]))?",
+        _short_month,
+    ),
+    (rf"({_any(SHORT_WEEKDAYS)})ঃ(?:বার)?(?![{LETTER}])", _short_weekday),
     (
         "|".join(
             re.escape(unit)
@@ -604,7 +627,10 @@ LETTERS = _rules(
         rf"|(?:(?:{_any(LETTER_NAMES)})\.){{1,7}}(?:{_any(LETTER_NAMES)}){END}",
         _initials,
     ),
-    (rf"(?:[{LETTER}]{{1,4}}\.){{2,6}}", _initials),
+    (
+        rf"(?:[{LETTER}]{{1,4}}\.){{2,6}}|(?:[{LETTER}]{{1,2}}\.){{1,6}}[{LETTER}]{{1,2}}{END}(?!\.)",
+        _initials,
+    ),
     (rf"({_any(ALL_MONTHS)})\s+(\d{{1,2}}),?\s+(\d{{4}})(?!\d)", _month_day),
     (rf"{WORD}(?:[-‐‑]{WORD})*", _word),
 )
@@ -622,7 +648,9 @@ def _kind(character: str) -> str:
 
 SCANNER = Scanner(
     "bn",
-    re.compile(rf"\s*(?!অা|(?:{SHORT}){END})([{PLAIN}]++)(?<!ঃ)(?=[ ,;!?।\n]|$)(?! \d)"),
+    re.compile(
+        rf"\s*(?!অা|(?:{SHORT}){END}|(?:{_any(SHORT_WEEKDAYS)})ঃ)([{PLAIN}]++)(?<!ঃ)(?=[ ,;!?।\n]|$)(?! \d)"
+    ),
     _kind,
     {
         "0": [

@@ -300,6 +300,12 @@ def _groups(match: re.Match[str]) -> Reading:
     return None if all(1000 < int(group) < 2100 for group in match[0].split()) else _phone(match)
 
 
+def _dialled(match: re.Match[str]) -> Reading:
+    """*121#, as one keys it in."""
+    parts = [digits(part) for part in match[1].split("*")]
+    return f"star {' star '.join(parts)} hash"
+
+
 def _coded(match: re.Match[str]) -> Reading:
     """Digits that are no number: behind PIN or code, those one dials, those of a call for help."""
     near = match.string[max(0, match.start() - 40) : match.start()]
@@ -321,7 +327,7 @@ def _paired(match: re.Match[str]) -> Reading:
 
 
 def _screen(match: re.Match[str]) -> Reading:
-    return f"{pairs(match[1])} {match[2].upper()}"
+    return f"{pairs(match[1])} {match[2].upper()}" + (f" {cardinal(int(match[3]))}" if match[3] else "")
 
 
 def _odds(match: re.Match[str]) -> Reading:
@@ -461,6 +467,11 @@ def _unit(match: re.Match[str]) -> Reading:
     one, several = UNITS[match[2]]
     spoken = amount(match[1])
     return f"{spoken} {one if spoken in {'one', 'minus one'} or _adjective(match) else several}"
+
+
+def _unit_before(match: re.Match[str]) -> Reading:
+    """A quantity bound to its noun: a 20-lb. bag."""
+    return f"{amount(match[1])} {UNITS[match[2]][0]}"
 
 
 def _volts_and_amperes(match: re.Match[str]) -> Reading:
@@ -665,7 +676,8 @@ def _roman(match: re.Match[str]) -> Reading:
         return f"the {ordinal(number)}'s" if before in KINGS else None
     if _after(match).lower() in {"century", "centuries", "congress", "olympiad"}:
         return ordinal(number)
-    if len(text) > 3 and before not in KINGS:
+    plain = len(text) > 3 or (len(text) == 3 and set(text) <= set("IVX") and text != "XXX")
+    if plain and before not in KINGS:
         return year(number) if 1000 < number < 2100 else cardinal(number)
     broken = re.search(r"[^\w\s]\s*$", match.string[max(0, match.start() - 3) : match.start()])
     if not before[:1].isupper() or (broken and before not in NUMBERED):
@@ -716,6 +728,8 @@ def _initials_own(match: re.Match[str]) -> Reading:
 
 def _abbreviation(match: re.Match[str]) -> Reading:
     word = match[1]
+    if match[2]:
+        return f"{TITLES[word]}'s" if word in TITLES else None
     if word == "St":
         saint = _after(match)[:1].isupper() and _after(match) not in STARTERS
         spoken = "Saint" if saint else "Street"
@@ -737,14 +751,22 @@ def _abbreviation(match: re.Match[str]) -> Reading:
     return _without_stop(match, spoken)
 
 
+def _initials_here(match: re.Match[str]) -> bool:
+    """Whether a word that is initials as well is those: the US, the IT people; US at the start."""
+    before = _before(match)
+    return match[1] in {"IT", "US", "WHO"} and (before == "THE" or (before == "" and match[1] == "US"))
+
+
 def _capitals(match: re.Match[str]) -> Reading:
     word, tail = match[1], match[2] or ""
     beside = (
         match.string[max(0, match.start() - 1) : match.start()] + match.string[match.end() : match.end() + 1]
     )
+    if word == "AM" and _before(match) == "I":
+        return "am"
     if "&" in beside and len(word) < 4:
         return " ".join(word)
-    if not tail and _a_word(word) and _shouting(match):
+    if not tail and _a_word(word) and not _initials_here(match) and _shouting(match):
         return word.lower()
     spoken = capitals(word)
     if tail and " " in spoken:
@@ -861,7 +883,7 @@ DIGITS = _rules(
     (r"\d{4}(?: \d{4}){2,5}(?: \d{1,3})?(?! ?\d)", _groups),
     (r"\d{3,12}(?![\d,.:/-]?\d)", _coded),
     (r"(\d{3})(?:-(\d{3}))?(?![\d,.]?\d)", _paired),
-    (r"(360|480|720|1080|1440|2160|4320)([pi])" + NO_LETTER, _screen),
+    (r"(360|480|720|1080|1440|2160|4320)([pi])(\d{2,3})?" + NO_LETTER, _screen),
     *CLOCK,
     (r"(\d{1,2}):(\d\d)(?::(\d\d))?(?!\d)", _time),
     DAY_MONTH,
@@ -900,7 +922,8 @@ DIGITS = _rules(
     (rf"({AMOUNT})\^(-?{AMOUNT})(?:\s?({UNIT}){NO_LETTER})?", _power),
     (r"\d{4}(?![\d,.]?\d)", _four_digits),
     (r"(\d{1,3}):(\d{1,3})(?![\d:])", _colons),
-    (r"(\d{1,9})((?:-[a-z]{2,5}){1,2})-(\d{1,9})(?![\w-])", _odds),
+    (rf"({AMOUNT})-({UNIT}){NO_LETTER}\.?", _unit_before),
+    (rf"(\d{{1,9}})((?:-[a-z]{{2,5}}){{1,2}})-((?:{NUMBER}))(?![\w-])", _odds),
     (rf"({NUMBER})((?:-(?:[a-zA-Z]{{2,30}}|a(?=-)))+){NO_LETTER}", _compound),
     (rf"({AMOUNT})(k|bn|mn|tn|M|(?<=\d\d)K|(?<=\.\d)[KBT]|B(?= [a-z])){NO_LETTER}", _magnitude),
     (r"(?<=\b[A-Z]{2} )\d{5}(?!\d)", _digits),
@@ -926,6 +949,7 @@ SIGNED = _rules(
     (r"(?<=[\w)])\^(-?\d{1,9}|[a-z](?![a-z]))", _caret),
     (r"\+\+", _say("plus plus")),
     (rf"~\s?(?=\d|{SIGNS})", _say("about")),
+    (r"\*(\d{1,12}(?:\*\d{1,12}){0,5})#", _dialled),
     (r"\*(?=\s?\d)(?<=\d\s\*|\d\d\*|.\d\*)", _say("times")),
     (r"(?m)^#{1,6}(?=\s)", _say("")),
     (r"#", _hash),
@@ -966,7 +990,7 @@ NAMES = _rules(
     (r"(Mon|Wed|Sat|Sun)\.", _dotted_day),
     (r"(Feb|Aug|Sept?|Oct|Nov|Dec)(?![\w'’])\.?", _short_month),
     (r"(Jan|Mar|Apr|Jun|Jul)\.", _short_month),
-    (r"([IVXLCDM]{1,8})(['’]s)?(?![\w'’]|-\w)", _roman),
+    (r"([IVXLCDM]{1,15})(['’]s)?(?![\w'’]|-\w)", _roman),
 )
 CODES_AND_MONEY = _rules(
     (r"v(\d{1,9}(?:\.\d{1,9}){0,6})(?!\w)", _release),
@@ -984,8 +1008,10 @@ LETTERS = _rules(
     (r"(?:[A-Z]\. ?){1,8}[A-Z]\.(?!\w)|(?:[A-Za-z]\.){1,8}[A-Za-z](?![\w.])", _initials),
     (r"(Eqs?|Figs?)\.?\s?\((\d{1,4})\)", _bracketed),
     (r"[Nn]o\.(?=\s+of\b)", _say("number")),
+    (r"b\.\s?(?=(?:1\d|20)\d\d(?!\d))", _say("born")),
+    (r"d\.\s?(?=(?:1\d|20)\d\d(?!\d))", _say("died")),
     (r"([A-Za-z]{1,4})\.\s?(?=\d|[IVXLC]{1,8}(?!\w))|(Nos?|pp)\s(?=\d)", _before_number),
-    (r"([A-Z][a-z]{1,5}|[a-z]{2,6}|PhD|OK)(?![\w'’]|-[A-Za-z])\.?", _abbreviation),
+    (r"([A-Z][a-z]{1,5}|[a-z]{2,6}|PhD|OK)(?![\w'’]|-[A-Za-z])\.?((?<=\.)['’]s(?!\w))?", _abbreviation),
     (r"(mid|pre|post|non|Mid|Pre|Post)-(\d{1,9})(s?)(?!\w)", _prefixed),
     (rf"[{LETTER}]{{1,40}}-\d+[A-Za-z]?{NO_LETTER}", _mixed_code),
     (r"([A-Z])&([A-Z])(['’]?s)?(?![A-Za-z])", _pair),

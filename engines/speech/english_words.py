@@ -36,6 +36,8 @@ TITLES = {
     "viz": "namely",
     "tsp": "teaspoon",
     "tbsp": "tablespoon",
+    "Tsp": "Teaspoon",
+    "Tbsp": "Tablespoon",
     "Tel": "Telephone",
     "tel": "telephone",
     "WWI": "World War one",
@@ -75,6 +77,17 @@ SHORTENED = {
     "ht": "height",
     "doz": "dozen",
     "co": "company",
+    "Ala": "Alabama",
+    "Ariz": "Arizona",
+    "Calif": "California",
+    "Colo": "Colorado",
+    "Conn": "Connecticut",
+    "Fla": "Florida",
+    "Mich": "Michigan",
+    "Minn": "Minnesota",
+    "Okla": "Oklahoma",
+    "Tenn": "Tennessee",
+    "Tex": "Texas",
     "pkg": "package",
     "ref": "reference",
     "Hwy": "Highway",
@@ -113,6 +126,8 @@ BEFORE_NUMBERS = {
     "p": "page",
     "pp": "pages",
     "pg": "page",
+    "pt": "part",
+    "fl": "floor",
     "pgs": "pages",
     "vol": "volume",
     "vols": "volumes",
@@ -150,6 +165,7 @@ ACRONYMS = frozenset(
     """
     NASA NATO UNESCO UNICEF AIDS OPEC ASEAN SARS COVID RAM ROM PIN SIM GIF JPEG LAN WAN SWAT NAFTA FIFA
     UEFA NASDAQ IKEA ASCII CAPTCHA YOLO BIOS MIDI JACK ALSA SCUBA LASER RADAR SONAR NAND SAARC BRAC
+    ZIP DOS JAR
     """.split()
 )
 """Capitals that are read as a word."""
@@ -157,7 +173,7 @@ INITIALISMS = frozenset(
     """
     AIG AOL API APR ATM CEO CFO CIA CIO CTO DIY DOB EPA ETA EU FAQ FAO GIS GOP IBM ILO IMF INR IOC IOS
     IPO IRA IRS ISP ITV IVF KIA LIC MIT NID NIH NIC NOC NYC POS RAF RBI SEC SEO SIM SOP SOS SUV TBA UAE UAV
-    UFO UNO USA USB VIP YMCA ZIP
+    UFO UNO USA USB VIP YMCA RIP
     ISBN OECD IEEE ADHD ASAP UNHCR IATA ICAO AFAIK ISO USSR USAID UNDP UNFPA IUPAC EULA OEM USD EUR GBP
     API APIS AWOL HIV EST IAEA AFAIK IOU NGO CEO CFO CTO
     """.split()
@@ -245,6 +261,12 @@ UNITS = {
     "sq km": ("square kilometre", "square kilometres"),
     "sq m": ("square metre", "square metres"),
     "sq ft": ("square foot", "square feet"),
+    "sq mi": ("square mile", "square miles"),
+    "sq. km": ("square kilometre", "square kilometres"),
+    "sq. m": ("square metre", "square metres"),
+    "sq. ft": ("square foot", "square feet"),
+    "sq. mi": ("square mile", "square miles"),
+    "cu. ft": ("cubic foot", "cubic feet"),
     "km": ("kilometre", "kilometres"),
     "cm": ("centimetre", "centimetres"),
     "mm": ("millimetre", "millimetres"),

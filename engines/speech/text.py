@@ -31,6 +31,8 @@ NOTED = 8
 """Characters named in the notes of a sentence at most."""
 CLOSING = re.compile(r"[\"'”’»)\]}]*")
 BULLET = re.compile(r"(?:[-*•·–—]|\(?\d{1,3}[.)]|\(?[a-z]\)|#{1,6})\s")
+LABEL = re.compile(r"\d+|[^\W\dI]")
+"""Of an item of a list, before a full stop."""
 PARAGRAPHS = re.compile(r"\n[^\S\n]*\n\s*")
 NEWLINE = re.compile(r"\n\s*")
 LONGEST_CLUSTER = 64
@@ -290,7 +292,7 @@ def _goes_on(text: str, part: list[Token], following: Token) -> bool:
     begins sentences with small letters ends them all the same, and names such as iPhone begin some.
     """
     mark = part[-1]
-    if mark.spoken in FULL_STOPS and len(part) == 2 and text[part[0].begin : part[0].end].isdecimal():
+    if mark.spoken in FULL_STOPS and len(part) == 2 and LABEL.fullmatch(text, part[0].begin, part[0].end):
         return True
     if mark.spoken == "." and text[following.begin].islower():
         name = any(c.isupper() for c in text[following.begin : following.end])
