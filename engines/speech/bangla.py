@@ -205,6 +205,12 @@ def _coded(match: re.Match[str]) -> Reading:
     return digits(number) + case if coded or called else None
 
 
+def _short_phone(match: re.Match[str]) -> Reading:
+    """৫৫৫-১২৩৪; round ones and those of what is counted are a range."""
+    rounded = match[1].endswith("0") and match[2].endswith("00")
+    return None if rounded or _after(match).startswith(HUNDREDS_OF) else _phone(match)
+
+
 def _plate(match: re.Match[str]) -> Reading:
     """Of a vehicle: ঢাকা মেট্রো-গ ১১-২২৩৩."""
     return _phone(match) if re.search(rf"(?:-|মেট্রো )[{LETTER}]{{1,3}}[\s-]+$", _near(match)) else None
@@ -258,7 +264,7 @@ def _fraction(match: re.Match[str]) -> Reading:
     top, bottom = int(match[1]), int(match[2])
     if _after(match).startswith(("জন", "টি", "টা", "ঘণ্টা", "ঘন্টা", "দিন", "মাস", "বছর", "বার")):
         return Word(match.start(), match.start(2), cardinal(top), "bn")
-    if match[0] == "24/7":
+    if match[0] in {"24/7", "9/11"}:
         return f"{cardinal(top)} {cardinal(bottom)}"
     return _parts(top, bottom) if 0 < top < bottom else f"{cardinal(top)} বাই {cardinal(bottom)}"
 
@@ -294,7 +300,7 @@ def _hundreds(match: re.Match[str]) -> Reading:
     """৫শ টাকা is five hundred; from ১০শ on a bare শ is that of an ordinal, but before what one counts."""
     number, apart, sign, case = int(match[1]), match[2], match[3], match[4] or ""
     counted = _after(match).startswith(HUNDREDS_OF)
-    if sign == "শ" and number > 9 and not (apart or case or counted):
+    if sign == "শ" and 9 < number < len(ORDINALS) and not (apart or case or counted):
         return None
     spoken = f"{cardinal(number)}{'শত' if sign == 'শত' else 'শো'}"
     return f"{spoken} {case}" if case.startswith("জন") else spoken + ("র" if case == "এর" else case)
@@ -383,7 +389,7 @@ def _with_suffix(spoken: str, joint: str, suffix: str) -> str:
 
 
 def _ratio(match: re.Match[str]) -> Reading:
-    return f"{amount(match[1])} ইজ টু {amount(match[2])}"
+    return " ইজ টু ".join(amount(part) for part in match[0].split(":"))
 
 
 def _score(match: re.Match[str]) -> Reading:
@@ -406,13 +412,25 @@ def _square(match: re.Match[str]) -> Reading:
 
 
 def _counted(match: re.Match[str]) -> Reading:
-    if match[1] == "2" and re.match("টি|টা(?![যর])|টো", match[3]):
+    of_day = re.search(rf"(?:{_any(DAY_PARTS)})\s*$", _near(match))
+    if match[1] == "2" and re.match("টি|টা(?![যর])|টো", match[3]) and not of_day:
         return "দু" + spelling(match[3])
     if match[3] in SHORTENED:
         return f"{amount(match[1])} {SHORTENED[match[3]]}"
     if match[2]:
         return _with_suffix(amount(match[1]), match[2], match[3])
     return amount(match[1]) + spelling(match[3])
+
+
+def _exponent(match: re.Match[str]) -> Reading:
+    minus = "মাইনাস " if match[2] else ""
+    return f"{genitive(amount(match[1]))} ঘাত {minus}{amount(match[3].translate(SUPERSCRIPTS))}"
+
+
+def _angle(match: re.Match[str]) -> Reading:
+    """Degrees, minutes and seconds of arc."""
+    parts = zip(match.groups(), ("ডিগ্রি", "মিনিট", "সেকেন্ড"), strict=True)
+    return " ".join(f"{amount(number)} {name}" for number, name in parts if number)
 
 
 def _by(match: re.Match[str]) -> Reading:
@@ -461,6 +479,12 @@ def _short_month(match: re.Match[str]) -> Reading:
 
 def _short_weekday(match: re.Match[str]) -> Reading:
     return f"{SHORT_WEEKDAYS[match[1]]}বার"
+
+
+def _like(match: re.Match[str]) -> Reading:
+    """মত behind a possessive is মতো, like; but before what one does with an opinion."""
+    opinion = _after(match).startswith(("প্রকাশ", "পোষণ", "দে", "দি", "নে", "নি", "জানা", "বিনিময়", "ছিল"))
+    return "মতো" if _before(match).endswith("র") and not opinion else None
 
 
 def _blessing(match: re.Match[str]) -> Reading:
@@ -544,7 +568,8 @@ NUMERIC = _rules(
     (r"(\d{1,2})(\.)(\d{1,2})\.(\d\d)(?=\s*(?:তারিখ|ইং|খ্রি))", _dotted_date),
     (r"\d{1,3}(?:\.\d{1,3}){3}(?![\d.]?\d)", _machine),
     (r"\d{1,9}(?:\.\d{1,9}){2,6}(?!\d)", _version),
-    (r"\d{3}-\d{4}(?!\d)|0\d{1,5}(?:[ -]\d{3,8}){1,3}(?:-\d\d)?(?!\d)", _phone),
+    (r"([1-9]\d\d)-(\d{4})(?!\d)", _short_phone),
+    (r"0\d{1,5}(?:[ -]\d{3,8}){1,3}(?:-\d\d)?(?!\d)", _phone),
     (r"\d{1,12}(?:-\d{1,12}){2,6}(?![\d-])|\d{4}(?:[ -]\d{4}){2,4}(?![ -]?\d)", _phone),
     (r"\d\d-\d{4}(?!\d)", _plate),
     (rf"(?<=[{LETTER}]-)\d{{4}}(?![\d,./:-]?\d)", _postcode),
@@ -560,14 +585,16 @@ NUMERIC = _rules(
     (r"(\d{1,3})/(\d{1,3})(?![\d/])", _fraction),
     (rf"(\d{{1,9}})\s?([{VULGARS}])", _vulgar),
     (rf"({AMOUNT})/[-=](?:\s*টাকা{END})?", _taka),
+    (r"(\d{1,3})° ?(\d{1,2})['’′](?: ?(\d{1,2})(?:\"|''|”|″))?", _angle),
     (r"(\d)['’′] ?-? ?(\d{1,2})(?:\"|''|”|″)", _feet),
     (rf"({AMOUNT})\s?({SIGN})(?![A-Za-z])", _money_behind),
     (rf"(\d{{4}})[{DASH}](\d{{4}}|\d\d)(?!\d)", _years),
     (rf"(\d{{1,3}})[{DASH}](\d{{1,3}})(?!\s?=|[\d.,:/%]*\d)", _score),
     (rf"({AMOUNT})\s?({_any(UNITS)})(র|ের|ে|তে)?(?![A-Za-z]){END}", _unit),
     (rf"({AMOUNT}) ?[x×] ?({AMOUNT})(?![\dA-Za-z])", _by),
-    (rf"({AMOUNT})([²³])", _square),
-    (r"(\d{1,3}):(\d{1,3})(?![\d:])", _ratio),
+    (rf"({AMOUNT})([²³])(?![⁰¹²³⁴⁵⁶⁷⁸⁹])", _square),
+    (rf"({AMOUNT})(⁻)?([⁰¹²³⁴⁵⁶⁷⁸⁹]{{1,9}})", _exponent),
+    (r"\d{1,3}(?::\d{1,3}){1,3}(?![\d:])", _ratio),
     (r"\d{4}(?![\d,.]?\d)", _year),
     (rf"({AMOUNT})() (টায়|টার|টা|টির|টিকে|টিতে|টি){END}", _counted),
     (rf"({AMOUNT})([{DASH}'’]?)({WORD})", _counted),
@@ -613,7 +640,10 @@ LETTERS = _rules(
         rf"([{DASH}](?=[{LETTER}]))?",
         _short_month,
     ),
-    (rf"({_any(SHORT_WEEKDAYS)})ঃ(?:বার)?(?![{LETTER}])", _short_weekday),
+    (rf"({_any(SHORT_WEEKDAYS)})(?:ঃ(?:বার)?(?![{LETTER}])|\.(?=,|\s*(?:ও|এবং|থেকে){END}))", _short_weekday),
+    (r"(বৃহ)\.", _short_weekday),
+    (rf"মত{END}", _like),
+    (rf"টাকা:?\s({NUMBER}\.\d\d)(?!\d)", _taka),
     (
         "|".join(
             re.escape(unit)
@@ -649,7 +679,7 @@ def _kind(character: str) -> str:
 SCANNER = Scanner(
     "bn",
     re.compile(
-        rf"\s*(?!অা|(?:{SHORT}){END}|(?:{_any(SHORT_WEEKDAYS)})ঃ)([{PLAIN}]++)(?<!ঃ)(?=[ ,;!?।\n]|$)(?! \d)"
+        rf"\s*(?!অা|(?:মত|{SHORT}){END}|(?:{_any(SHORT_WEEKDAYS)})ঃ)([{PLAIN}]++)(?<!ঃ)(?=[ ,;!?।\n]|$)(?! \d)"
     ),
     _kind,
     {

@@ -295,6 +295,11 @@ def _phone(match: re.Match[str]) -> Reading:
     return ("plus " if match[0].startswith("+") else "") + ", ".join(groups)
 
 
+def _short_phone(match: re.Match[str]) -> Reading:
+    """555-1234; round ones are a range."""
+    return None if match[1].endswith("0") and match[2].endswith("00") else _phone(match)
+
+
 def _groups(match: re.Match[str]) -> Reading:
     """Of a card or an account, in fours; years in a row are none."""
     return None if all(1000 < int(group) < 2100 for group in match[0].split()) else _phone(match)
@@ -877,7 +882,8 @@ DIGITS = _rules(
     (rf"{CONTINENTAL}(?!\d)", _continental),
     (r"(\d{1,3}(?:\.\d{1,3}){3})(?::(\d{1,5}))?(?![\d.]?\d)", _machine),
     (r"(\d{1,9}(?:\.\d{1,9}){2,6})(?!\d)", _version),
-    (r"(?:1-)?\d{3}-\d{3}-\d{4}(?!\d)|\d{3}-\d{4}(?!\d)|\d{3} \d{3} \d{4}(?!\d)", _phone),
+    (r"([1-9]\d\d)-(\d{4})(?!\d)", _short_phone),
+    (r"(?:1-)?\d{3}-\d{3}-\d{4}(?!\d)|0\d\d-\d{4}(?!\d)|\d{3} \d{3} \d{4}(?!\d)", _phone),
     (r"0\d{1,5}(?:[ -]\d{3,8}){1,3}(?!\d)", _phone),
     (r"\d{1,12}(?:-\d{1,12}){2,6}(?:-X)?(?![\w-])|1-\d{3}-(?=[A-Z]{3,20}(?!\w))", _phone),
     (r"\d{4}(?: \d{4}){2,5}(?: \d{1,3})?(?! ?\d)", _groups),
