@@ -86,6 +86,7 @@ def spoken(text, language="en"):
         ("Title\n\nText here", ["Title", "Text here"]),
         ("1. first\n2. second", ["1. first", "2. second"]),
         ("A. First\nB. Second", ["A. First", "B. Second"]),
+        ("a.\nthen more.", ["a.", "then more."]),
         ("- first\n- second\n* third", ["- first", "- second", "* third"]),
         ("Dear John,\nThank you.", ["Dear John,", "Thank you."]),
         ("wrapped in the\nmiddle of it", ["wrapped in the\nmiddle of it"]),

@@ -60,6 +60,9 @@ CALLED = re.compile(
     rf"(?:[ -]?(?:এ|তে){END}|\s?(?:নম্বরে|নাম্বারে){END})\s*(?:[{LETTER}]+\s){{0,2}}?"
     "(?:কল|ফোন|ডায়াল|যোগাযোগ|এসএমএস|মেসেজ)"
 )
+OF_DAY = re.compile(rf"(?<![{LETTER}])(?:{_any(DAY_PARTS)})(?:ে|ের|য়)?[:ঃ]?\s*$")
+BORN = re.compile(rf"(?:{_any(YEARS_BEHIND)})\s?[:ঃ–-]?\s*$")
+SCRIPTURE = re.compile(_any(SCRIPTURES))
 NUMBERED = re.compile(rf"\s?(?:নম্বরে|নাম্বারে){END}")
 
 
@@ -196,11 +199,13 @@ def _phone(match: re.Match[str]) -> Reading:
 
 def _coded(match: re.Match[str]) -> Reading:
     """Digits that are no number: behind a telephone or a PIN, those one calls."""
-    number, case = match[1], match[2] or ""
+    number, last, case = match[1], match[2], match[3] or ""
     rest = match.string[match.end(1) : match.end(1) + 40]
     counted = re.match(rf"\s?(?:টাকা|টি|টা|জন|{MAGNITUDES})", rest)
     a_year = len(number) == 4 and 1700 < int(number) < 2100
     coded = CODED.search(_near(match)) and not counted
+    if last:
+        return f"{digits(number)}, {digits(last)}" if coded and len(number) > 5 else None
     called = not a_year and (CALLED.match(rest) or (len(number) > 4 and NUMBERED.match(rest)))
     return digits(number) + case if coded or called else None
 
@@ -226,7 +231,7 @@ def _clock(hours: int, minutes: int, tail: str) -> str:
     if tail.startswith("ঘটিকা") and not minutes:
         return f"{cardinal(hours or 12)} {tail}"
     hour = f"{cardinal(hours or 12)}টা"
-    locative, possessive = tail.endswith(("টায়", "কায়", "টে", "এ")), tail.endswith(("র",))
+    locative, possessive = tail.endswith(("টায়", "কায়", "টে", "এ")), tail.endswith("র")
     if minutes:
         return f"{hour} {cardinal(minutes)} মিনিট{'ে' if locative else 'ের' if possessive else ''}"
     return hour + ("য়" if locative else "র" if possessive else "")
@@ -246,7 +251,7 @@ def _dotted_time(match: re.Match[str]) -> Reading:
     hours, minutes, tail = int(match[1]), int(match[2]), match[3] or ""
     if minutes > 59 or hours > 24:
         return None
-    of_day = re.search(rf"(?:{_any(DAY_PARTS)})\s*$", _near(match))
+    of_day = OF_DAY.search(_near(match))
     if not of_day and tail in {"", "মিনিট", "এর", "-এর"}:
         return None
     following = match.string[match.end() : match.end() + 30]
@@ -256,8 +261,7 @@ def _dotted_time(match: re.Match[str]) -> Reading:
 
 def _verse(match: re.Match[str]) -> Reading:
     """Chapter and verse: সূরা বাকারা ২:২৫৫."""
-    cued = re.search("|".join(SCRIPTURES), _near(match))
-    return f"{amount(match[1])}, {amount(match[2])}" if cued else None
+    return f"{amount(match[1])}, {amount(match[2])}" if SCRIPTURE.search(_near(match)) else None
 
 
 def _fraction(match: re.Match[str]) -> Reading:
@@ -372,7 +376,7 @@ def _year(match: re.Match[str]) -> Reading:
         or before.startswith(("খ্রি", "সাল", "সন", "হিজরি"))
         or before in SHORT_MONTHS
         or re.fullmatch(MONTH, before)
-        or (1000 < number < 2100 and re.search(rf"(?:{_any(YEARS_BEHIND)})\s?[:ঃ–-]?\s*$", _near(match)))
+        or (1000 < number < 2100 and BORN.search(_near(match)))
     )
     cued = cued or re.compile(rf"\s+থেকে\s+\d{{4}}\s+(?:{_any(YEAR_CUES)})").match(text, end)
     if not (cued or (suffix and 1700 < number < 2100) or (bracketed and number < 2100)):
@@ -412,8 +416,8 @@ def _square(match: re.Match[str]) -> Reading:
 
 
 def _counted(match: re.Match[str]) -> Reading:
-    of_day = re.search(rf"(?:{_any(DAY_PARTS)})\s*$", _near(match))
-    if match[1] == "2" and re.match("টি|টা(?![যর])|টো", match[3]) and not of_day:
+    two = match[1] == "2" and re.match("টি|টা(?![যর])|টো", match[3])
+    if two and not OF_DAY.search(_near(match)):
         return "দু" + spelling(match[3])
     if match[3] in SHORTENED:
         return f"{amount(match[1])} {SHORTENED[match[3]]}"
@@ -478,7 +482,11 @@ def _short_month(match: re.Match[str]) -> Reading:
 
 
 def _short_weekday(match: re.Match[str]) -> Reading:
-    return f"{SHORT_WEEKDAYS[match[1]]}বার"
+    return f"{SHORT_WEEKDAYS[match[1]]}বার" + (" থেকে" if match[2] else "")
+
+
+def _celsius(match: re.Match[str]) -> Reading:
+    return "সেলসিয়াস" if _before(match) == "ডিগ্রি" else None
 
 
 def _like(match: re.Match[str]) -> Reading:
@@ -531,8 +539,7 @@ def _to(match: re.Match[str]) -> Reading:
 
 def _dialled(match: re.Match[str]) -> Reading:
     """*১২১#, as one keys it in."""
-    parts = [digits(part) for part in match[1].split("*")]
-    return f"স্টার {' স্টার '.join(parts)} হ্যাশ"
+    return " ".join({"*": "স্টার", "#": "হ্যাশ"}.get(key) or digits(key) for key in match[0])
 
 
 def _per(match: re.Match[str]) -> Reading:
@@ -573,7 +580,7 @@ NUMERIC = _rules(
     (r"\d{1,12}(?:-\d{1,12}){2,6}(?![\d-])|\d{4}(?:[ -]\d{4}){2,4}(?![ -]?\d)", _phone),
     (r"\d\d-\d{4}(?!\d)", _plate),
     (rf"(?<=[{LETTER}]-)\d{{4}}(?![\d,./:-]?\d)", _postcode),
-    (rf"(\d{{3,12}})(?![\d,./:-]?\d)(-?(?:এ|তে){END})?", _coded),
+    (rf"(\d{{3,12}})(?:-(\d{{1,2}}))?(?![\d,./:-]?\d)(-?(?:এ|তে){END})?", _coded),
     (rf"({NUMBER}\.\d\d)\s?টাকা(য়|র|তে)?{END}", _taka_and_poisha),
     (r"(\d{1,3}):(\d{1,3})(?![\d:])", _verse),
     (rf"(\d{{1,2}}):(\d\d)(?::(\d\d))?(?!\d)(?:\s?({CLOCK_TAIL}){END})?", _time),
@@ -610,7 +617,7 @@ SIGNED = _rules(
     (r"(?<=[A-Za-z)])²", _say("স্কয়ার")),
     (r"(?<=[A-Za-z)])³", _say("কিউব")),
     (rf"(?<=[{LETTER}.])/(?=(?:{_any(PER)})(?:য়|তে|ে|র|ের)?{END})", _per),
-    (r"\*(\d{1,12}(?:\*\d{1,12}){0,5})#", _dialled),
+    (r"[*#]{1,3}\d{1,12}(?:[*#]\d{1,12}){0,5}#", _dialled),
     (r"(?<=\d) ?\* ?(?=\d)", _say("গুণ")),
     (r"(?<!\.)\.(?=,)", _say("")),
     (r"(?<=[A-Za-z])\+", lambda match: Word(match.start(), match.end(), "plus", "en")),
@@ -640,8 +647,12 @@ LETTERS = _rules(
         rf"([{DASH}](?=[{LETTER}]))?",
         _short_month,
     ),
-    (rf"({_any(SHORT_WEEKDAYS)})(?:ঃ(?:বার)?(?![{LETTER}])|\.(?=,|\s*(?:ও|এবং|থেকে){END}))", _short_weekday),
-    (r"(বৃহ)\.", _short_weekday),
+    (
+        rf"({_any(SHORT_WEEKDAYS)})(?:ঃ(?:বার)?(?![{LETTER}])|(?<=বৃহ)\.|\.(?=,|\s*(?:ও|এবং|থেকে){END}))"
+        rf"([{DASH}](?=[{LETTER}]))?",
+        _short_weekday,
+    ),
+    (r"সে\.", _celsius),
     (rf"মত{END}", _like),
     (rf"টাকা:?\s({NUMBER}\.\d\d)(?!\d)", _taka),
     (

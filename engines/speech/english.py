@@ -55,6 +55,7 @@ from engines.speech.english_words import (
     SYMBOLS,
     TITLES,
     UNITS,
+    WHOLE,
 )
 from engines.speech.words import Drop, Mark, Reading, Rule, Scanner, Token, Word, canonical, join
 
@@ -307,8 +308,7 @@ def _groups(match: re.Match[str]) -> Reading:
 
 def _dialled(match: re.Match[str]) -> Reading:
     """*121#, as one keys it in."""
-    parts = [digits(part) for part in match[1].split("*")]
-    return f"star {' star '.join(parts)} hash"
+    return " ".join({"*": "star", "#": "hash"}.get(key) or digits(key) for key in match[0])
 
 
 def _coded(match: re.Match[str]) -> Reading:
@@ -496,6 +496,12 @@ def _by(match: re.Match[str]) -> Reading:
     return f"{amount(match[1])} by"
 
 
+def _times_as(match: re.Match[str]) -> Reading:
+    """Ten times as fast; but the x of a sum is a letter."""
+    summed = re.compile(r"\s?[-+−=^/)]\s?[\dA-Za-z(]").match(match.string, match.end())
+    return None if summed else _times(match)
+
+
 def _times(match: re.Match[str]) -> Reading:
     return f"{amount(match[1])} times"
 
@@ -534,8 +540,8 @@ def _subscript(match: re.Match[str]) -> Reading:
 def _formula(match: re.Match[str]) -> Reading:
     """H₂O, letter by letter; x₁."""
     spelled = match[0] != match[0].lower()
-    parts = re.findall(r"\d+|[A-Za-z]+", match[0].translate(SUBSCRIPTS))
-    return " ".join(amount(p) if p.isdecimal() else " ".join(p.upper()) if spelled else p for p in parts)
+    parts = re.findall(r"\d+(?:\.\d+)?|[A-Za-z]+", match[0].translate(SUBSCRIPTS))
+    return " ".join(amount(p) if p[0].isdecimal() else " ".join(p.upper()) if spelled else p for p in parts)
 
 
 def _four_digits(match: re.Match[str]) -> Reading:
@@ -600,6 +606,8 @@ def _code(text: str) -> str:
                 spoken.append(year(int(part)))
             else:
                 spoken.append(digits(part) if len(part) > 3 or part[0] == "0" else cardinal(int(part)))
+        elif part == "s" and spoken and not spoken[-1].isupper():
+            spoken[-1] = spoken[-1][:-1] + "ies" if spoken[-1].endswith("y") else f"{spoken[-1]}s"
         elif part.isupper() and part not in ACRONYMS:
             spoken.append(" ".join(part) if len(part) < 5 else capitals(part))
         else:
@@ -715,7 +723,8 @@ def _before_number(match: re.Match[str]) -> Reading:
 
 
 def _bracketed(match: re.Match[str]) -> Reading:
-    return f"{BEFORE_NUMBERS[match[1].lower()].capitalize()} {amount(match[2])}"
+    spoken = BEFORE_NUMBERS[match[1].lower()]
+    return f"{spoken.capitalize() if match[1][0].isupper() else spoken} {amount(match[2])}"
 
 
 def _dotted(match: re.Match[str]) -> Reading:
@@ -747,8 +756,10 @@ def _abbreviation(match: re.Match[str]) -> Reading:
         spoken = TITLES[word]
         if word in {"Mr", "Mrs", "Ms", "Prof", "Mt"} and _after(match):
             return spoken
-    elif word in SHORTENED and match[0].endswith(".") and not _ends_sentence(match, match.end() - 1):
-        return SHORTENED[word]
+    elif word in SHORTENED and match[0].endswith("."):
+        if word in WHOLE and _ends_sentence(match, match.end() - 1):
+            return None
+        spoken = SHORTENED[word]
     elif word in BEFORE_NAMES and re.compile(r"\s+[A-Z][a-z]").match(match.string, match.end()):
         return BEFORE_NAMES[word]
     else:
@@ -776,7 +787,7 @@ def _capitals(match: re.Match[str]) -> Reading:
     spoken = capitals(word)
     if tail and " " in spoken:
         return f"{spoken}'s"
-    return spoken + tail.replace("’", "'")
+    return spoken + tail.replace("’", "'").lower()
 
 
 def _article(match: re.Match[str]) -> Reading:
@@ -784,12 +795,22 @@ def _article(match: re.Match[str]) -> Reading:
     return "a" if _before(match).lower() not in LETTERED and _shouting(match) else None
 
 
+def _shouted_title(match: re.Match[str]) -> Reading:
+    return _without_stop(match, {"DR": "doctor"}.get(match[1]) or TITLES[match[1].capitalize()].lower())
+
+
 def _pair(match: re.Match[str]) -> Reading:
     return f"{match[1]} and {match[2]}" + ("'s" if match[3] else "")
 
 
+def _small(word: str) -> str:
+    """A short form in capitals: DON'T, I'M."""
+    return re.sub(r"^i\b", "I", word.lower())
+
+
 def _word(match: re.Match[str]) -> Reading:
     parts = re.split("([-‐‑])", match[0].replace("’", "'"))
+    parts = [_small(part) if "'" in part and part.isupper() else part for part in parts]
     spoken = [TITLES.get(p) or (capitals(p) if p.isalpha() and p.isupper() else p) for p in parts]
     spelled = any(part.isupper() and " " in said for part, said in zip(parts, spoken, strict=True))
     return "".join(" " if p in "-‐‑" and spelled else "-" if p in "‐‑" else p for p in spoken)
@@ -872,7 +893,7 @@ DAY_MONTH = _rule(
 NUMBER_LETTERS = _rule(rf"(\d{{1,9}})([A-Z]{{1,3}}\d*){NO_LETTER}", _number_letters)
 DIGITS = _rules(
     (
-        r"(\d{4})[-/](\d\d)[-/](\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d)(?:\.\d+)?)?Z?)?(?![\d-])",
+        r"(\d{4})[-/.](\d\d)[-/.](\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d)(?:\.\d+)?)?Z?)?(?![\d-])",
         _iso_date,
     ),
     (r"(\d{1,2})([/.-])(\d{1,2})\2(\d{4})(?!\d)", _numeric_date),
@@ -923,7 +944,7 @@ DIGITS = _rules(
     ),
     (rf"({AMOUNT}) ?[x×](?= ?{AMOUNT}(?: ?[x×] ?{AMOUNT}){{0,3}}\s*=)", _times),
     (rf"({AMOUNT})[\"″]? ?[x×](?= ?{AMOUNT}(?!\s*=|[\d.,]))", _by),
-    (rf"({AMOUNT})x{NO_LETTER}", _times),
+    (rf"({AMOUNT})x{NO_LETTER}", _times_as),
     (rf"({AMOUNT})[eE]([+-]?)(\d{{1,4}}){NO_LETTER}", _exponent),
     (rf"({AMOUNT})\^(-?{AMOUNT})(?:\s?({UNIT}){NO_LETTER})?", _power),
     (r"\d{4}(?![\d,.]?\d)", _four_digits),
@@ -947,6 +968,7 @@ SIGNED = _rules(
     (r"\.\d+", _number),
     (rf"(?<=[\d%°ap.])[{DASH}](?=\d|[$€£¥₹৳]\s?\d)|(?<=[mM])[{DASH}](?=\d)", _to),
     (rf"(?<=\d )[{DASH}](?= \d)", _to),
+    (rf"(?<=(?<![A-Za-z'’])[a-z] )[{DASH}](?= \d)", _say("minus")),
     (rf"(?<![\w)])[{DASH}](?=[\d.]*\d|{SIGNS})", _say("minus")),
     (r"(?<=\d)( ?)/ ?(?=\d)", _slash),
     (r" ?/ ?", _slash),
@@ -955,7 +977,7 @@ SIGNED = _rules(
     (r"(?<=[\w)])\^(-?\d{1,9}|[a-z](?![a-z]))", _caret),
     (r"\+\+", _say("plus plus")),
     (rf"~\s?(?=\d|{SIGNS})", _say("about")),
-    (r"\*(\d{1,12}(?:\*\d{1,12}){0,5})#", _dialled),
+    (r"[*#]{1,3}\d{1,12}(?:[*#]\d{1,12}){0,5}#", _dialled),
     (r"\*(?=\s?\d)(?<=\d\s\*|\d\d\*|.\d\*)", _say("times")),
     (r"(?m)^#{1,6}(?=\s)", _say("")),
     (r"#", _hash),
@@ -976,7 +998,7 @@ SIGNED = _rules(
 )
 NAMES = _rules(
     (
-        rf"((?:Mon|Tues?|Wed|Thur?s?|Fri|Sat|Sun)(?:day)?)[{DASH}]((?:Mon|Tues?|Wed|Thur?s?|Fri|Sat|Sun)(?:day)?)\b",
+        rf"((?:Mon|Tues?|Wed|Thur?s?|Fri|Sat|Sun)(?:day)?)\.?[{DASH}]((?:Mon|Tues?|Wed|Thur?s?|Fri|Sat|Sun)(?:day)?)\b",
         _day_range,
     ),
     (
@@ -1004,7 +1026,7 @@ CODES_AND_MONEY = _rules(
         rf"(US\$|[AC]\$|Rs\.?|Tk\.?|{CODE})\s?({AMOUNT})(?:[{DASH}]({AMOUNT}))?{MAGNITUDE}(?:/-)?(?:/([a-z]{{1,20}}))?",
         _money,
     ),
-    (r"[A-Za-z]{1,20}[₀-₉][A-Za-z₀-₉]*", _formula),
+    (r"[A-Za-z]{1,20}[₀-₉][A-Za-z₀-₉]*(?:\.[₀-₉]{1,9})?", _formula),
     (r"[A-Za-z]+\d[A-Za-z0-9]*(?:-[A-Za-z]+\d[A-Za-z0-9]*|-\d{3,4}(?![\w-]))?", _mixed_code),
 )
 LETTERS = _rules(
@@ -1012,7 +1034,7 @@ LETTERS = _rules(
     (r"((?:[A-Za-z]\.){2,8})['’]s(?!\w)", _initials_own),
     (r"(?:[A-Za-z]\.){2,8}(?!\w)|(?:a\.k\.a|e\.g|i\.e)(?![\w.])", _dotted),
     (r"(?:[A-Z]\. ?){1,8}[A-Z]\.(?!\w)|(?:[A-Za-z]\.){1,8}[A-Za-z](?![\w.])", _initials),
-    (r"(Eqs?|Figs?)\.?\s?\((\d{1,4})\)", _bracketed),
+    (r"([Ee]qs?|[Ff]igs?)\.?\s?\((\d{1,4})\)", _bracketed),
     (r"[Nn]o\.(?=\s+of\b)", _say("number")),
     (r"b\.\s?(?=(?:1\d|20)\d\d(?!\d))", _say("born")),
     (r"d\.\s?(?=(?:1\d|20)\d\d(?!\d))", _say("died")),
@@ -1022,7 +1044,8 @@ LETTERS = _rules(
     (rf"[{LETTER}]{{1,40}}-\d+[A-Za-z]?{NO_LETTER}", _mixed_code),
     (r"([A-Z])&([A-Z])(['’]?s)?(?![A-Za-z])", _pair),
     (r"A(?![\w'’.&+-])", _article),
-    (rf"([A-ZÀ-ÖØ-Þ]{{2,40}})(['’]?s)?(?![{LETTER}'’]|-[{LETTER}])", _capitals),
+    (r"(MRS?|MS|DR|PROF|JR|SR|INC|LTD|CORP|AVE|RD|BLVD|DEPT)\.", _shouted_title),
+    (rf"([A-ZÀ-ÖØ-Þ]{{2,40}})(['’]?s|['’]S)?(?![{LETTER}'’]|-[{LETTER}])", _capitals),
     (rf"[{LETTER}]+(?:['’‐‑-][{LETTER}]+)*(?:(?<=s)['’](?=\s|$))?", _word),
 )
 SHORT = "|".join([word for word in [*TITLES, *BEFORE_NUMBERS] if word.islower() and len(word) > 1])

@@ -77,6 +77,15 @@ SHORTENED = {
     "ht": "height",
     "doz": "dozen",
     "co": "company",
+    "acct": "account",
+    "Acct": "Account",
+    "pct": "percent",
+    "yr": "year",
+    "yrs": "years",
+    "hr": "hour",
+    "hrs": "hours",
+    "wk": "week",
+    "wks": "weeks",
     "Ala": "Alabama",
     "Ariz": "Arizona",
     "Calif": "California",
@@ -94,7 +103,9 @@ SHORTENED = {
     "Pkwy": "Parkway",
     "Messrs": "Messieurs",
 }
-"""Read so with a full stop that ends no sentence."""
+"""Read so with a full stop."""
+WHOLE = frozenset({"max", "min", "temp", "Temp", "ref", "co", "doz"})
+"""Those that are words as well, at the end of a sentence."""
 BEFORE_NAMES = {
     "Gen": "General",
     "Capt": "Captain",
@@ -119,6 +130,10 @@ BEFORE_NAMES = {
     "Insp": "Inspector",
     "Det": "Detective",
     "Fr": "Father",
+    "Sens": "Senators",
+    "Reps": "Representatives",
+    "Drs": "Doctors",
+    "Profs": "Professors",
 }
 BEFORE_NUMBERS = {
     "no": "number",
@@ -173,7 +188,7 @@ INITIALISMS = frozenset(
     """
     AIG AOL API APR ATM CEO CFO CIA CIO CTO DIY DOB EPA ETA EU FAQ FAO GIS GOP IBM ILO IMF INR IOC IOS
     IPO IRA IRS ISP ITV IVF KIA LIC MIT NID NIH NIC NOC NYC POS RAF RBI SEC SEO SIM SOP SOS SUV TBA UAE UAV
-    UFO UNO USA USB VIP YMCA RIP
+    UFO UNO USA USB VIP YMCA RIP ISSN
     ISBN OECD IEEE ADHD ASAP UNHCR IATA ICAO AFAIK ISO USSR USAID UNDP UNFPA IUPAC EULA OEM USD EUR GBP
     API APIS AWOL HIV EST IAEA AFAIK IOU NGO CEO CFO CTO
     """.split()
@@ -229,7 +244,8 @@ JETS = frozenset({"MAX", "Max", "jet", "jets", "aircraft", "plane", "planes", "D
 ALARMS = frozenset({"911", "999", "112", "988", "111", "101"})
 """Numbers of those who help."""
 CODED = (
-    r"\b(?:OTP|PIN|CVV|ISBN|ISSN|SSN|NID|ZIP|ID|[Pp]asscode|[Pp]assword|[Cc]ode|[Aa]ccount (?:number|no\.?))"
+    r"\b(?:OTP|PIN|CVV|ISBN|ISSN|SSN|NID|ZIP|ID|[Pp]asscode|[Pp]assword|[Cc]ode|ending in|[Aa]cct\.?"
+    r"|(?:[Aa]ccount|[Rr]eference|[Rr]ef\.|[Tt]racking|[Cc]ard|[Pp]olicy|[Ss]erial) (?:number|no\.?))"
     r"(?: (?:is|was|number))?[ :#]*$"
 )
 """What stands before digits that are read one by one."""
@@ -302,6 +318,7 @@ UNITS = {
     "h": ("hour", "hours"),
     "yrs": ("year", "years"),
     "yr": ("year", "years"),
+    "pct": ("percent", "percent"),
     "wk": ("week", "weeks"),
     "wks": ("week", "weeks"),
     "mo": ("month", "months"),

@@ -292,7 +292,8 @@ def _goes_on(text: str, part: list[Token], following: Token) -> bool:
     begins sentences with small letters ends them all the same, and names such as iPhone begin some.
     """
     mark = part[-1]
-    if mark.spoken in FULL_STOPS and len(part) == 2 and LABEL.fullmatch(text, part[0].begin, part[0].end):
+    label = len(part) == 2 and LABEL.fullmatch(text, part[0].begin, part[0].end)
+    if label and mark.spoken in FULL_STOPS and "\n" not in text[mark.end : following.begin]:
         return True
     if mark.spoken == "." and text[following.begin].islower():
         name = any(c.isupper() for c in text[following.begin : following.end])
