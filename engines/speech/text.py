@@ -31,7 +31,7 @@ NOTED = 8
 """Characters named in the notes of a sentence at most."""
 CLOSING = re.compile(r"[\"'”’»)\]}]*")
 BULLET = re.compile(r"(?:[-*•·–—]|\(?\d{1,3}[.)]|\(?[a-z]\)|#{1,6})\s")
-LABEL = re.compile(r"\d+|[^\W\dI]")
+LABEL = re.compile(r"\d+|[A-HJ-Z\u0985-\u09b9]")
 """Of an item of a list, before a full stop."""
 PARAGRAPHS = re.compile(r"\n[^\S\n]*\n\s*")
 NEWLINE = re.compile(r"\n\s*")
