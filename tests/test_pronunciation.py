@@ -48,6 +48,13 @@ SAID = {
     "ব্যাংক": "bæŋk",
     "চাঁদ": "tʃad",
     "দুঃখ": "dukkʰo",
+    "ব্রাহ্মণ": "bramhon",
+    "ব্রহ্মপুত্র": "bromhoputro",
+    "আহ্বান": "ao̯bʱan",
+    "জিহ্বা": "dʒiu̯bʱa",
+    "আহ্লাদ": "alhad",
+    "মধ্যাহ্ণ": "moddʱanho",
+    "আহ্মেদ": "ahmed",
 }
 NUMBERS = {
     # By hand: what 0 to 10 are.

@@ -71,9 +71,22 @@ def spoken(text, language="en"):
         ("(He left.) She stayed.", ["(He left.)", "She stayed."]),
         ("See example.com. Then go.", ["See example.com.", "Then go."]),
         ("lower case. goes on too. yes", ["lower case.", "goes on too.", "yes"]),
+        ("He left. iPhones rang. So", ["He left.", "iPhones rang.", "So"]),
+        ("See the bldg. plan. Then go.", ["See the bldg. plan.", "Then go."]),
+        ("Mon., Tues., and Fri. from nine.", ["Mon., Tues., and Fri. from nine."]),
+        ("Add 5 oz. flour. Stir.", ["Add 5 oz. flour.", "Stir."]),
+        ("It weighs 5 lbs. She knows.", ["It weighs 5 lbs.", "She knows."]),
+        ("Apt. 5B, Rm. 12", ["Apt. 5B, Rm. 12"]),
+        ("Maj. Gen. Smith and Adm. Nelson", ["Maj. Gen. Smith and Adm. Nelson"]),
+        ("By Eq. (4) and Ex. 3 it holds.", ["By Eq. (4) and Ex. 3 it holds."]),
+        ("Read README.md. Then .NET.", ["Read README.md.", "Then .NET."]),
+        ("Lunch is at 12:30 p.m. It's late.", ["Lunch is at 12:30 p.m.", "It's late."]),
+        ("He left. 5 people came.", ["He left.", "5 people came."]),
         ("Really?! Yes!!! No.", ["Really?!", "Yes!!!", "No."]),
         ("Title\n\nText here", ["Title", "Text here"]),
         ("1. first\n2. second", ["1. first", "2. second"]),
+        ("A. First\nB. Second", ["A. First", "B. Second"]),
+        ("a.\nthen more.", ["a.", "then more."]),
         ("- first\n- second\n* third", ["- first", "- second", "* third"]),
         ("Dear John,\nThank you.", ["Dear John,", "Thank you."]),
         ("wrapped in the\nmiddle of it", ["wrapped in the\nmiddle of it"]),
@@ -92,10 +105,18 @@ def test_english_is_cut_where_sentences_end(text, parts):
         ("ড. রহমান এলেন। মোঃ করিম গেলেন।", ["ড. রহমান এলেন।", "মোঃ করিম গেলেন।"]),
         ("দাম ৩.৫ টাকা। নাও।", ["দাম ৩.৫ টাকা।", "নাও।"]),
         ("“যাও!” সে বলল। আমি গেলাম।", ["“যাও!” সে বলল।", "আমি গেলাম।"]),
+        ("১। প্রথম কথা। দ্বিতীয় কথা।", ["১। প্রথম কথা।", "দ্বিতীয় কথা।"]),
+        ("ক. প্রথম\nখ. দ্বিতীয়", ["ক. প্রথম", "খ. দ্বিতীয়"]),
+        ("১. প্রথম\n২. দ্বিতীয়", ["১. প্রথম", "২. দ্বিতীয়"]),
+        ("৫ সেপ্টে. ২০২৪ এড. কামাল এলেন। বৃহঃ দেখা হবে।", ["৫ সেপ্টে. ২০২৪ এড. কামাল এলেন।", "বৃহঃ দেখা হবে।"]),
     ],
 )
 def test_bangla_is_cut_where_sentences_end(text, parts):
     assert [sentence.text for sentence in sentences(text, "bn")] == parts
+
+
+def test_a_full_stop_inside_of_a_sentence_is_a_comma_at_most():
+    assert spoken("See the bldgs. here. 1. one") == ["See the bldgs, here.", "one, one"]
 
 
 def test_words_say_where_they_stand():

@@ -15,19 +15,28 @@ from engines.speech.bangla_words import (
     ALL_MONTHS,
     BLESSINGS,
     CURRENCIES,
+    DAY_PARTS,
     DAYS,
+    DIALLED,
+    HUNDREDS_OF,
     LETTER_NAMES,
     MAGNITUDES,
     MONTHS,
     NUMBERS,
     ORDINALS,
+    PER,
     SCALES,
+    SCRIPTURES,
+    SHORT_MONTHS,
+    SHORT_WEEKDAYS,
     SHORTENED,
     SYMBOLS,
+    TIME_CUES,
     UNITS,
     YEAR_CUES,
+    YEARS_BEHIND,
 )
-from engines.speech.english_numbers import AMOUNT, DASH, LONGEST, SUPERSCRIPTS, VULGAR
+from engines.speech.english_numbers import AMOUNT, DASH, LONGEST, NUMBER, SUPERSCRIPTS, VULGAR, full_year
 from engines.speech.words import Drop, Mark, Reading, Rule, Scanner, Token, Word, canonical, join
 
 PLAIN = (
@@ -43,7 +52,18 @@ def _any(words: Iterable[str]) -> str:
     return "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True))
 
 
-MONTH = rf"(?:{_any(ALL_MONTHS)})(?:ের|র|ে|এ|তে|কে)?{END}"
+MONTH = rf"(?:(?:{_any(ALL_MONTHS)})(?:ের|র|ে|এ|তে|কে)?{END}|(?:{_any(SHORT_MONTHS)})[.ঃ])"
+DAY_SIGN = "(?:[ -]?(?:শে|ই|লা|রা|ঠা))?"
+CLOCK_TAIL = r"টায়|টার|টা|মিনিটের|মিনিটে|মিনিট|ঘটিকায়|ঘটিকার|ঘটিকা|-?এর|-?এ"
+CODED = re.compile(rf"(?:{_any(DIALLED)})(?:\s?(?:নং|নম্বর|নাম্বার|হলো|হল|হচ্ছে))?[\s:ঃ.-]*$")
+CALLED = re.compile(
+    rf"(?:[ -]?(?:এ|তে){END}|\s?(?:নম্বরে|নাম্বারে){END})\s*(?:[{LETTER}]+\s){{0,2}}?"
+    "(?:কল|ফোন|ডায়াল|যোগাযোগ|এসএমএস|মেসেজ)"
+)
+OF_DAY = re.compile(rf"(?<![{LETTER}])(?:{_any(DAY_PARTS)})(?:ে|ের|য়)?[:ঃ]?\s*$")
+BORN = re.compile(rf"(?:{_any(YEARS_BEHIND)})\s?[:ঃ–-]?\s*$")
+SCRIPTURE = re.compile(_any(SCRIPTURES))
+NUMBERED = re.compile(rf"\s?(?:নম্বরে|নাম্বারে){END}")
 
 
 # Numbers
@@ -112,8 +132,13 @@ def genitive(word: str) -> str:
 def _before(match: re.Match[str]) -> str:
     """The word before a match; a comma or a bracket may stand between."""
     near = match.string[max(0, match.start() - 30) : match.start()]
-    found = re.search(rf"([{LETTER}]+)[\s,(]*$", near)
+    found = re.search(rf"([{LETTER}]+)[\s,.(]*$", near)
     return found[1] if found else ""
+
+
+def _near(match: re.Match[str]) -> str:
+    """What stands before a match on its line, 40 characters at most."""
+    return match.string[max(0, match.start() - 40) : match.start()].rpartition("\n")[2]
 
 
 def _after(match: re.Match[str]) -> str:
@@ -132,7 +157,12 @@ def _numeric_date(match: re.Match[str]) -> Reading:
     first, second = int(match[1]), int(match[3])
     if second > 12 >= first:
         first, second = second, first
-    return _date(first, second, int(match[4]))
+    return _date(first, second, full_year(match[4]))
+
+
+def _dotted_date(match: re.Match[str]) -> Reading:
+    versioned = re.search(r"[A-Za-z]\s*$", _near(match)) or _before(match) in {"সংস্করণ", "ভার্সন", "ভার্শন"}
+    return None if versioned else _numeric_date(match)
 
 
 def _date(day_of_month: int, month: int, of_year: int) -> str | None:
@@ -167,22 +197,78 @@ def _phone(match: re.Match[str]) -> Reading:
     return ("প্লাস " if match[0].startswith("+") else "") + ", ".join(groups)
 
 
+def _coded(match: re.Match[str]) -> Reading:
+    """Digits that are no number: behind a telephone or a PIN, those one calls."""
+    number, last, case = match[1], match[2], match[3] or ""
+    rest = match.string[match.end(1) : match.end(1) + 40]
+    counted = re.match(rf"\s?(?:টাকা|টি|টা|জন|{MAGNITUDES})", rest)
+    a_year = len(number) == 4 and 1700 < int(number) < 2100
+    coded = CODED.search(_near(match)) and not counted
+    if last:
+        return f"{digits(number)}, {digits(last)}" if coded and len(number) > 5 else None
+    called = not a_year and (CALLED.match(rest) or (len(number) > 4 and NUMBERED.match(rest)))
+    return digits(number) + case if coded or called else None
+
+
+def _short_phone(match: re.Match[str]) -> Reading:
+    """৫৫৫-১২৩৪; round ones and those of what is counted are a range."""
+    rounded = match[1].endswith("0") and match[2].endswith("00")
+    return None if rounded or _after(match).startswith(HUNDREDS_OF) else _phone(match)
+
+
+def _plate(match: re.Match[str]) -> Reading:
+    """Of a vehicle: ঢাকা মেট্রো-গ ১১-২২৩৩."""
+    return _phone(match) if re.search(rf"(?:-|মেট্রো )[{LETTER}]{{1,3}}[\s-]+$", _near(match)) else None
+
+
+def _postcode(match: re.Match[str]) -> Reading:
+    """Of ঢাকা-১২০৭; a year stays one."""
+    return None if 1700 < int(match[0]) < 2100 else digits(match[0])
+
+
+def _clock(hours: int, minutes: int, tail: str) -> str:
+    tail = tail.removeprefix("-")
+    if tail.startswith("ঘটিকা") and not minutes:
+        return f"{cardinal(hours or 12)} {tail}"
+    hour = f"{cardinal(hours or 12)}টা"
+    locative, possessive = tail.endswith(("টায়", "কায়", "টে", "এ")), tail.endswith("র")
+    if minutes:
+        return f"{hour} {cardinal(minutes)} মিনিট{'ে' if locative else 'ের' if possessive else ''}"
+    return hour + ("য়" if locative else "র" if possessive else "")
+
+
 def _time(match: re.Match[str]) -> Reading:
     hours, minutes, seconds, tail = int(match[1]), int(match[2]), match[3], match[4] or ""
     if minutes > 59 or hours > 24:
         return None
     if seconds is not None:
         return f"{cardinal(hours)} ঘণ্টা {cardinal(minutes)} মিনিট {cardinal(int(seconds))} সেকেন্ড"
-    hour = f"{cardinal(hours or 12)}টা"
-    if minutes:
-        case = {"টায়": "ে", "মিনিটে": "ে", "-এ": "ে", "টার": "ের", "মিনিটের": "ের", "-এর": "ের"}.get(tail, "")
-        return f"{hour} {cardinal(minutes)} মিনিট{case}"
-    return hour + {"টায়": "য়", "মিনিটে": "য়", "-এ": "য়", "টার": "র", "মিনিটের": "র", "-এর": "র"}.get(tail, "")
+    return _clock(hours, minutes, tail)
+
+
+def _dotted_time(match: re.Match[str]) -> Reading:
+    """The usual way of writing a time, where the words around it say that it is one: সকাল ১০.৩০টায়."""
+    hours, minutes, tail = int(match[1]), int(match[2]), match[3] or ""
+    if minutes > 59 or hours > 24:
+        return None
+    of_day = OF_DAY.search(_near(match))
+    if not of_day and tail in {"", "মিনিট", "এর", "-এর"}:
+        return None
+    following = match.string[match.end() : match.end() + 30]
+    measured = re.match(rf"\s?(?:[%°$]|টাকা|শতাংশ|কিলো|ডিগ্রি|মিলি|মিটার|{MAGNITUDES})", following)
+    return None if measured and not tail else _clock(hours, minutes, tail)
+
+
+def _verse(match: re.Match[str]) -> Reading:
+    """Chapter and verse: সূরা বাকারা ২:২৫৫."""
+    return f"{amount(match[1])}, {amount(match[2])}" if SCRIPTURE.search(_near(match)) else None
 
 
 def _fraction(match: re.Match[str]) -> Reading:
     top, bottom = int(match[1]), int(match[2])
-    if _after(match) in {"জন", "টি", "টা", "ঘণ্টা", "দিন", "মাস", "বছর", "বার"}:
+    if _after(match).startswith(("জন", "টি", "টা", "ঘণ্টা", "ঘন্টা", "দিন", "মাস", "বছর", "বার")):
+        return Word(match.start(), match.start(2), cardinal(top), "bn")
+    if match[0] in {"24/7", "9/11"}:
         return f"{cardinal(top)} {cardinal(bottom)}"
     return _parts(top, bottom) if 0 < top < bottom else f"{cardinal(top)} বাই {cardinal(bottom)}"
 
@@ -214,8 +300,26 @@ def _ordinal(match: re.Match[str]) -> Reading:
     return spoken + tail + (" থেকে" if dash else "")
 
 
+def _hundreds(match: re.Match[str]) -> Reading:
+    """৫শ টাকা is five hundred; from ১০শ on a bare শ is that of an ordinal, but before what one counts."""
+    number, apart, sign, case = int(match[1]), match[2], match[3], match[4] or ""
+    counted = _after(match).startswith(HUNDREDS_OF)
+    if sign == "শ" and 9 < number < len(ORDINALS) and not (apart or case or counted):
+        return None
+    spoken = f"{cardinal(number)}{'শত' if sign == 'শত' else 'শো'}"
+    return f"{spoken} {case}" if case.startswith("জন") else spoken + ("র" if case == "এর" else case)
+
+
 def _day_sign(match: re.Match[str]) -> Reading:
-    return day(int(match[1])) if 1 <= int(match[1]) <= 31 else None
+    number, apart, sign = int(match[1]), match[2], match[3]
+    if not 1 <= number <= 31 or (apart and not _signed(number, sign)):
+        return None
+    return day(number)
+
+
+def _signed(number: int, sign: str) -> bool:
+    """Whether a sign is that of a day."""
+    return sign == {1: "লা", 2: "রা", 3: "রা", 4: "ঠা"}.get(number, "ই" if number < 19 else "শে")
 
 
 def _money(match: re.Match[str]) -> Reading:
@@ -224,6 +328,10 @@ def _money(match: re.Match[str]) -> Reading:
 
 def _money_behind(match: re.Match[str]) -> Reading:
     return money(match[2], match[1])
+
+
+def _taka_and_poisha(match: re.Match[str]) -> Reading:
+    return money("৳", match[1]) + (match[2] or "")
 
 
 def _taka(match: re.Match[str]) -> Reading:
@@ -266,7 +374,9 @@ def _year(match: re.Match[str]) -> Reading:
     cued = (
         after.startswith(YEAR_CUES)
         or before.startswith(("খ্রি", "সাল", "সন", "হিজরি"))
+        or before in SHORT_MONTHS
         or re.fullmatch(MONTH, before)
+        or (1000 < number < 2100 and BORN.search(_near(match)))
     )
     cued = cued or re.compile(rf"\s+থেকে\s+\d{{4}}\s+(?:{_any(YEAR_CUES)})").match(text, end)
     if not (cued or (suffix and 1700 < number < 2100) or (bracketed and number < 2100)):
@@ -283,19 +393,22 @@ def _with_suffix(spoken: str, joint: str, suffix: str) -> str:
 
 
 def _ratio(match: re.Match[str]) -> Reading:
-    return f"{amount(match[1])} ইজ টু {amount(match[2])}"
+    return " ইজ টু ".join(amount(part) for part in match[0].split(":"))
 
 
 def _score(match: re.Match[str]) -> Reading:
-    goals = re.match(r"\s?গোল", match.string[match.end() :])
-    return f"{amount(match[1])} {amount(match[2])}" if goals or match[1] == match[2] else None
+    """A range goes up; a score may go down, to nothing, or stand before goals."""
+    low, high = match[1], match[2]
+    goals = re.compile(r"\s?(?:গোল|ব্যবধান|সমতা|সেট|ড্র)").match(match.string, match.end())
+    return f"{amount(low)} {amount(high)}" if goals or int(low) >= int(high) else None
 
 
 def _unit(match: re.Match[str]) -> Reading:
     number = match[1]
     cued = match[2] in {"ইং", "হিঃ", "হি."} and re.fullmatch(r"\d{4}", number) and number[0] != "0"
     case = {"র": "ের"}.get(match[3] or "", match[3] or "")
-    return f"{year(int(number)) if cued else amount(number)} {UNITS[match[2]]}{case}"
+    minutes = match[2] == "মি." and _after(match).startswith(TIME_CUES)
+    return f"{year(int(number)) if cued else amount(number)} {'মিনিট' if minutes else UNITS[match[2]]}{case}"
 
 
 def _square(match: re.Match[str]) -> Reading:
@@ -303,11 +416,25 @@ def _square(match: re.Match[str]) -> Reading:
 
 
 def _counted(match: re.Match[str]) -> Reading:
-    if match[1] == "2" and re.match("টি|টা(?![যর])|টো", match[3]):
+    two = match[1] == "2" and re.match("টি|টা(?![যর])|টো", match[3])
+    if two and not OF_DAY.search(_near(match)):
         return "দু" + spelling(match[3])
+    if match[3] in SHORTENED:
+        return f"{amount(match[1])} {SHORTENED[match[3]]}"
     if match[2]:
         return _with_suffix(amount(match[1]), match[2], match[3])
     return amount(match[1]) + spelling(match[3])
+
+
+def _exponent(match: re.Match[str]) -> Reading:
+    minus = "মাইনাস " if match[2] else ""
+    return f"{genitive(amount(match[1]))} ঘাত {minus}{amount(match[3].translate(SUPERSCRIPTS))}"
+
+
+def _angle(match: re.Match[str]) -> Reading:
+    """Degrees, minutes and seconds of arc."""
+    parts = zip(match.groups(), ("ডিগ্রি", "মিনিট", "সেকেন্ড"), strict=True)
+    return " ".join(f"{amount(number)} {name}" for number, name in parts if number)
 
 
 def _by(match: re.Match[str]) -> Reading:
@@ -348,6 +475,24 @@ def _word(match: re.Match[str]) -> Reading:
 
 def _abbreviation(match: re.Match[str]) -> Reading:
     return ABBREVIATIONS[re.sub(r"[\s.:ঃ]", "", match[1])]
+
+
+def _short_month(match: re.Match[str]) -> Reading:
+    return SHORT_MONTHS[match[1]] + (" থেকে" if match[2] else "")
+
+
+def _short_weekday(match: re.Match[str]) -> Reading:
+    return f"{SHORT_WEEKDAYS[match[1]]}বার" + (" থেকে" if match[2] else "")
+
+
+def _celsius(match: re.Match[str]) -> Reading:
+    return "সেলসিয়াস" if _before(match) == "ডিগ্রি" else None
+
+
+def _like(match: re.Match[str]) -> Reading:
+    """মত behind a possessive is মতো, like; but before what one does with an opinion."""
+    opinion = _after(match).startswith(("প্রকাশ", "পোষণ", "দে", "দি", "নে", "নি", "জানা", "বিনিময়", "ছিল"))
+    return "মতো" if _before(match).endswith("র") and not opinion else None
 
 
 def _blessing(match: re.Match[str]) -> Reading:
@@ -392,6 +537,17 @@ def _to(match: re.Match[str]) -> Reading:
     return "বিয়োগ" if re.match(r"\s?[\d.]+\s?=", following) else "থেকে"
 
 
+def _dialled(match: re.Match[str]) -> Reading:
+    """*১২১#, as one keys it in."""
+    return " ".join({"*": "স্টার", "#": "হ্যাশ"}.get(key) or digits(key) for key in match[0])
+
+
+def _per(match: re.Match[str]) -> Reading:
+    """The stroke of ৫০ টাকা/কেজি."""
+    measured = re.search(rf"\d\s?([{LETTER}.]{{1,12}})$", _near(match))
+    return "প্রতি" if measured and measured[1] not in {"দিন", "মাস", "বছর", "সপ্তাহ"} else None
+
+
 def _hash(match: re.Match[str]) -> Reading:
     following = match.string[match.end() : match.end() + 1]
     return "নম্বর" if following.isdecimal() else "হ্যাশট্যাগ" if following.isalpha() else "হ্যাশ"
@@ -414,25 +570,40 @@ VULGARS = "".join(VULGAR)
 NUMERIC = _rules(
     (r"(\d{4})[-/](\d\d)[-/](\d\d)(?![\d-])", _iso_date),
     (r"(\d{1,2})([/.-])(\d{1,2})\2(\d{4})(?!\d)", _numeric_date),
+    (r"(\d{1,2})([/-])(\d{1,2})\2(\d\d)(?![/-]?\d)", _numeric_date),
+    (r"(\d\d)(\.)(\d\d)\.(\d\d)(?!\.?\d)", _dotted_date),
+    (r"(\d{1,2})(\.)(\d{1,2})\.(\d\d)(?=\s*(?:তারিখ|ইং|খ্রি))", _dotted_date),
     (r"\d{1,3}(?:\.\d{1,3}){3}(?![\d.]?\d)", _machine),
     (r"\d{1,9}(?:\.\d{1,9}){2,6}(?!\d)", _version),
-    (r"\d{3}-\d{4}(?!\d)|0\d{1,5}(?:[ -]\d{3,8}){1,3}(?!\d)", _phone),
-    (r"(\d{1,2}):(\d\d)(?::(\d\d))?(?!\d)(?:\s?(টায়|টার|টা|মিনিটের|মিনিটে|মিনিট|-এর|-এ)" + END + ")?", _time),
-    (rf"(?:(\d{{1,2}})(?:শে|ই|লা|রা|ঠা)?[{DASH}])?(\d{{1,2}})(?:শে|ই|লা|রা|ঠা)?(?=\s+{MONTH})", _day),
-    (rf"(\d{{1,2}})(?:শে|ই|লা|রা|ঠা){END}", _day_sign),
+    (r"([1-9]\d\d)-(\d{4})(?!\d)", _short_phone),
+    (r"0\d{1,5}(?:[ -]\d{3,8}){1,3}(?:-\d\d)?(?!\d)", _phone),
+    (r"\d{1,12}(?:-\d{1,12}){2,6}(?![\d-])|\d{4}(?:[ -]\d{4}){2,4}(?![ -]?\d)", _phone),
+    (r"\d\d-\d{4}(?!\d)", _plate),
+    (rf"(?<=[{LETTER}]-)\d{{4}}(?![\d,./:-]?\d)", _postcode),
+    (rf"(\d{{3,12}})(?:-(\d{{1,2}}))?(?![\d,./:-]?\d)(-?(?:এ|তে){END})?", _coded),
+    (rf"({NUMBER}\.\d\d)\s?টাকা(য়|র|তে)?{END}", _taka_and_poisha),
+    (r"(\d{1,3}):(\d{1,3})(?![\d:])", _verse),
+    (rf"(\d{{1,2}}):(\d\d)(?::(\d\d))?(?!\d)(?:\s?({CLOCK_TAIL}){END})?", _time),
+    (rf"(\d{{1,2}})\.(\d\d)(?!\.?\d)(?:\s?({CLOCK_TAIL}){END})?", _dotted_time),
+    (rf"(?:(\d{{1,2}}){DAY_SIGN}[{DASH}])?(\d{{1,2}}){DAY_SIGN}(?=\s+{MONTH})", _day),
+    (rf"(\d{{1,2}})([ -]?)(শে|ই|লা|রা|ঠা){END}", _day_sign),
+    (rf"(\d{{1,2}})([ '’]?)(শত|শো|শ)['’]?(টি|টা|জনের|জন|এর|র|তে)?{END}['’]?", _hundreds),
     (rf"(\d{{1,9}})(তম|ম|য়|র্থ|ষ্ঠ|শ)(বার|টি|টা)?{END}([{DASH}](?=\d{{1,2}}(?:ম|য়|র্থ|ষ্ঠ){END}))?", _ordinal),
     (r"(\d{1,3})/(\d{1,3})(?![\d/])", _fraction),
     (rf"(\d{{1,9}})\s?([{VULGARS}])", _vulgar),
     (rf"({AMOUNT})/[-=](?:\s*টাকা{END})?", _taka),
-    (r"(\d)['’′] ?(\d{1,2})(?:\"|''|”|″)", _feet),
+    (r"(\d{1,3})° ?(\d{1,2})['’′](?: ?(\d{1,2})(?:\"|''|”|″))?", _angle),
+    (r"(\d)['’′] ?-? ?(\d{1,2})(?:\"|''|”|″)", _feet),
     (rf"({AMOUNT})\s?({SIGN})(?![A-Za-z])", _money_behind),
     (rf"(\d{{4}})[{DASH}](\d{{4}}|\d\d)(?!\d)", _years),
-    (rf"(\d{{1,3}})[{DASH}](\d{{1,3}})(?!\d)", _score),
+    (rf"(\d{{1,3}})[{DASH}](\d{{1,3}})(?!\s?=|[\d.,:/%]*\d)", _score),
     (rf"({AMOUNT})\s?({_any(UNITS)})(র|ের|ে|তে)?(?![A-Za-z]){END}", _unit),
-    (rf"({AMOUNT}) ?[x×] ?({AMOUNT})(?![\dA-Za-z])(?!\s*=)", _by),
-    (rf"({AMOUNT})([²³])", _square),
-    (r"(\d{1,3}):(\d{1,3})(?![\d:])", _ratio),
+    (rf"({AMOUNT}) ?[x×] ?({AMOUNT})(?![\dA-Za-z])", _by),
+    (rf"({AMOUNT})([²³])(?![⁰¹²³⁴⁵⁶⁷⁸⁹])", _square),
+    (rf"({AMOUNT})(⁻)?([⁰¹²³⁴⁵⁶⁷⁸⁹]{{1,9}})", _exponent),
+    (r"\d{1,3}(?::\d{1,3}){1,3}(?![\d:])", _ratio),
     (r"\d{4}(?![\d,.]?\d)", _year),
+    (rf"({AMOUNT})() (টায়|টার|টা|টির|টিকে|টিতে|টি){END}", _counted),
     (rf"({AMOUNT})([{DASH}'’]?)({WORD})", _counted),
     (rf"({AMOUNT})\^({AMOUNT})", _power),
     (rf"({AMOUNT})x(?![\dA-Za-z])", _times),
@@ -442,6 +613,13 @@ SIGNED = _rules(
     (rf"()([{VULGARS}])", _vulgar),
     (r"\+\d{1,15}(?:[ -]\d{2,8}){1,5}(?!\d)|\+\d{10,15}(?!\d)", _phone),
     (r"\.\d+", _number),
+    (rf"(?<=[{LETTER}])\+(?![{LETTER}\d])", _say("প্লাস")),
+    (r"(?<=[A-Za-z)])²", _say("স্কয়ার")),
+    (r"(?<=[A-Za-z)])³", _say("কিউব")),
+    (rf"(?<=[{LETTER}.])/(?=(?:{_any(PER)})(?:য়|তে|ে|র|ের)?{END})", _per),
+    (r"[*#]{1,3}\d{1,12}(?:[*#]\d{1,12}){0,5}#", _dialled),
+    (r"(?<=\d) ?\* ?(?=\d)", _say("গুণ")),
+    (r"(?<!\.)\.(?=,)", _say("")),
     (r"(?<=[A-Za-z])\+", lambda match: Word(match.start(), match.end(), "plus", "en")),
     (rf"(?<=[\d%°])[{DASH}](?=\d|{SIGN})|(?<=টা)[{DASH}](?=\d)", _to),
     (
@@ -465,6 +643,19 @@ LETTERS = _rules(
     (r"(বি[ঃ:.]\s?দ্র)[ঃ:.]", _abbreviation),
     (rf"({_any(ABBREVIATIONS)})(?:ঃ{END}|[^{LETTER}A-Za-z0-9।!?]{{0,4}}[.:])", _abbreviation),
     (
+        rf"({_any(SHORT_MONTHS)})(?:[.ঃ](?![{LETTER}])|(?=[{DASH}](?:{_any([*ALL_MONTHS, *SHORT_MONTHS])})))"
+        rf"([{DASH}](?=[{LETTER}]))?",
+        _short_month,
+    ),
+    (
+        rf"({_any(SHORT_WEEKDAYS)})(?:ঃ(?:বার)?(?![{LETTER}])|(?<=বৃহ)\.|\.(?=,|\s*(?:ও|এবং|থেকে){END}))"
+        rf"([{DASH}](?=[{LETTER}]))?",
+        _short_weekday,
+    ),
+    (r"সে\.", _celsius),
+    (rf"মত{END}", _like),
+    (rf"টাকা:?\s({NUMBER}\.\d\d)(?!\d)", _taka),
+    (
         "|".join(
             re.escape(unit)
             for unit in sorted(UNITS, key=len, reverse=True)
@@ -477,7 +668,10 @@ LETTERS = _rules(
         rf"|(?:(?:{_any(LETTER_NAMES)})\.){{1,7}}(?:{_any(LETTER_NAMES)}){END}",
         _initials,
     ),
-    (rf"(?:[{LETTER}]{{1,4}}\.){{2,6}}", _initials),
+    (
+        rf"(?:[{LETTER}]{{1,4}}\.){{2,6}}|(?:[{LETTER}]{{1,2}}\.){{1,6}}[{LETTER}]{{1,2}}{END}(?!\.)",
+        _initials,
+    ),
     (rf"({_any(ALL_MONTHS)})\s+(\d{{1,2}}),?\s+(\d{{4}})(?!\d)", _month_day),
     (rf"{WORD}(?:[-‐‑]{WORD})*", _word),
 )
@@ -495,7 +689,9 @@ def _kind(character: str) -> str:
 
 SCANNER = Scanner(
     "bn",
-    re.compile(rf"\s*(?!অা|(?:{SHORT}){END})([{PLAIN}]++)(?<!ঃ)(?=[ ,;!?।\n]|$)(?! \d)"),
+    re.compile(
+        rf"\s*(?!অা|(?:মত|{SHORT}){END}|(?:{_any(SHORT_WEEKDAYS)})ঃ)([{PLAIN}]++)(?<!ঃ)(?=[ ,;!?।\n]|$)(?! \d)"
+    ),
     _kind,
     {
         "0": [

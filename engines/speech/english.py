@@ -8,42 +8,54 @@ from collections.abc import Callable
 
 from engines.speech.english_numbers import (
     AMOUNT,
+    CONTINENTAL,
     DASH,
     LONGEST,
     NUMBER,
     ONES,
+    SUBSCRIPTS,
     SUPERSCRIPTS,
     VULGAR,
     amount,
     cardinal,
+    continental,
     digits,
     fraction,
+    full_year,
     ordinal,
+    pairs,
     year,
 )
 from engines.speech.english_words import (
     ACRONYMS,
     ADDRESS,
+    ALARMS,
     BEFORE_NAMES,
     BEFORE_NUMBERS,
+    CODED,
     CODES,
     CURRENCIES,
     DOTTED,
     GREEK,
     INITIALISMS,
+    JETS,
     KINGS,
     LETTERED,
     MAGNITUDES,
     MONTHS,
     NUMBERED,
+    PAIRED,
+    POINTS,
     SHORT_DAYS,
     SHORT_MONTHS,
     SHORT_WORDS,
+    SHORTENED,
     SHOUTED,
     STARTERS,
     SYMBOLS,
     TITLES,
     UNITS,
+    WHOLE,
 )
 from engines.speech.words import Drop, Mark, Reading, Rule, Scanner, Token, Word, canonical, join
 
@@ -55,7 +67,20 @@ SIGNS = r"US\$|[AC]\$|[$€£¥₹৳₩₽]"
 MAGNITUDE = r"(?:\s?(thousand|million|billion|trillion|lakh|crore|bn|mn|tn|[kKmMbBT]))?(?![A-Za-z])"
 CODE = "|".join(code for code in CODES if code.isupper() and code.isalpha())
 UNIT = "|".join(re.escape(unit) for unit in sorted(UNITS, key=len, reverse=True))
+ARC = r"(\d{1,2}(?:\.\d+)?)"
+COMPASS = {"N": "north", "S": "south", "E": "east", "W": "west"}
 NO_LETTER = rf"(?![{LETTER}0-9])"
+UNIT_STOP = r"(?:\.(?=\s+[a-z]|[,;:)])|(?:(?<=ft|lb|hr)|(?<=lbs|hrs|yrs|min))\.(?=\s\d))?"
+"""The dot of a short unit, unless a sentence may end there."""
+DAY_CUES = {"on", "every", "next", "last", "this", "until", "by", "from", "and", "to"}
+ONSETS = "BL|BR|CH|CL|CR|DR|FL|FR|GL|GR|PL|PR|SC|SH|SK|SL|SN|SP|ST|SW|TH|TR|TW|WH"
+CODAS = "LL|DD|GG|SH|RT|RM|CT|ND|LD|SK|NT|RK|LM|NK|FF|SS|NN|LK|PT|SP|CH|TH"
+CONSONANT = "[BCDFGHJKLMNPQRSTVWXZ]"
+SHORT_SHAPE = re.compile(
+    rf"{CONSONANT}[AEIOUY](?:{CONSONANT}|[AEIOUY])|(?:{ONSETS})[AEIOUY]|[AEIOU](?:{CODAS})"
+    rf"|[AEIOU]{CONSONANT}[EY]|(?:OI|AI|OA|EA|OU){CONSONANT}|Y[AEO]{CONSONANT}"
+)
+"""Three letters that can be a word."""
 
 
 # Context
@@ -80,18 +105,29 @@ def _ends_sentence(match: re.Match[str], stop: int) -> bool:
     following = _after(match, stop + 1)
     if not rest.strip(" \t\n\"'”’)"):
         return True
-    return rest[0].isspace() and following in STARTERS and match[0] not in TITLES
+    return rest[0].isspace() and following.split("'")[0] in STARTERS and match[0] not in TITLES
 
 
 def _shouting(match: re.Match[str]) -> bool:
-    """Whether most words around stand in capitals."""
+    """Whether most words around stand in capitals, and more than one is a word rather than initials."""
     at = match.start()
     near = (
         match.string[max(0, at - 60) : at].rpartition("\n")[2] + match.string[at : at + 60].partition("\n")[0]
     )
     words = re.findall(r"[A-Za-z]{2,}", near)
     capitals = [word for word in words if word.isupper()]
-    return len(words) > 1 and len(capitals) > 0.6 * len(words) and any(word in SHOUTED for word in capitals)
+    if len(words) < 2 or len(capitals) <= 0.6 * len(words) or re.search("[\u0980-\u09ff]", near):
+        return False
+    return any(word in SHOUTED for word in capitals) or sum(map(_a_word, capitals)) > 1
+
+
+def _a_word(word: str) -> bool:
+    """Whether capitals look like a word: by the list, or by where their vowels are."""
+    if word in SHOUTED:
+        return True
+    if word in ACRONYMS or word in INITIALISMS or len(word) < 3:
+        return False
+    return SHORT_SHAPE.fullmatch(word) is not None if len(word) == 3 else capitals(word) == word.lower()
 
 
 def _adjective(match: re.Match[str]) -> bool:
@@ -216,7 +252,12 @@ def _numeric_date(match: re.Match[str]) -> Reading:
     first, second = int(match[1]), int(match[3])
     if second > 12 >= first:
         first, second = second, first
-    return _date(first, second, match[4], _before(match).lower() != "the")
+    return _date(first, second, str(full_year(match[4])), _before(match).lower() != "the")
+
+
+def _dotted_date(match: re.Match[str]) -> Reading:
+    before = _before(match)
+    return None if before[:1].isupper() or before == "version" else _numeric_date(match)
 
 
 def _month_number(name: str) -> int:
@@ -251,8 +292,51 @@ def _month_year(match: re.Match[str]) -> Reading:
 
 
 def _phone(match: re.Match[str]) -> Reading:
-    groups = [digits(group) for group in re.findall(r"\d+", match[0])]
+    groups = [digits(group) or group for group in re.findall(r"\d+|X", match[0])]
     return ("plus " if match[0].startswith("+") else "") + ", ".join(groups)
+
+
+def _short_phone(match: re.Match[str]) -> Reading:
+    """555-1234; round ones are a range."""
+    return None if match[1].endswith("0") and match[2].endswith("00") else _phone(match)
+
+
+def _groups(match: re.Match[str]) -> Reading:
+    """Of a card or an account, in fours; years in a row are none."""
+    return None if all(1000 < int(group) < 2100 for group in match[0].split()) else _phone(match)
+
+
+def _dialled(match: re.Match[str]) -> Reading:
+    """*121#, as one keys it in."""
+    return " ".join({"*": "star", "#": "hash"}.get(key) or digits(key) for key in match[0])
+
+
+def _coded(match: re.Match[str]) -> Reading:
+    """Digits that are no number: behind PIN or code, those one dials, those of a call for help."""
+    near = match.string[max(0, match.start() - 40) : match.start()]
+    if re.search(CODED, near):
+        return digits(match[0])
+    before, after = _before(match).lower(), _after(match)
+    dialled = before.startswith("dial")
+    called = before in {"call", "calls", "called", "calling", "phone", "ring", "text"} and after[-1:] != "s"
+    helped = match[0] in ALARMS and (called or after in {"call", "caller", "operator", "dispatcher"})
+    return digits(match[0]) if dialled or helped else None
+
+
+def _paired(match: re.Match[str]) -> Reading:
+    """Three digits as one says those of a road or an aircraft: 747-400."""
+    jet = match[1][0] + match[1][2] == "77" and (match[2] or _after(match) in JETS)
+    if not jet and _before(match) not in PAIRED:
+        return None
+    return f"{pairs(match[1])} {pairs(match[2])}" if match[2] else pairs(match[1])
+
+
+def _screen(match: re.Match[str]) -> Reading:
+    return f"{pairs(match[1])} {match[2].upper()}" + (f" {cardinal(int(match[3]))}" if match[3] else "")
+
+
+def _odds(match: re.Match[str]) -> Reading:
+    return f"{amount(match[1])}{match[2].replace('-', ' ')} {amount(match[3])}"
 
 
 def _machine(match: re.Match[str]) -> Reading:
@@ -284,9 +368,18 @@ def _fraction(match: re.Match[str]) -> Reading:
     if 1900 <= int(match[1]) < 2100 and len(match[2]) == 2:
         return f"{year(int(match[1]))} {cardinal(int(match[2]))}"
     known = {"24/7": "twenty-four seven", "9/11": "nine eleven"}
-    if match[1] == match[2]:
+    top, bottom, after = int(match[1]), int(match[2]), _after(match)
+    best = top > 1 and bottom in {10, 100} and after not in {"of", *POINTS}
+    marked = after in {"star", "stars"} or _before(match) in {"rated", "scored", "rating", "score"}
+    if marked or best or (top == bottom == 5):
+        return f"{cardinal(top)} out of {cardinal(bottom)}"
+    if top == bottom:
         return f"{amount(match[1])} {amount(match[2])}"
-    return known.get(match[0]) or fraction(int(match[1]), int(match[2]))
+    return known.get(match[0]) or fraction(top, bottom)
+
+
+def _mark_of(match: re.Match[str]) -> Reading:
+    return f"{amount(match[1])} out of {amount(match[2])}"
 
 
 def _vulgar(match: re.Match[str]) -> Reading:
@@ -332,6 +425,14 @@ def _money_behind(match: re.Match[str]) -> Reading:
     return money(match[2], match[1], None, None, None, _adjective(match))
 
 
+def _continental_money(match: re.Match[str]) -> Reading:
+    return money(match["sign"], continental(match["low"]))
+
+
+def _continental(match: re.Match[str]) -> Reading:
+    return amount(continental(match[0]))
+
+
 def money(
     sign: str,
     low: str,
@@ -373,14 +474,32 @@ def _unit(match: re.Match[str]) -> Reading:
     return f"{spoken} {one if spoken in {'one', 'minus one'} or _adjective(match) else several}"
 
 
+def _unit_before(match: re.Match[str]) -> Reading:
+    """A quantity bound to its noun: a 20-lb. bag."""
+    return f"{amount(match[1])} {UNITS[match[2]][0]}"
+
+
 def _volts_and_amperes(match: re.Match[str]) -> Reading:
     volts, amperes = ("volt", "volts"), ("ampere", "amperes")
     one, other = (amount(match[i]) for i in (1, 3))
     return f"{one} {volts[one != 'one']}{match[2]}{other} {amperes[other != 'one']}"
 
 
+def _angle(match: re.Match[str]) -> Reading:
+    """Degrees, minutes and seconds of arc: 40° 26′ 46″ N."""
+    parts = zip(match.groups()[:3], ("degree", "minute", "second"), strict=True)
+    spoken = [f"{amount(n)} {one}{'' if amount(n) == 'one' else 's'}" for n, one in parts if n]
+    return ", ".join(spoken) + (f" {COMPASS[match[4]]}" if match[4] else "")
+
+
 def _by(match: re.Match[str]) -> Reading:
     return f"{amount(match[1])} by"
+
+
+def _times_as(match: re.Match[str]) -> Reading:
+    """Ten times as fast; but the x of a sum is a letter."""
+    summed = re.compile(r"\s?[-+−=^/)]\s?[\dA-Za-z(]").match(match.string, match.end())
+    return None if summed else _times(match)
 
 
 def _times(match: re.Match[str]) -> Reading:
@@ -393,17 +512,36 @@ def _exponent(match: re.Match[str]) -> Reading:
 
 
 def _power(match: re.Match[str]) -> Reading:
-    minus = "minus " if match[2] else ""
-    return f"{amount(match[1])} to the power of {minus}{amount(match[3])}"
+    unit = f" {UNITS[match[3]][1]}" if match[3] else ""
+    return f"{amount(match[1])} {_raised(match[2])}{unit}"
 
 
 def _raised(exponent: str) -> str:
-    number = exponent.translate(SUPERSCRIPTS)
-    return {"2": "squared", "3": "cubed"}.get(number) or f"to the power of {amount(number)}"
+    """``"2"`` -> ``"squared"``; a sign may stand before, a letter instead."""
+    if exponent in {"2", "3"}:
+        return {"2": "squared", "3": "cubed"}[exponent]
+    sign, number = re.fullmatch(r"([-+]?)(.*)", exponent).groups()  # type: ignore[union-attr]
+    minus = "minus " if sign == "-" else ""
+    return f"to the power of {minus}{number if number.isalpha() else amount(number)}"
+
+
+def _caret(match: re.Match[str]) -> Reading:
+    return _raised(match[1])
 
 
 def _superscript(match: re.Match[str]) -> Reading:
-    return _raised(match[0])
+    return _raised(match[0].translate(SUPERSCRIPTS))
+
+
+def _subscript(match: re.Match[str]) -> Reading:
+    return amount(match[0].translate(SUBSCRIPTS))
+
+
+def _formula(match: re.Match[str]) -> Reading:
+    """H₂O, letter by letter; x₁."""
+    spelled = match[0] != match[0].lower()
+    parts = re.findall(r"\d+(?:\.\d+)?|[A-Za-z]+", match[0].translate(SUBSCRIPTS))
+    return " ".join(amount(p) if p[0].isdecimal() else " ".join(p.upper()) if spelled else p for p in parts)
 
 
 def _four_digits(match: re.Match[str]) -> Reading:
@@ -468,6 +606,8 @@ def _code(text: str) -> str:
                 spoken.append(year(int(part)))
             else:
                 spoken.append(digits(part) if len(part) > 3 or part[0] == "0" else cardinal(int(part)))
+        elif part == "s" and spoken and not spoken[-1].isupper():
+            spoken[-1] = spoken[-1][:-1] + "ies" if spoken[-1].endswith("y") else f"{spoken[-1]}s"
         elif part.isupper() and part not in ACRONYMS:
             spoken.append(" ".join(part) if len(part) < 5 else capitals(part))
         else:
@@ -523,10 +663,25 @@ def _day(match: re.Match[str]) -> Reading:
     return SHORT_DAYS[match[1]]
 
 
+def _short_day(match: re.Match[str]) -> Reading:
+    return _without_stop(match, SHORT_DAYS[match[1]])
+
+
+def _dotted_day(match: re.Match[str]) -> Reading:
+    """Of those that are words as well: "He sat in the Sun." is no Sunday."""
+    ends = _ends_sentence(match, match.end() - 1) or _after(match)[:1].isupper()
+    return None if ends and _before(match) not in DAY_CUES else _short_day(match)
+
+
+def _short_month(match: re.Match[str]) -> Reading:
+    return _without_stop(match, SHORT_MONTHS[match[1]])
+
+
 def _roman(match: re.Match[str]) -> Reading:
     text = match[1]
     number = _roman_value(text)
     before = _before(match)
+    before = before.capitalize() if before.isupper() and len(before) > 1 else before
     dotted = match.string[match.end() : match.end() + 1] == "."
     if number is None or (len(text) == 1 and dotted and before not in KINGS | NUMBERED):
         return None
@@ -534,6 +689,9 @@ def _roman(match: re.Match[str]) -> Reading:
         return f"the {ordinal(number)}'s" if before in KINGS else None
     if _after(match).lower() in {"century", "centuries", "congress", "olympiad"}:
         return ordinal(number)
+    plain = len(text) > 3 or (len(text) == 3 and set(text) <= set("IVX") and text != "XXX")
+    if plain and before not in KINGS:
+        return year(number) if 1000 < number < 2100 else cardinal(number)
     broken = re.search(r"[^\w\s]\s*$", match.string[max(0, match.start() - 3) : match.start()])
     if not before[:1].isupper() or (broken and before not in NUMBERED):
         return None
@@ -564,6 +722,11 @@ def _before_number(match: re.Match[str]) -> Reading:
     return spoken.capitalize() if word[0].isupper() and word.lower() not in {"no", "nos"} else spoken
 
 
+def _bracketed(match: re.Match[str]) -> Reading:
+    spoken = BEFORE_NUMBERS[match[1].lower()]
+    return f"{spoken.capitalize() if match[1][0].isupper() else spoken} {amount(match[2])}"
+
+
 def _dotted(match: re.Match[str]) -> Reading:
     spoken = DOTTED.get(match[0]) or DOTTED.get(match[0].lower()) or DOTTED.get(f"{match[0]}.")
     return None if spoken is None else _without_stop(match, spoken)
@@ -579,6 +742,8 @@ def _initials_own(match: re.Match[str]) -> Reading:
 
 def _abbreviation(match: re.Match[str]) -> Reading:
     word = match[1]
+    if match[2]:
+        return f"{TITLES[word]}'s" if word in TITLES else None
     if word == "St":
         saint = _after(match)[:1].isupper() and _after(match) not in STARTERS
         spoken = "Saint" if saint else "Street"
@@ -591,6 +756,10 @@ def _abbreviation(match: re.Match[str]) -> Reading:
         spoken = TITLES[word]
         if word in {"Mr", "Mrs", "Ms", "Prof", "Mt"} and _after(match):
             return spoken
+    elif word in SHORTENED and match[0].endswith("."):
+        if word in WHOLE and _ends_sentence(match, match.end() - 1):
+            return None
+        spoken = SHORTENED[word]
     elif word in BEFORE_NAMES and re.compile(r"\s+[A-Z][a-z]").match(match.string, match.end()):
         return BEFORE_NAMES[word]
     else:
@@ -598,23 +767,50 @@ def _abbreviation(match: re.Match[str]) -> Reading:
     return _without_stop(match, spoken)
 
 
+def _initials_here(match: re.Match[str]) -> bool:
+    """Whether a word that is initials as well is those: the US, the IT people; US at the start."""
+    before = _before(match)
+    return match[1] in {"IT", "US", "WHO"} and (before == "THE" or (before == "" and match[1] == "US"))
+
+
 def _capitals(match: re.Match[str]) -> Reading:
     word, tail = match[1], match[2] or ""
     beside = (
         match.string[max(0, match.start() - 1) : match.start()] + match.string[match.end() : match.end() + 1]
     )
+    if word == "AM" and _before(match) == "I":
+        return "am"
     if "&" in beside and len(word) < 4:
         return " ".join(word)
-    if word in SHOUTED and _shouting(match) and not tail:
+    if not tail and _a_word(word) and not _initials_here(match) and _shouting(match):
         return word.lower()
     spoken = capitals(word)
     if tail and " " in spoken:
         return f"{spoken}'s"
-    return spoken + tail.replace("’", "'")
+    return spoken + tail.replace("’", "'").lower()
+
+
+def _article(match: re.Match[str]) -> Reading:
+    """The A of a text in capitals, but where it is a letter's name."""
+    return "a" if _before(match).lower() not in LETTERED and _shouting(match) else None
+
+
+def _shouted_title(match: re.Match[str]) -> Reading:
+    return _without_stop(match, {"DR": "doctor"}.get(match[1]) or TITLES[match[1].capitalize()].lower())
+
+
+def _pair(match: re.Match[str]) -> Reading:
+    return f"{match[1]} and {match[2]}" + ("'s" if match[3] else "")
+
+
+def _small(word: str) -> str:
+    """A short form in capitals: DON'T, I'M."""
+    return re.sub(r"^i\b", "I", word.lower())
 
 
 def _word(match: re.Match[str]) -> Reading:
     parts = re.split("([-‐‑])", match[0].replace("’", "'"))
+    parts = [_small(part) if "'" in part and part.isupper() else part for part in parts]
     spoken = [TITLES.get(p) or (capitals(p) if p.isalpha() and p.isupper() else p) for p in parts]
     spelled = any(part.isupper() and " " in said for part, said in zip(parts, spoken, strict=True))
     return "".join(" " if p in "-‐‑" and spelled else "-" if p in "‐‑" else p for p in spoken)
@@ -697,18 +893,29 @@ DAY_MONTH = _rule(
 NUMBER_LETTERS = _rule(rf"(\d{{1,9}})([A-Z]{{1,3}}\d*){NO_LETTER}", _number_letters)
 DIGITS = _rules(
     (
-        r"(\d{4})[-/](\d\d)[-/](\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d)(?:\.\d+)?)?Z?)?(?![\d-])",
+        r"(\d{4})[-/.](\d\d)[-/.](\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d)(?:\.\d+)?)?Z?)?(?![\d-])",
         _iso_date,
     ),
     (r"(\d{1,2})([/.-])(\d{1,2})\2(\d{4})(?!\d)", _numeric_date),
+    (r"(\d{1,2})([/-])(\d{1,2})\2(\d\d)(?![/-]?\d)", _numeric_date),
+    (r"(\d\d)(\.)(\d\d)\.(\d\d)(?!\.?\d)", _dotted_date),
+    (rf"(?P<low>{CONTINENTAL}|\d{{1,3}},\d\d)\s?(?P<sign>{SIGNS})", _continental_money),
+    (rf"{CONTINENTAL}(?!\d)", _continental),
     (r"(\d{1,3}(?:\.\d{1,3}){3})(?::(\d{1,5}))?(?![\d.]?\d)", _machine),
     (r"(\d{1,9}(?:\.\d{1,9}){2,6})(?!\d)", _version),
-    (r"(?:1-)?\d{3}-\d{3}-\d{4}(?!\d)|\d{3}-\d{4}(?!\d)|\d{3} \d{3} \d{4}(?!\d)", _phone),
+    (r"([1-9]\d\d)-(\d{4})(?!\d)", _short_phone),
+    (r"(?:1-)?\d{3}-\d{3}-\d{4}(?!\d)|0\d\d-\d{4}(?!\d)|\d{3} \d{3} \d{4}(?!\d)", _phone),
     (r"0\d{1,5}(?:[ -]\d{3,8}){1,3}(?!\d)", _phone),
+    (r"\d{1,12}(?:-\d{1,12}){2,6}(?:-X)?(?![\w-])|1-\d{3}-(?=[A-Z]{3,20}(?!\w))", _phone),
+    (r"\d{4}(?: \d{4}){2,5}(?: \d{1,3})?(?! ?\d)", _groups),
+    (r"\d{3,12}(?![\d,.:/-]?\d)", _coded),
+    (r"(\d{3})(?:-(\d{3}))?(?![\d,.]?\d)", _paired),
+    (r"(360|480|720|1080|1440|2160|4320)([pi])(\d{2,3})?" + NO_LETTER, _screen),
     *CLOCK,
     (r"(\d{1,2}):(\d\d)(?::(\d\d))?(?!\d)", _time),
     DAY_MONTH,
     (rf"(\d{{1,9}})\s+(\d{{1,2}})/(\d{{1,2}})(?!\d)(?:\s?({UNIT}){NO_LETTER})?", _mixed),
+    (r"(\d{1,3}\.\d{1,2})/(\d{1,3}(?:\.\d)?)(?![\d/])", _mark_of),
     (r"(\d{1,4})/(\d{1,4})(?![\d/])(?:rds|ths|th)?", _fraction),
     (rf"(\d{{1,9}})\s?([{''.join(VULGAR)}])(?:\s?({UNIT}){NO_LETTER})?", _vulgar),
     (rf"({NUMBER})(?:st|nd|rd|th)((?:-[A-Za-z]+)+)?{NO_LETTER}", _ordinal),
@@ -718,6 +925,12 @@ DIGITS = _rules(
         rf"({AMOUNT})\s?({SIGNS}|¢|p(?!\.?[A-Za-z])|(?:{CODE})\b)",
         _money_behind,
     ),
+    (
+        r"(\d{1,3}(?:\.\d+)?)° ?"
+        rf"(?:{ARC}['’′] ?)?(?:{ARC}(?:\"|''|”|″) ?)?([NSEW]){NO_LETTER}",
+        _angle,
+    ),
+    (rf"(\d{{1,3}})° ?{ARC}['’′](?: ?{ARC}(?:\"|''|”|″))?()", _angle),
     (r"(\d)['’′] ?(\d{1,2})(?:\"|''|”|″)", _feet),
     (r"(\d) ?(?:ft|foot|feet)\.? (\d{1,2}) ?in(?![A-Za-z])\.?", _feet),
     (r"(\d{1,3})(?:″|(?:(?<=[x×]\d)|(?<=[x×] \d)|(?<=[x×]\d\d)|(?<=[x×] \d\d))\")", _inches),
@@ -726,22 +939,26 @@ DIGITS = _rules(
     (rf"({AMOUNT})\s?V( and | at |, )({AMOUNT})\s?A{NO_LETTER}", _volts_and_amperes),
     (
         rf"({AMOUNT})[\s\u00a0\u202f]?({UNIT}){NO_LETTER}"
-        r"(?![²³/^])",
+        rf"(?![²³/^]){UNIT_STOP}",
         _unit,
     ),
+    (rf"({AMOUNT}) ?[x×](?= ?{AMOUNT}(?: ?[x×] ?{AMOUNT}){{0,3}}\s*=)", _times),
     (rf"({AMOUNT})[\"″]? ?[x×](?= ?{AMOUNT}(?!\s*=|[\d.,]))", _by),
-    (rf"({AMOUNT})x{NO_LETTER}", _times),
+    (rf"({AMOUNT})x{NO_LETTER}", _times_as),
     (rf"({AMOUNT})[eE]([+-]?)(\d{{1,4}}){NO_LETTER}", _exponent),
-    (rf"({AMOUNT})\^(-?)({AMOUNT})", _power),
+    (rf"({AMOUNT})\^(-?{AMOUNT})(?:\s?({UNIT}){NO_LETTER})?", _power),
     (r"\d{4}(?![\d,.]?\d)", _four_digits),
     (r"(\d{1,3}):(\d{1,3})(?![\d:])", _colons),
-    (rf"({NUMBER})((?:-[a-zA-Z]{{2,30}})+){NO_LETTER}", _compound),
+    (rf"({AMOUNT})-({UNIT}){NO_LETTER}\.?", _unit_before),
+    (rf"(\d{{1,9}})((?:-[a-z]{{2,5}}){{1,2}})-((?:{NUMBER}))(?![\w-])", _odds),
+    (rf"({NUMBER})((?:-(?:[a-zA-Z]{{2,30}}|a(?=-)))+){NO_LETTER}", _compound),
     (rf"({AMOUNT})(k|bn|mn|tn|M|(?<=\d\d)K|(?<=\.\d)[KBT]|B(?= [a-z])){NO_LETTER}", _magnitude),
     (r"(?<=\b[A-Z]{2} )\d{5}(?!\d)", _digits),
     NUMBER_LETTERS,
     (AMOUNT, _number),
 )
 SIGNED = _rules(
+    (rf"(?P<sign>{SIGNS})\s?(?P<low>{CONTINENTAL}|\d{{1,3}},\d\d)(?!,?\d)", _continental_money),
     (rf"({SIGNS})\s?({AMOUNT})(?:[{DASH}]({AMOUNT}))?{MAGNITUDE}(?:/([a-z]{{1,20}}))?", _money),
     (r"['’](\d0)s(?![A-Za-z])", _short_decade),
     (r"['’](\d\d)(?![\d\w])", _short_year),
@@ -751,16 +968,23 @@ SIGNED = _rules(
     (r"\.\d+", _number),
     (rf"(?<=[\d%°ap.])[{DASH}](?=\d|[$€£¥₹৳]\s?\d)|(?<=[mM])[{DASH}](?=\d)", _to),
     (rf"(?<=\d )[{DASH}](?= \d)", _to),
+    (rf"(?<=(?<![A-Za-z'’])[a-z] )[{DASH}](?= \d)", _say("minus")),
     (rf"(?<![\w)])[{DASH}](?=[\d.]*\d|{SIGNS})", _say("minus")),
     (r"(?<=\d)( ?)/ ?(?=\d)", _slash),
     (r" ?/ ?", _slash),
-    (r"[⁰¹²³⁴⁵⁶⁷⁸⁹]{1,9}", _superscript),
+    (r"[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]{1,9}", _superscript),
+    (r"[₀-₉]{1,9}", _subscript),
+    (r"(?<=[\w)])\^(-?\d{1,9}|[a-z](?![a-z]))", _caret),
     (r"\+\+", _say("plus plus")),
-    (r"~\s?(?=\d)", _say("about")),
+    (rf"~\s?(?=\d|{SIGNS})", _say("about")),
+    (r"[*#]{1,3}\d{1,12}(?:[*#]\d{1,12}){0,5}#", _dialled),
     (r"\*(?=\s?\d)(?<=\d\s\*|\d\d\*|.\d\*)", _say("times")),
     (r"(?m)^#{1,6}(?=\s)", _say("")),
     (r"#", _hash),
-    (r"(?<![A-Z.])\.(?=[a-z])", _say("dot")),
+    (r"(?<!\.)(?<!(?<![A-Za-z])[A-Z])\.(?=[a-z])", _say("dot")),
+    (r"(?<![\w.])\.(?=[A-Z]{2,5}(?!\w))|(?<=[A-Z])\.(?=NET(?!\w))", _say("dot")),
+    (r"(?<=[a-z])\.(?=[A-Z]{2,4}(?!\w))", _say("dot")),
+    (r"(?<!\.)\.(?=,)|(?<=[A-Z]\.)-(?=[a-z])", _say("")),
     (r"[-=]{1,3}>|<[-=]{2,3}|<-(?!\d)", lambda match: Mark(match.start(), match.end(), ",")),
     (r"<=", _say(SYMBOLS["≤"])),
     (r">=", _say(SYMBOLS["≥"])),
@@ -774,7 +998,7 @@ SIGNED = _rules(
 )
 NAMES = _rules(
     (
-        rf"((?:Mon|Tues?|Wed|Thur?s?|Fri|Sat|Sun)(?:day)?)[{DASH}]((?:Mon|Tues?|Wed|Thur?s?|Fri|Sat|Sun)(?:day)?)\b",
+        rf"((?:Mon|Tues?|Wed|Thur?s?|Fri|Sat|Sun)(?:day)?)\.?[{DASH}]((?:Mon|Tues?|Wed|Thur?s?|Fri|Sat|Sun)(?:day)?)\b",
         _day_range,
     ),
     (
@@ -789,7 +1013,12 @@ NAMES = _rules(
         _month_day,
     ),
     (rf"{MONTH}(?=\s+\d{{4}}(?!\d))", _month_year),
-    (r"([IVXLCDM]{1,8})(['’]s)?(?![\w'’]|-\w)", _roman),
+    (r"(Tues?|Thu(?:rs?)?|Fri)(?![\w'’])\.?", _short_day),
+    (r"(Mon|Wed|Sat|Sun)(?=\s+\d{1,2}(?::\d\d)?\s?[ap]\.?m)", _day),
+    (r"(Mon|Wed|Sat|Sun)\.", _dotted_day),
+    (r"(Feb|Aug|Sept?|Oct|Nov|Dec)(?![\w'’])\.?", _short_month),
+    (r"(Jan|Mar|Apr|Jun|Jul)\.", _short_month),
+    (r"([IVXLCDM]{1,15})(['’]s)?(?![\w'’]|-\w)", _roman),
 )
 CODES_AND_MONEY = _rules(
     (r"v(\d{1,9}(?:\.\d{1,9}){0,6})(?!\w)", _release),
@@ -797,18 +1026,26 @@ CODES_AND_MONEY = _rules(
         rf"(US\$|[AC]\$|Rs\.?|Tk\.?|{CODE})\s?({AMOUNT})(?:[{DASH}]({AMOUNT}))?{MAGNITUDE}(?:/-)?(?:/([a-z]{{1,20}}))?",
         _money,
     ),
-    (r"[A-Za-z]+\d[A-Za-z0-9]*(?:-[A-Za-z]+\d[A-Za-z0-9]*)?", _mixed_code),
+    (r"[A-Za-z]{1,20}[₀-₉][A-Za-z₀-₉]*(?:\.[₀-₉]{1,9})?", _formula),
+    (r"[A-Za-z]+\d[A-Za-z0-9]*(?:-[A-Za-z]+\d[A-Za-z0-9]*|-\d{3,4}(?![\w-]))?", _mixed_code),
 )
 LETTERS = _rules(
     (r"et al\.|w/o\b|w/(?=\s)|Ph\.D\.|Co\.", _dotted),
     (r"((?:[A-Za-z]\.){2,8})['’]s(?!\w)", _initials_own),
     (r"(?:[A-Za-z]\.){2,8}(?!\w)|(?:a\.k\.a|e\.g|i\.e)(?![\w.])", _dotted),
     (r"(?:[A-Z]\. ?){1,8}[A-Z]\.(?!\w)|(?:[A-Za-z]\.){1,8}[A-Za-z](?![\w.])", _initials),
+    (r"([Ee]qs?|[Ff]igs?)\.?\s?\((\d{1,4})\)", _bracketed),
+    (r"[Nn]o\.(?=\s+of\b)", _say("number")),
+    (r"b\.\s?(?=(?:1\d|20)\d\d(?!\d))", _say("born")),
+    (r"d\.\s?(?=(?:1\d|20)\d\d(?!\d))", _say("died")),
     (r"([A-Za-z]{1,4})\.\s?(?=\d|[IVXLC]{1,8}(?!\w))|(Nos?|pp)\s(?=\d)", _before_number),
-    (r"([A-Z][a-z]{1,4}|[a-z]{2,6}|PhD|OK)(?![\w'’]|-[A-Za-z])\.?", _abbreviation),
+    (r"([A-Z][a-z]{1,5}|[a-z]{2,6}|PhD|OK)(?![\w'’]|-[A-Za-z])\.?((?<=\.)['’]s(?!\w))?", _abbreviation),
     (r"(mid|pre|post|non|Mid|Pre|Post)-(\d{1,9})(s?)(?!\w)", _prefixed),
     (rf"[{LETTER}]{{1,40}}-\d+[A-Za-z]?{NO_LETTER}", _mixed_code),
-    (rf"([A-ZÀ-ÖØ-Þ]{{2,40}})(['’]?s)?(?![{LETTER}'’]|-[{LETTER}])", _capitals),
+    (r"([A-Z])&([A-Z])(['’]?s)?(?![A-Za-z])", _pair),
+    (r"A(?![\w'’.&+-])", _article),
+    (r"(MRS?|MS|DR|PROF|JR|SR|INC|LTD|CORP|AVE|RD|BLVD|DEPT)\.", _shouted_title),
+    (rf"([A-ZÀ-ÖØ-Þ]{{2,40}})(['’]?s|['’]S)?(?![{LETTER}'’]|-[{LETTER}])", _capitals),
     (rf"[{LETTER}]+(?:['’‐‑-][{LETTER}]+)*(?:(?<=s)['’](?=\s|$))?", _word),
 )
 SHORT = "|".join([word for word in [*TITLES, *BEFORE_NUMBERS] if word.islower() and len(word) > 1])

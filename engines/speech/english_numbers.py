@@ -48,13 +48,16 @@ VULGAR = {
     "⅝": (5, 8),
     "⅞": (7, 8),
 }
-SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")
+SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
+SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 NUMBER = (
     r"(?:\d{1,2}(?:,\d\d){1,7},\d{3}(?!\d)|\d{1,3}(?:,\d{3}){1,5}(?!\d)|\d{1,3}(?:[\u00a0\u202f\u2009]\d{3}){1,5}(?!\d)"
     r"|\d{1,3}(?: \d{3}){2,5}(?![ \d]?\d)|\d{1,3} 000(?![ \d]?\d)|\d+)"
 )
 AMOUNT = rf"(?:{NUMBER}(?:\.\d+)?|\.\d+)"
 """Whole numbers with their groups, Western or Indian; and with decimals."""
+CONTINENTAL = r"\d{1,3}(?:\.\d{3}){1,5},\d{1,2}"
+"""With full stops between the groups, and a comma before the decimals."""
 DASH = "-‐‑–−"
 
 
@@ -97,6 +100,24 @@ def year(number: int) -> str:
     if rest == 0:
         return f"{cardinal(century)} hundred"
     return f"{cardinal(century)} {'oh ' if rest < 10 else ''}{cardinal(rest)}"
+
+
+def full_year(text: str) -> int:
+    """Of a year as dates have it: two digits are of this century to 49, of the last one from 50 on."""
+    return int(text) + (0 if len(text) > 2 else 2000 if int(text) < 50 else 1900)
+
+
+def pairs(text: str) -> str:
+    """Three or four digits in two: ``"747"`` -> ``"seven forty-seven"``."""
+    head, rest = divmod(int(text), 100)
+    if rest == 0:
+        return f"{cardinal(head)} hundred" if head else "zero"
+    return f"{cardinal(head)} {'oh ' if rest < 10 else ''}{cardinal(rest)}"
+
+
+def continental(text: str) -> str:
+    """A number written ``"1.234,56"`` as English writes it."""
+    return text.translate(str.maketrans(".,", ",."))
 
 
 def amount(text: str) -> str:

@@ -32,12 +32,12 @@ TITLES = {
     "vs": "versus",
     "approx": "approximately",
     "Approx": "Approximately",
-    "max": "maximum",
-    "min": "minimum",
     "cf": "compare",
     "viz": "namely",
     "tsp": "teaspoon",
     "tbsp": "tablespoon",
+    "Tsp": "Teaspoon",
+    "Tbsp": "Tablespoon",
     "Tel": "Telephone",
     "tel": "telephone",
     "WWI": "World War one",
@@ -46,6 +46,66 @@ TITLES = {
     "OK": "okay",
 }
 """Read so with a full stop or without."""
+SHORTENED = {
+    "max": "maximum",
+    "min": "minimum",
+    "temp": "temperature",
+    "Temp": "Temperature",
+    "univ": "university",
+    "Univ": "University",
+    "incl": "including",
+    "excl": "excluding",
+    "avg": "average",
+    "Avg": "Average",
+    "est": "estimated",
+    "misc": "miscellaneous",
+    "asst": "assistant",
+    "Asst": "Assistant",
+    "assoc": "associate",
+    "Assoc": "Associate",
+    "Assn": "Association",
+    "Natl": "National",
+    "Intl": "International",
+    "qty": "quantity",
+    "Qty": "Quantity",
+    "mgr": "manager",
+    "appt": "appointment",
+    "appts": "appointments",
+    "esp": "especially",
+    "orig": "originally",
+    "wt": "weight",
+    "ht": "height",
+    "doz": "dozen",
+    "co": "company",
+    "acct": "account",
+    "Acct": "Account",
+    "pct": "percent",
+    "yr": "year",
+    "yrs": "years",
+    "hr": "hour",
+    "hrs": "hours",
+    "wk": "week",
+    "wks": "weeks",
+    "Ala": "Alabama",
+    "Ariz": "Arizona",
+    "Calif": "California",
+    "Colo": "Colorado",
+    "Conn": "Connecticut",
+    "Fla": "Florida",
+    "Mich": "Michigan",
+    "Minn": "Minnesota",
+    "Okla": "Oklahoma",
+    "Tenn": "Tennessee",
+    "Tex": "Texas",
+    "pkg": "package",
+    "ref": "reference",
+    "Hwy": "Highway",
+    "Pkwy": "Parkway",
+    "Messrs": "Messieurs",
+}
+"""Read so with a full stop."""
+WHOLE = frozenset({"max", "min", "temp", "Temp", "ref", "co", "doz"})
+"""Those that are words as well, at the end of a sentence."""
 BEFORE_NAMES = {
     "Gen": "General",
     "Capt": "Captain",
@@ -59,12 +119,31 @@ BEFORE_NAMES = {
     "Pres": "President",
     "Hon": "Honourable",
     "Ft": "Fort",
+    "Maj": "Major",
+    "Adm": "Admiral",
+    "Cmdr": "Commander",
+    "Cpl": "Corporal",
+    "Pvt": "Private",
+    "Brig": "Brigadier",
+    "Amb": "Ambassador",
+    "Supt": "Superintendent",
+    "Insp": "Inspector",
+    "Det": "Detective",
+    "Fr": "Father",
+    "Sens": "Senators",
+    "Reps": "Representatives",
+    "Drs": "Doctors",
+    "Profs": "Professors",
 }
 BEFORE_NUMBERS = {
     "no": "number",
     "nos": "numbers",
     "p": "page",
     "pp": "pages",
+    "pg": "page",
+    "pt": "part",
+    "fl": "floor",
+    "pgs": "pages",
     "vol": "volume",
     "vols": "volumes",
     "fig": "figure",
@@ -72,6 +151,13 @@ BEFORE_NUMBERS = {
     "ch": "chapter",
     "sec": "section",
     "eq": "equation",
+    "eqs": "equations",
+    "ex": "example",
+    "apt": "apartment",
+    "rm": "room",
+    "ste": "suite",
+    "bldg": "building",
+    "para": "paragraph",
     "c": "circa",
     "ca": "circa",
     "art": "article",
@@ -94,11 +180,15 @@ ACRONYMS = frozenset(
     """
     NASA NATO UNESCO UNICEF AIDS OPEC ASEAN SARS COVID RAM ROM PIN SIM GIF JPEG LAN WAN SWAT NAFTA FIFA
     UEFA NASDAQ IKEA ASCII CAPTCHA YOLO BIOS MIDI JACK ALSA SCUBA LASER RADAR SONAR NAND SAARC BRAC
+    ZIP DOS JAR
     """.split()
 )
 """Capitals that are read as a word."""
 INITIALISMS = frozenset(
     """
+    AIG AOL API APR ATM CEO CFO CIA CIO CTO DIY DOB EPA ETA EU FAQ FAO GIS GOP IBM ILO IMF INR IOC IOS
+    IPO IRA IRS ISP ITV IVF KIA LIC MIT NID NIH NIC NOC NYC POS RAF RBI SEC SEO SIM SOP SOS SUV TBA UAE UAV
+    UFO UNO USA USB VIP YMCA RIP ISSN
     ISBN OECD IEEE ADHD ASAP UNHCR IATA ICAO AFAIK ISO USSR USAID UNDP UNFPA IUPAC EULA OEM USD EUR GBP
     API APIS AWOL HIV EST IAEA AFAIK IOU NGO CEO CFO CTO
     """.split()
@@ -108,11 +198,12 @@ SHORT_WORDS = frozenset(
     """
     AN AS AT BE BY DO GO HE IF IN IS ME MY NO OF ON OR SO TO UP WE ALL AND ANY ARE BAD BIG BUT BUY CAN
     DAY DID END FOR GET GOT HAD HAS HER HIM HIS HOT HOW ITS LET LOW MAN MAY NEW NOT NOW OFF OLD ONE OUR
-    OUT OWN PAY PUT RED RUN SAY SEE SET SHE SIT TEN THE TOO TOP TRY TWO USE WAS WAY WHO WHY WIN YES YET
+    OUT OWN PAY PUT RED RUN SAY SEE SET SHE SIT TEN THE TOO TOP TRY TWO USE WAS WAY WHY WIN YES YET MAX NET
     YOU OH HI AH
     """.split()
 )
-SHOUTED = SHORT_WORDS | {"IT", "US", "AM"}
+SHOUTED = SHORT_WORDS | {"IT", "US", "AM", "WHO"}
+"""Words in a text in capitals; elsewhere some of them are initials."""
 STARTERS = frozenset(
     """
     The He She It They We I In But And A An This That These Those There Then When After If On At For So
@@ -132,7 +223,7 @@ KINGS = frozenset(
 NUMBERED = frozenset(
     """
     Vol Ch Sec Fig Chapter Part Act Volume Section War Book Scene Type Phase Stage Title Article Class
-    Appendix Unit Level
+    Appendix Unit Level Bowl Wrestlemania
     """.split()
 )
 LETTERED = frozenset(
@@ -144,6 +235,22 @@ LETTERED = frozenset(
     """.split()
 )
 """Words whose letter is no initial: "vitamin C."."""
+
+PAIRED = frozenset(
+    {"Boeing", "Flight", "flight", "Route", "route", "Highway", "highway", "Interstate", "Porsche"}
+)
+"""Words whose three digits are said in two: "Flight three seventy"."""
+JETS = frozenset({"MAX", "Max", "jet", "jets", "aircraft", "plane", "planes", "Dreamliner"})
+ALARMS = frozenset({"911", "999", "112", "988", "111", "101"})
+"""Numbers of those who help."""
+CODED = (
+    r"\b(?:OTP|PIN|CVV|ISBN|ISSN|SSN|NID|ZIP|ID|[Pp]asscode|[Pp]assword|[Cc]ode|ending in|[Aa]cct\.?"
+    r"|(?:[Aa]ccount|[Rr]eference|[Rr]ef\.|[Tt]racking|[Cc]ard|[Pp]olicy|[Ss]erial) (?:number|no\.?))"
+    r"(?: (?:is|was|number))?[ :#]*$"
+)
+"""What stands before digits that are read one by one."""
+POINTS = frozenset({"mile", "miles", "inch", "inches", "cup", "cups", "second", "seconds"})
+"""What a tenth can be of; other tenths are marks."""
 
 UNITS = {
     "km/h": ("kilometre per hour", "kilometres per hour"),
@@ -170,6 +277,12 @@ UNITS = {
     "sq km": ("square kilometre", "square kilometres"),
     "sq m": ("square metre", "square metres"),
     "sq ft": ("square foot", "square feet"),
+    "sq mi": ("square mile", "square miles"),
+    "sq. km": ("square kilometre", "square kilometres"),
+    "sq. m": ("square metre", "square metres"),
+    "sq. ft": ("square foot", "square feet"),
+    "sq. mi": ("square mile", "square miles"),
+    "cu. ft": ("cubic foot", "cubic feet"),
     "km": ("kilometre", "kilometres"),
     "cm": ("centimetre", "centimetres"),
     "mm": ("millimetre", "millimetres"),
@@ -205,6 +318,13 @@ UNITS = {
     "h": ("hour", "hours"),
     "yrs": ("year", "years"),
     "yr": ("year", "years"),
+    "pct": ("percent", "percent"),
+    "wk": ("week", "weeks"),
+    "wks": ("week", "weeks"),
+    "mo": ("month", "months"),
+    "mos": ("month", "months"),
+    "gal": ("gallon", "gallons"),
+    "qt": ("quart", "quarts"),
     "kHz": ("kilohertz", "kilohertz"),
     "MHz": ("megahertz", "megahertz"),
     "GHz": ("gigahertz", "gigahertz"),

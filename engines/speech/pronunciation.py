@@ -56,6 +56,15 @@ ESPEAK: Mapping[str, str] = {
 VOWELS = frozenset("aeEioOu")
 WORD = re.compile(f"[{LETTERS}]+")
 """Letters of Bangla in a text in NFC."""
+CONJUNCTS = (
+    (re.compile("হ্ম(?!ে?দ)"), "ম্হ"),
+    (re.compile("(?<=ি)হ্ব"), "উভ"),
+    (re.compile("হ্ব"), "ওভ"),
+    (re.compile("হ্ল"), "ল্হ"),
+    (re.compile("হ্ণ"), "হ্ন"),
+)
+"""Conjuncts of হ that the lexicon has next to none of, spelled as they are said: ব্রাম্হণ, আওভান; not those of
+names such as আহ্মেদ."""
 NUKTA = {"\u09a1\u09bc": "\u09dc", "\u09a2\u09bc": "\u09dd", "\u09af\u09bc": "\u09df"}
 """Letters of two codepoints in NFC, and of one."""
 INNER_NUKTA = re.compile(f"(?:{'|'.join(NUKTA)})(?=[{LETTERS}])")
@@ -145,6 +154,8 @@ class Pronouncer:
         Phones of the lexicon, keys of `IPA`; empty if there is nothing to say.
         """
         letters = "".join(letter for letter in canonical(word) if letter in _NUMBERS)
+        for conjunct, spelled in CONJUNCTS:
+            letters = conjunct.sub(spelled, letters)
         found: list[str] = []
         for begin in range(0, len(letters), LONGEST):
             part = letters[begin : begin + LONGEST]

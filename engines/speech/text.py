@@ -26,10 +26,13 @@ PARAGRAPH = 0.7
 """Seconds after a paragraph."""
 LONG, LONGEST = 300, 600
 """Characters that are spoken: beyond `LONG` a sentence is cut at the next mark, at `LONGEST` at any word."""
+FULL_STOPS = frozenset({".", "।"})
 NOTED = 8
 """Characters named in the notes of a sentence at most."""
 CLOSING = re.compile(r"[\"'”’»)\]}]*")
 BULLET = re.compile(r"(?:[-*•·–—]|\(?\d{1,3}[.)]|\(?[a-z]\)|#{1,6})\s")
+LABEL = re.compile(r"\d+|[A-HJ-Z\u0985-\u09b9]")
+"""Of an item of a list, before a full stop."""
 PARAGRAPHS = re.compile(r"\n[^\S\n]*\n\s*")
 NEWLINE = re.compile(r"\n\s*")
 LONGEST_CLUSTER = 64
@@ -263,6 +266,8 @@ def _cut(text: str, tokens: list[Token], pause: float) -> Iterator[tuple[list[To
             break
         mark = isinstance(token, Mark)
         ended = mark and token.spoken in ENDS and not _goes_on(text, part, following)
+        if mark and not ended and token.spoken in FULL_STOPS:
+            part[-1] = token._replace(spoken=",")
         if ended or (mark and spoken > LONG) or (spoken > LONGEST and not isinstance(following, Mark)):
             right = max(token.end, CLOSING.match(text, token.end, following.begin).end())  # type: ignore[union-attr]
             yield part, begin, right, PAUSE if ended else 0.0
@@ -281,10 +286,18 @@ def _skip(text: str, begin: int, end: int) -> int:
 
 
 def _goes_on(text: str, part: list[Token], following: Token) -> bool:
-    """Whether a sentence goes on behind its last mark: "Stop!" he said; well... fine; 1. in a list."""
+    """Whether a sentence goes on behind its last mark.
+
+    "Stop!" he said; well... fine; 1. in a list; the full stop of an abbreviation, before a small letter. Who
+    begins sentences with small letters ends them all the same, and names such as iPhone begin some.
+    """
     mark = part[-1]
-    if len(part) == 2 and mark.spoken == "." and text[part[0].begin : part[0].end].isdecimal():
+    label = len(part) == 2 and LABEL.fullmatch(text, part[0].begin, part[0].end)
+    if label and mark.spoken in FULL_STOPS and "\n" not in text[mark.end : following.begin]:
         return True
+    if mark.spoken == "." and text[following.begin].islower():
+        name = any(c.isupper() for c in text[following.begin : following.end])
+        return not (name or text[part[0].begin].islower())
     quoted = any(quote in text[mark.end - 1 : following.begin] for quote in "\"'”’»")
     return (mark.spoken == "..." or (quoted and mark.spoken in "!?")) and not text[following.begin].isupper()
 
