@@ -7,18 +7,22 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import accumulate, chain
 from multiprocessing.connection import Connection, Pipe
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from engines.speech import libespeak
+from engines.speech.joins import split_joined
 from engines.speech.letters import name_letters
 from engines.speech.pronunciation import WORD, Pronouncer, for_espeak, to_espeak
 from engines.speech.voice import Chunk, Samples, SpeechError, word_places
@@ -149,10 +153,56 @@ class Espeak:
         SpeechError, UserError
             As `stream`.
         """
+        return [sentence for sentence, _ in self._phonemised(for_espeak(text), voice)]
+
+    def placed_phonemes(self, text: str, voice: str) -> list[tuple[list[str], list[tuple[int, int]]]]:
+        """The same, and where every word of the text begins.
+
+        espeak-ng says some words as one (``of the`` is ``ʌvðə``), and tells of each such group where it stands
+        in the text as it speaks. Within a group the words are found by how each is said alone.
+
+        Returns
+        -------
+        For each sentence its phonemes, and of each word that it has its number among ``text.split()``, and
+        the index of its first phoneme; in order.
+
+        Raises
+        ------
+        SpeechError, UserError
+            As `stream`.
+        """
+        text = for_espeak(text)
+        found = self._phonemised(text, voice)
+        phonemes = [phoneme for sentence, _ in found for phoneme in sentence]
+        offsets = list(accumulate((len(sentence) for sentence, _ in found), initial=0))
+        groups = [offset + at for offset, (_, starts) in zip(offsets, found, strict=False) for at in starts]
+        begins = [match.start() for match in re.finditer(r"\S+", text)]
+        _, events = self.synthesise(text, voice, FASTEST)
+        firsts = [bisect_right(begins, each.begin) - 1 for each in events if each.kind == "word"]
+        if len(firsts) != len(groups):  # It has told of something else: then all is one group.
+            firsts, groups = firsts[:1], groups[:1]
+        words, starts = text.split(), [0] * len(begins)
+        for number, (first, start) in enumerate(zip([0, *firsts[1:]], groups, strict=True)):
+            last = number + 1 == len(groups)
+            end = len(phonemes) if last else groups[number + 1]
+            together = words[first : len(words) if last else firsts[number + 1]]
+            alone = [self.phonemes(word, voice) for word in together] if len(together) > 1 else [[]]
+            apart = [list(chain.from_iterable(each)) for each in alone]
+            starts[first : first + len(together)] = [
+                start + at for at in split_joined(phonemes[start:end], apart[: len(together)])
+            ]
+        if not groups:
+            return [(sentence, []) for sentence, _ in found]
+        placed = list(enumerate(starts))
+        return [
+            (sentence, [(word, at - offset) for word, at in placed if offset <= at < offset + len(sentence)])
+            for offset, (sentence, _) in zip(offsets, found, strict=False)
+        ]
+
+    def _phonemised(self, text: str, voice: str) -> list[tuple[list[str], list[int]]]:
         with self._lock:
-            request = {"phonemes": for_espeak(text), "voice": voice}
-            found: list[list[str]] = self._heard(self._asked(request))["end"]
-            return found
+            message = self._heard(self._asked({"phonemes": text, "voice": voice}))
+        return [(sentence, starts) for sentence, starts in message["end"]]
 
     def close(self) -> None:
         """End the process. Closing again does nothing; a later request starts it anew.

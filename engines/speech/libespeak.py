@@ -124,26 +124,34 @@ class Library:
         if self._library.espeak_Synth(content, len(content), 0, CHARACTERS, 0, flags, None, None) != 0:
             raise ValueError("espeak-ng cannot speak this")
 
-    def phonemes(self, text: str) -> list[list[str]]:
+    def phonemes(self, text: str) -> list[tuple[list[str], list[int]]]:
         """Phonemes of every sentence, as codepoints of IPA (NFD), with the punctuation that Piper's voices
-        have learnt, and without espeak-ng's marks of other languages, ``(en)``.
+        have learnt, and without espeak-ng's marks of other languages, ``(en)``; and where among them begins
+        what it says as one word.
         """
         content = text.replace("\0", " ").encode("utf-8", "replace")
         buffer = ctypes.create_string_buffer(content)
         start = ctypes.addressof(buffer)
         pointer = ctypes.c_void_p(start)
-        sentences: list[list[str]] = []
+        sentences: list[tuple[list[str], list[int]]] = []
         open_sentence = False
         while pointer.value:
             clause = self._library.espeak_TextToPhonemes(ctypes.byref(pointer), CHARS_UTF8, IPA) or b""
             done = pointer.value - start if pointer.value else len(content) + 1
             end = content[: max(0, done - 1)].decode("utf-8", "ignore").rstrip(" ")[-1:]
             if not open_sentence:
-                sentences.append([])
-            sentences[-1] += _without_marks(unicodedata.normalize("NFD", clause.decode("utf-8", "replace")))
-            sentences[-1] += CLAUSE_ENDS.get(end, "")
+                sentences.append(([], []))
+            sentence, starts = sentences[-1]
+            found = _without_marks(unicodedata.normalize("NFD", clause.decode("utf-8", "replace")))
+            starts += [
+                len(sentence) + at
+                for at, each in enumerate(found)
+                if each != " " and (not at or found[at - 1] == " ")
+            ]
+            sentence += found
+            sentence += CLAUSE_ENDS.get(end, "")
             open_sentence = end not in SENTENCE_ENDS or not end
-        return [sentence for sentence in sentences if any(each.isalpha() for each in sentence)]
+        return [each for each in sentences if any(codepoint.isalpha() for codepoint in each[0])]
 
 
 def _without_marks(phonemes: str) -> str:

@@ -341,32 +341,33 @@ class PiperVoice:
 
     def speak(self, sentence: Sentence, speaker: int = 0, length_scale: float = 1.0) -> Iterator[Chunk]:
         """See `Voice.speak`."""
-        config, done, begun = self.config, 0, 0
+        config, done = self.config, 0
         if config.espeak.partition("-")[0] == "en":
             sentence = name_letters(sentence)
         if config.espeak:
-            parts = self._espeak.phonemes(sentence.spoken, config.espeak)
+            parts = self._espeak.placed_phonemes(sentence.spoken, config.espeak)
         else:
-            parts = [list(unicodedata.normalize("NFD", sentence.spoken))]
-        spaces = [sum(each == " " for each in part) + 1 for part in parts]
+            letters = unicodedata.normalize("NFD", sentence.spoken)
+            placed = [(number, match.start()) for number, match in enumerate(re.finditer(r"\S+", letters))]
+            parts = [(list(letters), placed)]
         words_of, told = _owners(sentence), -1
-        for part, words in zip(parts, spaces, strict=True):
+        for part, placed in parts:
             ids, owners = ids_of(part, config)
+            unknown = [each for each in dict.fromkeys(part) if each not in config.ids and _is_phone(each)]
             if not any(phoneme in config.ids and phoneme.isalnum() for phoneme in part):
                 raise SpeechError(f"voice {self.name} knows none of the phonemes {''.join(part)[:40]!r}")
-            shares, phones = _word_starts(part, owners), self._phone_starts(part, owners)
+            shares = [(words_of[word], bisect_left(owners, start)) for word, start in placed]
+            phones = self._phone_starts(part, owners)
             for chunk, frames in self._run(ids, speaker, length_scale / sentence.rate):
                 found, sounds = [], []
                 if frames is not None:
                     sounds = [(phone, done + int(frames[share])) for phone, share in phones]
-                    for word, share in enumerate(shares):
-                        owner = words_of[(begun + word) * len(words_of) // sum(spaces)]
+                    for owner, share in shares:
                         if owner > told:
                             found.append((owner, done + int(frames[share])))
                             told = owner
-                yield Chunk(chunk, tuple(found), tuple(sounds))
+                yield Chunk(chunk, tuple(found), tuple(sounds), () if frames is None else tuple(unknown))
                 done += len(chunk)
-            begun += words
 
     def _phone_starts(self, phonemes: Sequence[str], owners: Sequence[int]) -> list[tuple[str, int]]:
         """The phones, "" for what is silent, and the index of the id that each begins with; none where the
@@ -584,9 +585,6 @@ def _owners(sentence: Sentence) -> list[int]:
     return [bisect_right(places, word.start()) - 1 for word in spoken] or [-1]
 
 
-def _word_starts(phonemes: Sequence[str], owners: Sequence[int]) -> list[int]:
-    """For each word of the phonemes, the index of the id that it begins with."""
-    starts = [0, *(number + 1 for number, phoneme in enumerate(phonemes) if phoneme == " ")]
-    return [
-        next((at for at, owner in enumerate(owners) if owner >= start), len(owners) - 1) for start in starts
-    ]
+def _is_phone(codepoint: str) -> bool:
+    """Whether a codepoint of IPA is one without which a word is another."""
+    return codepoint.isalnum() and codepoint not in STRESS + LENGTH
