@@ -17,9 +17,8 @@ from engines.speech.text import sentences
 needs_espeak = pytest.mark.skipif(libespeak.load() is None, reason="needs espeak-ng")
 
 JOINED = "He was one of the best in the world, and it would have been the end of a story. Get out of it!"
-SAID = [
-    *"hiː wʌz wˈʌn ʌv ðə bˈɛst ɪn ðə wˈɜːld, ænd ɪt wʊd hɐv bˌɪn ðɪ ˈɛnd əv ə stˈoːɹi. ɡˈɛt ˌaʊɾ əv ɪt!".split()
-]
+SPOKEN = "hiː wʌz wˈʌn ʌv ðə bˈɛst ɪn ðə wˈɜːld, ænd ɪt wʊd hɐv bˌɪn ðɪ ˈɛnd əv ə stˈoːɹi. ɡˈɛt ˌaʊɾ əv ɪt!"
+SAID = SPOKEN.split()
 """Of each word, as espeak-ng 1.51 says it there, told apart by ear."""
 
 

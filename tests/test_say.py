@@ -175,6 +175,32 @@ def test_a_broken_sentence_is_left_out_and_named(folder, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("a Привет hat", "left out 'Привет'"),
+        ("I রহিম a", "left out 'রহিম'"),
+        ("a ♙ hat. be ♙ it", "left out '♙' (U+2659)"),
+        ("a cat", "left out 'c': voice ada has none"),
+    ],
+)
+def test_what_is_left_out_of_a_sentence_is_named_once(folder, tmp_path, capsys, text, named):
+    assert run(text, "--voice", folder, "--lang", "en", "-o", tmp_path / "out.wav", "--json", "-") == 1
+    said = capsys.readouterr()
+    assert said.err.count(f"warning: {named}") == 1
+    assert [each for each in json.loads(said.out)["left_out"] if each.startswith(named)] == [named]
+
+
+def test_notes_are_printed_and_are_no_mistakes(folder, tmp_path, capsys):
+    text = "<speak><emphasis>a</emphasis> bad <break time='soon'/> hat <emphasis>a</emphasis></speak>"
+    assert run(text, "--voice", folder, "-o", tmp_path / "out.wav") == 0
+    said = capsys.readouterr().err
+    assert said.count("note: <emphasis> is read through\n") == 1
+    assert "note: <break time='soon'> is no time" in said
+    assert run("<speak>a bad hat", "--voice", folder, "-o", tmp_path / "out.wav") == 0
+    assert "note: broken SSML, read as plain text: <speak> is not closed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     ("arguments", "why"),
     [
         ([""], "the text is empty"),

@@ -15,7 +15,7 @@ from tiny_voices import HOP, IDS, PER_ID, RATE
 
 pytest.importorskip("onnxruntime", reason="runs networks")
 
-from engines.speech import english, voices
+from engines.speech import bangla, english, voices
 from engines.speech.source import FADE_SECONDS, READY_SECONDS, Say
 from engines.speech.speaker import Speaker
 from engines.speech.text import each_sentence, sentences
@@ -390,8 +390,8 @@ def test_a_voice_is_opened_when_it_is_chosen_and_once(host, monkeypatch):
 
 def test_a_long_text_is_cut_as_it_is_read(monkeypatch):
     found = []
-    read = english.read
-    monkeypatch.setattr(english, "read", lambda *arguments: found.append(arguments) or read(*arguments))
+    read = english.stream
+    monkeypatch.setattr(english, "stream", lambda *arguments: found.append(arguments) or read(*arguments))
     text = "He fell.\n" * 1_000
     cut = each_sentence(text, "en")
     assert next(cut).text == "He fell."
@@ -399,6 +399,27 @@ def test_a_long_text_is_cut_as_it_is_read(monkeypatch):
     assert [next(cut).begin for _ in range(3)] == [9, 18, 27]
     assert len(list(cut)) == 996
     assert len(found) > 1_000
+
+
+@pytest.mark.parametrize("language", ["en", "bn"])
+def test_a_long_paragraph_is_cut_as_it_is_read(monkeypatch, language):
+    """Also where it is one line: its end is not looked at before its beginning sounds."""
+    front = {"en": english, "bn": bangla}[language]
+    plain, places = front.SCANNER.plain, []
+
+    class Watched:
+        def match(self, text, at, end):
+            places.append(at)
+            return plain.match(text, at, end)
+
+    monkeypatch.setattr(front, "SCANNER", front.SCANNER._replace(plain=Watched()))
+    text = {"en": "He fell, and rose. ", "bn": "আমি যাই, তুমি থাকো। "}[language] * 5_000
+    cut = each_sentence(text, language)
+    found = [next(cut) for _ in range(3)]
+    assert [sentence.text for sentence in found] == [text[: len(text) // 5_000].strip()] * 3
+    assert max(places) < 200
+    assert sum(1 for _ in cut) == 4_997
+    assert max(places) > len(text) - 10
 
 
 def test_a_file_is_read(host, tmp_path):
@@ -430,6 +451,13 @@ def test_what_cannot_be_spoken_is_told_and_the_next_is_spoken(host, folder, tmp_
         ("has no words", "left out 'qqqq.'", "no voice 'nobody'"), problems, strict=True
     ):
         assert part in problem
+
+
+def test_notes_and_characters_are_told(host):
+    apply(host, "say say <emphasis>a</emphasis> ♙ bad hat")
+    spoken(host)
+    assert told(host)["notes"] == ["<emphasis> is read through"]
+    assert told(host)["problems"] == ["left out '♙' (U+2659)"]
 
 
 @pytest.mark.parametrize(

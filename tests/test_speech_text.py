@@ -135,9 +135,11 @@ def test_an_endless_sentence_is_cut():
 def test_what_nobody_reads_is_noted():
     (sentence,) = sentences("I like 日本 a lot", "en")
     assert sentence.spoken == "I like a lot"
-    assert sentence.notes == ["left out '日' (U+65E5)", "left out '本' (U+672C)"]
+    assert sentence.left_out == ["left out '日本'"]
     (sentence,) = sentences("日本", "en")
-    assert (sentence.spoken, sentence.pause, len(sentence.notes)) == ("", 0, 2)
+    assert (sentence.spoken, sentence.pause, sentence.left_out) == ("", 0, ["left out '日本'"])
+    (sentence,) = sentences("日, 日 and 本", "en")
+    assert sentence.left_out == ["left out '日' (U+65E5)", "left out '本' (U+672C)"]
 
 
 @pytest.mark.parametrize("text", ["", "   \n ", "...", "?!", '"'])
@@ -308,3 +310,14 @@ def test_what_is_no_character_is_not_read(entity):
     (sentence,) = sentences(f"<speak>a {entity}</speak>", "en")
     assert sentence.spoken.startswith("a and")
     assert sentence.notes[0].startswith("broken SSML")
+
+
+def test_of_an_address_what_others_read_is_left_to_them():
+    (sentence,) = sentences("দেখুন https://bn.wikipedia.org/wiki/ঢাকা এখানে", "bn")
+    assert sentence.spoken == "দেখুন bn dot wikipedia dot org slash wiki ঢাকা এখানে"
+    assert [sentence.text[w.begin : w.end] for w in sentence.words[1:3]] == [
+        "https://bn.wikipedia.org/wiki/", "ঢাকা",
+    ]  # fmt: skip
+    (sentence,) = sentences("See https://bn.wikipedia.org/wiki/ঢাকা here", "en")
+    assert sentence.spoken == "See bn dot wikipedia dot org slash wiki here"
+    assert sentence.left_out == ["left out 'ঢাকা'"]

@@ -158,8 +158,8 @@ class Espeak:
     def placed_phonemes(self, text: str, voice: str) -> list[tuple[list[str], list[tuple[int, int]]]]:
         """The same, and where every word of the text begins.
 
-        espeak-ng says some words as one (``of the`` is ``ʌvðə``), and tells of each such group where it stands
-        in the text as it speaks. Within a group the words are found by how each is said alone.
+        espeak-ng says some words as one (``of the`` is ``ʌvðə``), and tells of each such group where it
+        stands in the text as it speaks. Within a group the words are found by how each is said alone.
 
         Returns
         -------

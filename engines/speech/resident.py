@@ -226,7 +226,7 @@ class Resident:
         if reading.spoken:
             client.answer({"report": {**reading.report(), "underflows": queue.underflows - self._base}})
         else:
-            client.answer({"error": f"nothing could be spoken: {reading.problems[0]}"})
+            client.answer({"error": f"nothing could be spoken: {reading.problems[-1]}"})
         self._drop(client)
 
     def _drop(self, client: _Client) -> None:

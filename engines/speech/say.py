@@ -32,8 +32,8 @@ def command(commands: Any) -> None:
         "say",
         help="read a text aloud, or into a file",
         description="Read a text aloud, or into a file: plain text, or SSML with pauses and prosody. Without "
-        "TEXT and --file, standard input is read. A sentence that cannot be spoken is left out and named; "
-        "the exit status is then 1.",
+        "TEXT and --file, standard input is read. What cannot be spoken, a sentence or a character, is left "
+        "out and named; the exit status is then 1.",
     )
     parser.add_argument("text", nargs="?", metavar="TEXT")
     parser.add_argument("--file", type=file_path, metavar="F", help="read this file of UTF-8 text")
@@ -126,6 +126,8 @@ def run(options: argparse.Namespace) -> int:
     if note:
         cli.say(f"note: {cli.one_line(note)}")
     cli.say(cli.one_line(_said(report)))
+    for each in report["notes"]:
+        cli.say(f"note: {cli.one_line(each)}")
     for problem in report["left_out"]:
         cli.say(f"warning: {cli.one_line(problem)}")
     if report.get("underflows"):
@@ -240,7 +242,7 @@ def write(reading: Reading, options: argparse.Namespace) -> tuple[dict[str, Any]
             writer.write(samples[None])
             show()
         if not reading.spoken:
-            raise UserError(f"nothing could be spoken: {reading.problems[0]}")
+            raise UserError(f"nothing could be spoken: {reading.problems[-1]}")
     return {**reading.report(), "output": str(options.output), "note": writer.note}, reading.voice.note
 
 
@@ -283,7 +285,7 @@ def play(work: Callable[[], Reading], options: argparse.Namespace) -> tuple[dict
     if stopping:
         cli.leave(stopping[0], None)
     if not reading.spoken:
-        raise UserError(f"nothing could be spoken: {reading.problems[0]}")
+        raise UserError(f"nothing could be spoken: {reading.problems[-1]}")
     for problem in problems:
         cli.say(f"warning: {problem}")
     return {**reading.report(), "underflows": underflows}, reading.voice.note

@@ -134,8 +134,8 @@ class Speaker:
         None: there is none yet), ``length`` and ``made`` (codepoints: of all, and of what has been spoken
         into the ring), ``first_sound_ms`` and ``cpu_per_second`` (None: not known yet); ``begun`` (see
         `Queue.begun`); ``waiting``, texts that are not in the ring as a whole; ``paused``; ``underflows``;
-        ``problems``, the last ones; and how texts that come are spoken: ``voice``, ``lang``, ``speaker``,
-        ``factor``.
+        ``problems`` and ``notes``, the last ones; and how texts that come are spoken: ``voice``, ``lang``,
+        ``speaker``, ``factor``.
         """
         heard, queue = self._queue.heard, self._queue
         reading = None if heard.text is None else heard.text.reading
@@ -158,6 +158,7 @@ class Speaker:
             "paused": queue.paused,
             "underflows": queue.underflows,
             "problems": list(queue.problems),
+            "notes": list(queue.notes),
             **self._settings,
         }
 
