@@ -190,6 +190,49 @@ def test_what_is_left_out_of_a_sentence_is_named_once(folder, tmp_path, capsys, 
     assert [each for each in json.loads(said.out)["left_out"] if each.startswith(named)] == [named]
 
 
+def test_a_voice_of_another_language_is_noted(folder, tmp_path, capsys):
+    """What nobody says is found by the script."""
+    out = tmp_path / "out.wav"
+    assert run("আকাশ", "--voice", folder, "-o", out, "--json", "-") == 1  # Of its letters two are known.
+    said = capsys.readouterr()
+    assert "note: voice ada speaks en; the text is read as bn\n" in said.err
+    assert json.loads(said.out)["language"] == "bn"
+    assert run("a", "--voice", folder, "--lang", "bn", "-o", out) == 0
+    assert "note: voice ada speaks en; the text is read as bn\n" in capsys.readouterr().err
+    assert run("a", "--voice", folder, "-o", out) == 0
+    assert "the text is read" not in capsys.readouterr().err
+
+
+def test_a_voice_of_a_language_that_is_not_read_here_gets_what_is_written(tmp_path, capsys):
+    folder = tiny_voices.telling(tmp_path / "jan", phoneme_type="text", language={"code": "de_DE"})
+    assert run("ab. 3, a bad", "--voice", folder, "-o", tmp_path / "out.wav", "--json", "-") == 1
+    report = json.loads(capsys.readouterr().out)
+    assert (report["language"], report["notes"]) == ("de", [])
+    assert any(each.startswith("left out '3'") for each in report["left_out"])  # Not "three".
+
+
+@pytest.mark.skipif(libespeak.load() is None, reason="needs espeak-ng")
+def test_any_language_of_espeak(tmp_path, capsys):
+    for voice, text, words in (
+        ("espeak-ru", "Привет. Как дела?", ["Привет", "Как", "дела"]),
+        ("espeak-fr", "J'ai 12 pommes à 5€ ici", ["J'ai", "12", "pommes", "à", "5€", "ici"]),
+        ("", "আমি ভালো", ["আমি", "ভালো"]),
+    ):
+        options = ["--voice", voice] if voice else []
+        assert run(text, *options, "-o", tmp_path / "out.wav", "--json", "-") == 0
+        report = json.loads(capsys.readouterr().out)
+        assert report["language"] == (voice or "espeak-bn").removeprefix("espeak-")
+        marks = [mark for mark in report["marks"] if mark["kind"] == "word"]
+        assert [text[mark["begin"] : mark["end"]] for mark in marks] == words
+
+
+def test_a_text_that_is_too_long(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("engines.speech.written.LONGEST", 1 << 20)
+    (tmp_path / "text.txt").write_bytes(b"so. " * (1 << 18) + b"a")
+    assert run("--file", tmp_path / "text.txt", "--voice", folder, "-o", tmp_path / "out.wav") == 2
+    assert "text.txt is too long: a text has at most 1 MiB, divide it" in capsys.readouterr().err
+
+
 def test_notes_are_printed_and_are_no_mistakes(folder, tmp_path, capsys):
     text = "<speak><emphasis>a</emphasis> bad <break time='soon'/> hat <emphasis>a</emphasis></speak>"
     assert run(text, "--voice", folder, "-o", tmp_path / "out.wav") == 0

@@ -337,7 +337,7 @@ def test_use_sets_how_the_next_texts_are_spoken(host, folder):
     n = min(len(two), len(heard) - len(one))
     np.testing.assert_array_equal(heard[len(one) :][:n], two[:n])
     assert told(host)["factor"] == 0.5
-    assert (told(host)["voice"], told(host)["lang"]) == (str(folder), "en")
+    assert (told(host)["voice"], told(host)["lang"]) == (str(folder), "auto")
 
 
 class Begun:
@@ -436,7 +436,9 @@ def test_a_file_is_read(host, tmp_path):
 
 
 def test_what_cannot_be_spoken_is_told_and_the_next_is_spoken(host, folder, tmp_path):
-    for line in ("say say ?!", "say say a. qqqq. so.", "use say voice nobody", "say say a"):
+    with pytest.raises(UserError, match="no voice 'nobody'"):  # At once.
+        apply(host, "use say voice nobody")
+    for line in ("say say ?!", "say say a. qqqq. so.", f"use say voice {tmp_path}/nobody", "say say a"):
         apply(host, line)
     apply(host, f"use say voice {folder}")
     apply(host, "say say be it")
@@ -446,10 +448,8 @@ def test_what_cannot_be_spoken_is_told_and_the_next_is_spoken(host, folder, tmp_
         heard.append(told(host)["text"])
     assert set(heard) - {0} == {2, 4}
     problems = told(host)["problems"]
-    assert len(problems) == 3
-    for part, problem in zip(
-        ("has no words", "left out 'qqqq.'", "no voice 'nobody'"), problems, strict=True
-    ):
+    told_of = ("has no words", "left out 'qqqq.'", *["nobody is no folder of a voice"] * 2)
+    for part, problem in zip(told_of, problems, strict=True):
         assert part in problem
 
 
@@ -478,7 +478,7 @@ def test_notes_and_characters_are_told(host):
         ("use say fator 2", "no 'fator', did you mean 'factor'? (voice, lang, speaker, factor)"),
         ("use say factor", "factor '' is not a number (0.25 to 4)"),
         ("use say factor nan", "use: factor=nan is out of range (0.25 to 4)"),
-        ("use say lang fr", "use: lang='fr' is not one of en, bn"),
+        ("use say lang fr", "use: lang='fr' is not one of auto, en, bn"),
     ],
 )
 def test_mistakes_are_told_in_a_line_and_change_nothing(folder, tmp_path, monkeypatch, line, message):

@@ -48,6 +48,8 @@ FARTHEST = 40
 """Frames that a decoder may hear on either side; one that hears more is run on the whole sentence."""
 SYMBOLS, FEW_SYMBOLS = 64, 24
 """Of a trial of speed, and of halves."""
+DIGITS = "1 2 3 4 5 6 7 8 9"
+"""What any voice of espeak-ng can say."""
 TOLERANCE = 1e-5
 """Of pieces against the whole."""
 INTEGERS, FLOATS = "tensor(int64)", "tensor(float)"
@@ -383,6 +385,21 @@ class PiperVoice:
     def close(self) -> None:
         """End what phonemises."""
         self._espeak.close()
+
+    def check(self) -> None:
+        """Whether it can be given phonemes: `UserError` where espeak-ng is not installed or has no such
+        voice, or the voice knows no phoneme of what that says for 1 to 9.
+        """
+        variety, card = self.config.espeak, self.config.path
+        if not variety:
+            return
+        self._espeak.start()
+        try:
+            spoken = self._espeak.phonemes(DIGITS, variety)
+        except SpeechError as error:
+            raise FileError(f"{card} says espeak.voice {variety!r}: {error}") from None
+        if not any(phoneme in self.config.ids and _is_phone(phoneme) for part in spoken for phoneme in part):
+            raise FileError(f"{card} has none of espeak-ng's phonemes of {variety!r} in phoneme_id_map")
 
     def speed(self) -> float:
         """CPU seconds for a second of sound: of the symbols that it knows, in their order.

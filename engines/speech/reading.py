@@ -56,7 +56,8 @@ class Reading:
     voice
         Who reads.
     language
-        ``en`` or ``bn``.
+        Of the text, see `engines.speech.text.sentences`; empty: found by its script and the voice,
+        `engines.speech.text.language_of`.
     speaker, length_scale
         See `Voice.speak`; the scale may be set anew, for the sentences that follow.
     began
@@ -99,14 +100,17 @@ class Reading:
         length_scale: float = 1.0,
         began: float | None = None,
     ) -> None:
-        from engines.speech.text import each_sentence
+        from engines.speech.text import each_sentence, language_of
 
         self._began, started = time.perf_counter() if began is None else began, time.thread_time()
+        language = language or language_of(text, voice.language)
         self.text, self.voice, self.language = text, voice, language
         self.marks: list[Mark] = []
         self.spans: list[Span] = []
         self.problems: list[str] = []
         self.notes: list[str] = []
+        if voice.language not in (language, ""):
+            self.notes.append(f"voice {voice.name} speaks {voice.language}; the text is read as {language}")
         self._sentences: Iterator[Sentence] = each_sentence(text, language)
         begun = list(_up_to_speech(self._sentences))
         if not begun or not _speakable(begun[-1]):

@@ -44,7 +44,10 @@ def command(commands: Any) -> None:
         help="see 'rtaudio voices'; or a Piper voice's folder or NAME.onnx",
     )
     parser.add_argument(
-        "--lang", choices=LANGUAGES, help="of the text (default: the voice's if it is read here, else en)"
+        "--lang",
+        choices=("auto", *LANGUAGES),
+        default="auto",
+        help="of the text (default: bn if most of its letters are Bengali, else the voice's, else en)",
     )
     parser.add_argument("--speaker", default="", metavar="S", help="of a voice of several: a name or number")
     parser.add_argument(
@@ -114,11 +117,11 @@ def run(options: argparse.Namespace) -> int:
     if options.phones:
         from engines.speech.phones import show
 
-        return show(text, options.lang or "en", options.json)
+        return show(text, _language(text, options), options.json)
     note = ""
     resident = connect() if options.output is None and _plays_anywhere(options) else None
     if resident is not None:
-        said = {"text": text, "voice": anywhere(options.voice), "lang": options.lang or ""}
+        said = {"text": text, "voice": anywhere(options.voice), "lang": options.lang}
         report = ask(resident, {**said, "speaker": options.speaker, "factor": options.rate_factor})
     else:
         work = partial(_reading, text, options, began)
@@ -138,19 +141,25 @@ def run(options: argparse.Namespace) -> int:
 
 def _reading(text: str, options: argparse.Namespace, began: float) -> Reading:
     """The text, ready to be read by a voice of its own; `UserError` if it cannot be."""
-    from engines.speech import LANGUAGES
     from engines.speech.reading import Reading
     from engines.speech.voice import find_speaker
     from engines.speech.voices import open_voice
 
-    voice = open_voice(options.voice, options.lang or "en")
+    voice = open_voice(options.voice, _language(text, options))
     try:
-        language = options.lang or (voice.language if voice.language in LANGUAGES else "en")
+        language = "" if options.lang == "auto" else options.lang
         speaker = find_speaker(voice, options.speaker)
         return Reading(text, voice, language, speaker, 1.0 / options.rate_factor, began)
     except BaseException:
         voice.close()
         raise
+
+
+def _language(text: str, options: argparse.Namespace) -> str:
+    """The language that chooses a voice where none is given."""
+    from engines.speech.text import language_of
+
+    return language_of(text) if options.lang == "auto" else str(options.lang)
 
 
 def _plays_anywhere(options: argparse.Namespace) -> bool:
@@ -160,7 +169,7 @@ def _plays_anywhere(options: argparse.Namespace) -> bool:
 
 def _text(options: argparse.Namespace) -> str:
     """The text to speak, of the argument, a file or standard input."""
-    from engines.speech.written import decode
+    from engines.speech.written import LONGEST, check_length, decode
     from rtaudio.errors import FileError, UserError
 
     if options.text is not None and options.file is not None:
@@ -170,13 +179,15 @@ def _text(options: argparse.Namespace) -> str:
     name = options.file or "standard input"
     try:
         if options.file is not None:
-            content: bytes = options.file.read_bytes()
+            with options.file.open("rb") as file:
+                content: bytes = file.read(LONGEST + 1)
         elif sys.stdin is None or sys.stdin.isatty():
             raise UserError("there is no text: give TEXT or --file, or pipe it to standard input")
         else:
-            content = sys.stdin.buffer.read()
+            content = sys.stdin.buffer.read(LONGEST + 1)
     except OSError as error:
         raise FileError(f"cannot read {name}: {error.strerror}") from None
+    check_length(len(content), str(name))
     return decode(content, str(name))
 
 
@@ -305,7 +316,7 @@ def serve(options: argparse.Namespace) -> int:
         player = stack.enter_context(Player(options.api, options.device, options.block))
         resident = Resident(player)
         stack.callback(resident.close)
-        voice = resident.load(options.voice, options.lang or "en")
+        voice = resident.load(options.voice, _language("", options))
         if voice.note:
             cli.say(f"note: {cli.one_line(voice.note)}")
         cli.say(f"{player.described}, {voice.name}: 'rtaudio say' speaks through this; Ctrl-C ends it")

@@ -449,7 +449,9 @@ class Say(Processor):
         Parameter(
             "voice", "", scale="text", automatable=False, doc="see 'rtaudio voices'; by default, lang's"
         ),
-        Parameter("lang", "en", scale="choice", automatable=False, choices=("en", "bn"), doc="of the text"),
+        Parameter(
+            "lang", "auto", scale="choice", automatable=False, choices=("auto", "en", "bn"), doc="of the text"
+        ),
         Parameter(
             "speaker", "", scale="text", automatable=False, doc="of a voice of several: name or number"
         ),

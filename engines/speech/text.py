@@ -11,15 +11,18 @@ from importlib import import_module
 from itertools import chain
 from types import ModuleType
 
-from engines.speech import LANGUAGES
 from engines.speech.markup import Fixed, Piece, pieces
 from engines.speech.words import ENDS, SPACE, Drop, Mark, Token, Word, canonical, join
-from rtaudio.errors import UserError
 
 __all__ = ["Sentence", "Word", "each_sentence", "sentences"]
 
 FRONTS = {"en": "english", "bn": "bangla"}
-"""Modules that read a language; each is imported when a text needs it."""
+"""Modules that read a language, `engines.speech.plain` any other; each is imported when a text needs it."""
+BENGALI = re.compile("[ঀ-৿]")
+BENGALI_TOO = "as", "bpy"
+"""Other languages in that script that espeak-ng speaks: Assamese, Bishnupriya Manipuri."""
+LOOKED_AT = 4096
+"""Characters that tell the language of a text."""
 PAUSE = 0.35
 """Seconds after a sentence or a line."""
 PARAGRAPH = 0.7
@@ -37,7 +40,7 @@ NEWLINE = re.compile(r"\n\s*")
 LONGEST_CLUSTER = 64
 """Codepoints that are composed together at most."""
 SHORT_LINE = 60
-"""Characters: a shorter line of English is a line of its own, unless the next one goes on in lower case."""
+"""Characters: a shorter line, not of Bangla, is a line of its own, unless the next goes on in lower case."""
 
 
 @dataclass(frozen=True)
@@ -86,26 +89,40 @@ def sentences(text: str, language: str) -> list[Sentence]:
     ----------
     text : str
         Any text.
-    language : {"en", "bn"}
-        Of the text; English words inside of Bangla are marked.
+    language : str
+        Of the text: ``"en"``, ``"bn"``, or any other, whose words are left as they are written. English words
+        inside of Bangla are marked.
 
     Returns
     -------
     list of Sentence
         In order, apart from each other; empty when there is nothing to say.
 
-    Raises
-    ------
-    UserError
-        There is no such language. No text raises.
+    No text raises.
     """
     return list(each_sentence(text, language))
 
 
+def language_of(text: str, spoken: str = "") -> str:
+    """The language that a text is to be read in where nobody says: Bangla if most of the letters among its
+    first `LOOKED_AT` characters, tags aside, are Bengali; else that of the voice.
+
+    Parameters
+    ----------
+    text : str
+        Any text.
+    spoken : str
+        What the voice speaks; empty: it is chosen by the answer, which is English then.
+    """
+    seen = re.sub("<[^<>]*>", "", text[:LOOKED_AT])
+    bengali = sum(map(str.isalpha, BENGALI.findall(seen)))
+    if 2 * bengali > sum(map(str.isalpha, seen)) and spoken not in BENGALI_TOO:
+        return "bn"
+    return spoken or "en"
+
+
 def each_sentence(text: str, language: str) -> Iterator[Sentence]:
     """The same as `sentences`, one by one: the first of a long text is there at once."""
-    if language not in LANGUAGES:
-        raise UserError(f"no language {language!r}: give one of {', '.join(LANGUAGES)}")
     last: Sentence | None = None
     """Held back: a pause may follow it."""
     end = 0
@@ -213,7 +230,7 @@ def _lines(text: str, begin: int, end: int, language: str) -> Iterator[tuple[int
     for match in NEWLINE.finditer(text, begin, end):
         following = text[match.end() : match.end() + 1]
         goes_on = match.start() - line > SHORT_LINE or following.islower()
-        if language == "en" and goes_on and not BULLET.match(text, match.end()):
+        if language != "bn" and goes_on and not BULLET.match(text, match.end()):
             continue
         yield begin, match.start(), PAUSE
         begin = line = match.end()
@@ -222,7 +239,7 @@ def _lines(text: str, begin: int, end: int, language: str) -> Iterator[tuple[int
 
 def _read(block: str, fixed: list[Fixed], language: str) -> Iterator[Token | Drop]:
     """Words and marks of a block, one by one; what the author has fixed is spoken as he says."""
-    front = import_module(f"engines.speech.{FRONTS[language]}")
+    front = import_module(f"engines.speech.{FRONTS.get(language, 'plain')}")
     begin = 0
     for part in [*fixed, None]:
         yield from front.stream(block, begin, part.begin if part else None)

@@ -24,7 +24,7 @@ class Word(NamedTuple):
     spoken : str
         Plain words, never empty; a number read in groups has commas inside.
     language : str
-        ``"en"`` or ``"bn"``: the voice that can speak it.
+        ``"en"`` or ``"bn"``: the voice that can speak it; empty: of the text's language, which is another.
     """
 
     begin: int
