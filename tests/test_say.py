@@ -110,6 +110,9 @@ def test_a_text_becomes_a_file(folder, tmp_path, capsys):
     np.testing.assert_array_equal(samples, expected(TEXT))
     said = capsys.readouterr().err
     assert "3 sentences" in said
+    assert f"note: made the folder {tmp_path / 'new'}\n" in said
+    assert run(TEXT, "--voice", folder, "-o", out) == 0
+    assert "made the folder" not in capsys.readouterr().err
     assert "CPU s per s" in said
     assert "first sound after" in said
 
@@ -259,6 +262,7 @@ def test_notes_are_printed_and_are_no_mistakes(folder, tmp_path, capsys):
         (["a", "--subtype", "11"], "11"),
         (["a", "--block", "64"], "leave --device and --block out"),
         (["a", "--progress", "--json", "-"], "give -o FILE, and --json a file"),
+        (["a", "--phones"], "leave -o and --serve out"),
     ],
 )
 def test_mistakes_are_one_line_and_leave_nothing(folder, tmp_path, monkeypatch, capsys, arguments, why):
@@ -269,6 +273,12 @@ def test_mistakes_are_one_line_and_leave_nothing(folder, tmp_path, monkeypatch, 
     assert why in error
     assert error.count("\n") == 1
     assert {each.name for each in tmp_path.iterdir()} <= {"ada", "data"}
+
+
+@pytest.mark.parametrize("more", [["--voice", "nope"], ["--speaker", "9"]])
+def test_phones_have_no_voice(capsys, more):
+    assert run("a", "--phones", *more) == 2
+    assert "leave --voice and --speaker out" in capsys.readouterr().err
 
 
 def test_what_was_written_before_stays(folder, tmp_path):

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from engines.speech import libespeak
+from engines.speech import LANGUAGES, libespeak
 from engines.speech.joins import split_joined
 from engines.speech.letters import name_letters
 from engines.speech.pronunciation import WORD, Pronouncer, for_espeak, to_espeak
@@ -332,7 +332,8 @@ class EspeakVoice:
 
     def speak(self, sentence: Sentence, speaker: int = 0, length_scale: float = 1.0) -> Iterator[Chunk]:
         """See `Voice.speak`."""
-        sentence = name_letters(sentence) if self.language == "en" else sentence
+        # Of Bangla, too: Latin words in it are English ones, to this front end and to espeak-ng.
+        sentence = name_letters(sentence) if self.language in LANGUAGES else sentence
         text, moved = self._written(sentence.spoken)
         places, word = [moved[place] for place in word_places(sentence)], 0
         rate, pitch = round(WORDS_A_MINUTE * sentence.rate / length_scale), round(PITCH * sentence.pitch)

@@ -37,7 +37,8 @@ def split_joined(joined: Sequence[str], alone: Sequence[Sequence[str]]) -> list[
             row.append(min(same, above[column + 1] + 1, row[column] + 1))
         rows.append(row)
     paired = _paired(rows, whole, [joined[at] for at in heard])
-    starts, done = [], 0
+    starts: list[int] = []
+    done = 0
     for word in words:
         begin = heard[min(paired[done], len(heard) - 1)]
         while begin and joined[begin - 1] in STRESS:

@@ -103,7 +103,8 @@ class Library:
             name = ""
             if event.kind == PHONEME:
                 place = ctypes.addressof(event) + _Event.name.offset
-                name = ctypes.string_at(place, 8).split(b"\0")[0].decode("utf-8", "replace")
+                written = ctypes.string_at(place, 8).split(b"\0")[0].decode("utf-8", "replace")
+                name = "".join(_without_marks(written))
             if event.kind in (WORD, PHONEME):
                 found.append([event.kind, event.text_position, event.length, event.sample, name])
             i += 1

@@ -72,6 +72,8 @@ class Config:
     scales: tuple[float, float, float]
     """Noise, length, noise of the durations."""
     licence: str
+    characters: bool
+    """Whether it reads those of the paper, with ``|`` at the end of each sentence, not letters as written."""
 
 
 def find_parts(path: Path) -> tuple[Path, tuple[Path, ...]]:
@@ -136,8 +138,8 @@ def read_config(path: Path) -> Config:
     rate, kind = get("audio", "sample_rate"), get("phoneme_type", otherwise="espeak")
     if type(rate) is not int or not RATES[0] <= rate <= RATES[1]:
         raise wrong("audio.sample_rate", rate, f"a whole number from {RATES[0]} to {RATES[1]}")
-    if kind not in ("espeak", "text"):
-        raise wrong("phoneme_type", kind, "espeak or text")
+    if kind not in ("espeak", "text", "characters"):
+        raise wrong("phoneme_type", kind, "espeak, text or characters")
     espeak = get("espeak", "voice", otherwise="")
     if not isinstance(espeak, str) or (kind == "espeak" and not espeak):
         raise wrong("espeak.voice", espeak, "the name of a voice of espeak-ng")
@@ -174,6 +176,7 @@ def read_config(path: Path) -> Config:
         tuple(by_number.get(n, str(n)) for n in range(count)) if count > 1 else (),
         scales,
         str(get("license", otherwise=get("licence", otherwise="not said"))),
+        kind == "characters",
     )
 
 
@@ -349,9 +352,9 @@ class PiperVoice:
         if config.espeak:
             parts = self._espeak.placed_phonemes(sentence.spoken, config.espeak)
         else:
-            letters = unicodedata.normalize("NFD", sentence.spoken)
-            placed = [(number, match.start()) for number, match in enumerate(re.finditer(r"\S+", letters))]
-            parts = [(list(letters), placed)]
+            letters = self._letters(sentence.spoken)
+            words = re.finditer(r"[^\s|]+", "".join(letters))
+            parts = [(letters, [(number, match.start()) for number, match in enumerate(words)])]
         words_of, told = _owners(sentence), -1
         for part, placed in parts:
             ids, owners = ids_of(part, config)
@@ -370,6 +373,14 @@ class PiperVoice:
                             told = owner
                 yield Chunk(chunk, tuple(found), tuple(sounds), () if frames is None else tuple(unknown))
                 done += len(chunk)
+
+    def _letters(self, spoken: str) -> list[str]:
+        """What the voice reads of a text where it is no phonemes: codepoints in NFD, or characters."""
+        if not self.config.characters:
+            return list(unicodedata.normalize("NFD", spoken))
+        from engines.speech import bangla, english
+
+        return (bangla if self.language == "bn" else english).characters(spoken)
 
     def _phone_starts(self, phonemes: Sequence[str], owners: Sequence[int]) -> list[tuple[str, int]]:
         """The phones, "" for what is silent, and the index of the id that each begins with; none where the

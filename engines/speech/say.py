@@ -106,6 +106,8 @@ def run(options: argparse.Namespace) -> int:
         raise UserError("--progress is for -o, and writes to stdout: give -o FILE, and --json a file")
     if options.phones and (options.output is not None or options.serve):
         raise UserError("--phones speaks nothing: leave -o and --serve out")
+    if options.phones and (options.voice or options.speaker):
+        raise UserError("--phones shows what the network and espeak-ng say: leave --voice and --speaker out")
     if options.serve:
         if options.text is not None or options.file is not None or options.output is not None:
             raise UserError("--serve speaks what later calls say: leave TEXT, --file and -o out")
@@ -244,7 +246,9 @@ def write(reading: Reading, options: argparse.Namespace) -> tuple[dict[str, Any]
     with ExitStack() as stack:
         stack.callback(reading.voice.close)
         stack.enter_context(cli.on_signals(cli.leave, signal.SIGINT, *cli.ENDING))
-        make_folder(options.output.parent)
+        if not options.output.parent.exists():
+            make_folder(options.output.parent)
+            cli.say(f"note: made the folder {cli.one_line(str(options.output.parent))}")
         writer = stack.enter_context(
             AudioWriter(options.output, reading.voice.rate, 1, subtype=options.subtype)
         )
