@@ -18,41 +18,39 @@ TEXTS = ["".join(map(str, row)) for row in np.random.default_rng(0).integers(10,
 
 
 NUMBERS = {
-    # By hand.
-    "42": "forty two",
-    "318": "three hundred and eighteen",
-    "5,290": "five thousand two hundred and ninety",
-    "$75": "seventy five dollars",
-    "$16.40": "sixteen dollars and forty cents",
-    "60%": "sixty percent",
-    "7:30": "seven thirty",
-    "9.25": "nine point two five",
-    "12th": "twelfth",
-    "Room 805": "room eight hundred and five",
+    # By hand: what is said, and how it could be misread.
+    "42": ("forty two", "four two"),
+    "318": ("three hundred and eighteen", "three one eight"),
+    "5,290": ("five thousand two hundred and ninety", "five two hundred and ninety"),
+    "$75": ("seventy five dollars", "dollar seventy five"),
+    "$16.40": ("sixteen dollars and forty cents", "sixteen point four zero dollars"),
+    "60%": ("sixty percent", "sixty"),
+    "7:30": ("seven thirty", "seven to thirty"),
+    "9.25": ("nine point two five", "nine twenty five"),
+    "12th": ("twelfth", "twelve"),
+    "-8": ("minus eight", "eight"),
+    "1984 was": ("nineteen eighty four was", "one thousand nine hundred and eighty four was"),
+    "3 km": ("three kilometers", "three k m"),
 }
-WORDS = [
-    *DIGITS,
-    *"ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen twenty thirty".split(),
-    *"forty fifty sixty seventy eighty ninety hundred thousand and point dollars cents percent".split(),
-    *"first second third fifth twelfth room".split(),
-]
 
 
 @pytest.fixture(scope="module")
 def listen(tmp_path_factory):
-    """The words that are understood of a text, by a recogniser that knows only some."""
+    """The words that are understood of a text, by a recogniser that knows only what it may be."""
     folder = tmp_path_factory.mktemp("recognition")
     voice = open_voice("espeak-en")
     decoders = {}
 
-    def understood(text, words):
-        if tuple(words) not in decoders:
+    def understood(text, choices, times=""):
+        if choices not in decoders:
             grammar = folder / f"{len(decoders)}.gram"
-            grammar.write_text(f"#JSGF V1.0;\ngrammar some;\npublic <some> = ({' | '.join(words)})+;\n")
-            decoders[tuple(words)] = pocketsphinx.Decoder(
+            grammar.write_text(
+                f"#JSGF V1.0;\ngrammar some;\npublic <some> = ({' | '.join(choices)}){times};\n"
+            )
+            decoders[choices] = pocketsphinx.Decoder(
                 samprate=RATE, jsgf=str(grammar), lm=None, loglevel="FATAL"
             )
-        decoder = decoders[tuple(words)]
+        decoder = decoders[choices]
         quiet = 1e-3 * np.random.default_rng(0).standard_normal(RATE // 2)
         (sentence,) = sentences(text, "en")
         samples = np.concatenate([chunk.samples for chunk in voice.speak(sentence)])
@@ -70,7 +68,7 @@ def listen(tmp_path_factory):
 @pytest.fixture(scope="module")
 def heard(listen):
     """What is understood of each row of digits."""
-    return [listen(" ".join(text), DIGITS) for text in TEXTS]
+    return [listen(" ".join(text), tuple(DIGITS), "+") for text in TEXTS]
 
 
 def error_rate(heard, texts):
@@ -91,13 +89,8 @@ def test_the_recogniser_listens(heard):
 
 
 def test_numbers_are_understood(listen):
-    """Of money, times and the like: more of what is said than of what a neighbour says."""
-    heard = [listen(text, WORDS) for text in NUMBERS]
-    said = [words.split() for words in NUMBERS.values()]
-
-    def wrong(found, truth):
-        return sum(map(distance, found, truth)) / sum(map(len, truth))
-
-    print(heard, wrong(heard, said))
-    assert wrong(heard, said) <= 0.5
-    assert wrong(heard, said[1:] + said[:1]) >= 0.8
+    """Of all readings, right and wrong ones, it hears the right one, with room for its own faults."""
+    choices = tuple(reading for pair in NUMBERS.values() for reading in pair)
+    heard = [" ".join(listen(text, choices)) for text in NUMBERS]
+    right = [said == choices[2 * number] for number, said in enumerate(heard)]
+    assert sum(right) >= 0.75 * len(right)

@@ -19,7 +19,7 @@ from tiny_voices import HOP, IDS, PER_ID, RATE
 pytest.importorskip("onnxruntime", reason="runs networks")
 pytest.importorskip("engines.speech.text")
 
-from engines.speech import libespeak, say, source
+from engines.speech import libespeak, player, say, source
 from engines.speech.piper import PiperVoice
 from engines.speech.reading import Reading
 from engines.speech.resident import connect
@@ -624,12 +624,39 @@ def test_it_is_played(folder):
 
 @pytest.mark.alone
 def test_ctrl_c_ends_it_cleanly(folder):
-    process = started(TEXT * 50, "--voice", folder, "--api", "null")
+    process = started(TEXT * 500, "--voice", folder, "--api", "null")  # Of ten minutes.
     await_ready(process)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert said.strip() == "interrupted"
+
+
+@pytest.mark.alone
+def test_ctrl_c_fades_out_before_the_device_closes(folder, monkeypatch):
+    """The source passes over what lies in its ring when its fade has come to silence, and not before."""
+    ended = []
+
+    class Watched(player.Player):
+        def watch(self):
+            if self.queue.taken > RATE // 4 and not ended:
+                ended.append(self.queue.taken)
+                os.kill(os.getpid(), signal.SIGINT)
+            return super().watch()
+
+        def close(self):
+            ended.append((self.queue.written, self.queue.taken))
+            super().close()
+
+    def leave(number, frame):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(player, "Player", Watched)
+    monkeypatch.setattr(cli, "leave", leave)  # Which has signals ignored from then on.
+    with pytest.raises(KeyboardInterrupt):
+        run(TEXT * 50, "--voice", folder, "--api", "null")
+    begun, (written, taken) = ended
+    assert 0 < begun < written == taken
 
 
 @pytest.fixture
