@@ -15,7 +15,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import accumulate, chain
+from itertools import accumulate, chain, pairwise
 from multiprocessing.connection import Connection, Pipe
 from typing import TYPE_CHECKING, Any
 
@@ -153,7 +153,7 @@ class Espeak:
         SpeechError, UserError
             As `stream`.
         """
-        return [sentence for sentence, _ in self._phonemised(for_espeak(text), voice)]
+        return self._phonemised([for_espeak(text)], voice)[0]
 
     def placed_phonemes(self, text: str, voice: str) -> list[tuple[list[str], list[tuple[int, int]]]]:
         """The same, and where every word of the text begins.
@@ -172,25 +172,26 @@ class Espeak:
             As `stream`.
         """
         text = for_espeak(text)
-        found = self._phonemised(text, voice)
+        with self._lock:
+            found, places = self._heard(self._asked({"groups": text, "voice": voice}))["end"]
         phonemes = [phoneme for sentence, _ in found for phoneme in sentence]
         offsets = list(accumulate((len(sentence) for sentence, _ in found), initial=0))
         groups = [offset + at for offset, (_, starts) in zip(offsets, found, strict=False) for at in starts]
         begins = [match.start() for match in re.finditer(r"\S+", text)]
-        _, events = self.synthesise(text, voice, FASTEST)
-        firsts = [bisect_right(begins, each.begin) - 1 for each in events if each.kind == "word"]
+        firsts = [bisect_right(begins, place) - 1 for place in places]
         if len(firsts) != len(groups):  # It has told of something else: then all is one group.
             firsts, groups = firsts[:1], groups[:1]
+        firsts = [0, *firsts[1:], len(begins)][: len(groups) + 1]
         words, starts = text.split(), [0] * len(begins)
-        for number, (first, start) in enumerate(zip([0, *firsts[1:]], groups, strict=True)):
-            last = number + 1 == len(groups)
-            end = len(phonemes) if last else groups[number + 1]
-            together = words[first : len(words) if last else firsts[number + 1]]
-            alone = [self.phonemes(word, voice) for word in together] if len(together) > 1 else [[]]
-            apart = [list(chain.from_iterable(each)) for each in alone]
-            starts[first : first + len(together)] = [
-                start + at for at in split_joined(phonemes[start:end], apart[: len(together)])
-            ]
+        joined = [words[first:last] for first, last in pairwise(firsts)]
+        several = [word for together in joined if len(together) > 1 for word in together]
+        alone = iter(self._phonemised(several, voice) if several else [])
+        for together, first, (start, end) in zip(
+            joined, firsts, pairwise([*groups, len(phonemes)]), strict=False
+        ):
+            apart = [list(chain.from_iterable(next(alone))) for _ in together if len(together) > 1]
+            within = split_joined(phonemes[start:end], apart) if apart else [0] * len(together)
+            starts[first : first + len(together)] = [start + at for at in within]
         if not groups:
             return [(sentence, []) for sentence, _ in found]
         placed = list(enumerate(starts))
@@ -199,10 +200,11 @@ class Espeak:
             for offset, (sentence, _) in zip(offsets, found, strict=False)
         ]
 
-    def _phonemised(self, text: str, voice: str) -> list[tuple[list[str], list[int]]]:
+    def _phonemised(self, texts: Sequence[str], voice: str) -> list[list[list[str]]]:
+        """Of each text, the phonemes of its sentences."""
         with self._lock:
-            message = self._heard(self._asked({"phonemes": text, "voice": voice}))
-        return [(sentence, starts) for sentence, starts in message["end"]]
+            message = self._heard(self._asked({"phonemes": texts, "voice": voice}))
+        return [[sentence for sentence, _ in sentences] for sentences in message["end"]]
 
     def close(self) -> None:
         """End the process. Closing again does nothing; a later request starts it anew.
