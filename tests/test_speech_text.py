@@ -200,6 +200,8 @@ def test_of_other_languages_nothing_is_lost(text):
         ("রহিম Facebook দেখে আর YouTube", "", "en"),
         ("রহিম আর করিম Facebook দেখে", "", "bn"),
         ("<speak><prosody rate='slow'>আমি</prosody></speak>", "", "bn"),
+        ("দেখুন https://bn.wikipedia.org/wiki/", "", "bn"),
+        ("লিখুন anyone@example.org বা www.example.org এ", "", "bn"),
         ("12:30", "bn", "bn"),
         ("12:30", "", "en"),
         ("", "", "en"),

@@ -380,7 +380,7 @@ class PiperVoice:
             return list(unicodedata.normalize("NFD", spoken))
         from engines.speech import bangla, english
 
-        return (bangla if self.language == "bn" else english).characters(spoken)
+        return bangla.characters(spoken) if self.language == "bn" else english.characters(spoken)
 
     def _phone_starts(self, phonemes: Sequence[str], owners: Sequence[int]) -> list[tuple[str, int]]:
         """The phones, "" for what is silent, and the index of the id that each begins with; none where the

@@ -23,6 +23,8 @@ BENGALI_TOO = "as", "bpy"
 """Other languages in that script that espeak-ng speaks: Assamese, Bishnupriya Manipuri."""
 LOOKED_AT = 4096
 """Characters that tell the language of a text."""
+ASIDE = re.compile(r"<[^<>]*>|\w+://\S+|www\.\S+|\S+@\S+")
+"""Tags and addresses, which do not."""
 PAUSE = 0.35
 """Seconds after a sentence or a line."""
 PARAGRAPH = 0.7
@@ -105,7 +107,7 @@ def sentences(text: str, language: str) -> list[Sentence]:
 
 def language_of(text: str, spoken: str = "") -> str:
     """The language that a text is to be read in where nobody says: Bangla if most of the letters among its
-    first `LOOKED_AT` characters, tags aside, are Bengali; else that of the voice.
+    first `LOOKED_AT` characters, tags and addresses aside, are Bengali; else that of the voice.
 
     Parameters
     ----------
@@ -114,7 +116,7 @@ def language_of(text: str, spoken: str = "") -> str:
     spoken : str
         What the voice speaks; empty: it is chosen by the answer, which is English then.
     """
-    seen = re.sub("<[^<>]*>", "", text[:LOOKED_AT])
+    seen = ASIDE.sub("", text[:LOOKED_AT])
     bengali = sum(map(str.isalpha, BENGALI.findall(seen)))
     if 2 * bengali > sum(map(str.isalpha, seen)) and spoken not in BENGALI_TOO:
         return "bn"
