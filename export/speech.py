@@ -175,7 +175,7 @@ def read_text(text: str, language: str, voice: str, espeak: Espeak) -> Said:
             found = phonemes_of(sentence, voice, espeak)[1]
         except SpeechError as error:
             raise Unusable(NO_PHONEMES, str(error)) from None
-        for part in found:
+        for part, _ in found:
             phonemes += [" ", *part] if phonemes else part
     if not any(map(str.isalpha, phonemes)):
         raise Unusable(NO_PHONEMES, f"{text[:40]!r} has no phonemes")

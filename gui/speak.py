@@ -314,7 +314,7 @@ class Speak(QWidget):
         voice = self._voice()
         return {
             "voice": voice["name"],
-            "lang": "bn" if voice["language"].startswith("bn") else "en",
+            "lang": "auto",
             "speaker": str(self.speaker.value()) if voice["speakers"] > 1 else "",
             "factor": f"{self.speed.value():g}",
         }

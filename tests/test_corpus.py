@@ -430,7 +430,7 @@ def test_ids_are_those_that_a_voice_is_fed_with(tmp_path):
     try:
         for text in texts:
             found = [piper.phonemes_of(each, "en-us", espeak)[1] for each in sentences(text, "en")]
-            fed[text] = [part for each in found for part in each]
+            fed[text] = [part for each in found for part, _ in each]
     finally:
         espeak.close()
     for clip in corpus.clips:

@@ -13,7 +13,7 @@ pytest.importorskip("engines.speech.text")
 
 from engines.speech import espeak, libespeak
 from engines.speech.espeak import Espeak, EspeakVoice
-from engines.speech.text import Sentence, Word
+from engines.speech.text import Sentence, Word, sentences
 from engines.speech.voice import SpeechError
 from rtaudio.errors import UserError
 
@@ -241,3 +241,47 @@ def test_the_voice_tells_the_words_of_a_sentence(fresh):
     assert 1.3 < slower / len(whole) < 1.7
     assert voice.cpu > 0
     voice.close()
+
+
+def quiet(samples, rate):
+    """Where, in seconds, no sample is above -40 dB for more than 60 ms: begin and length."""
+    width = rate // 100
+    still = np.abs(samples[: len(samples) // width * width].reshape(-1, width)).max(axis=1) < 0.01
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], still, [0]])))
+    return [
+        (begin / 100, (end - begin) / 100)
+        for begin, end in edges.reshape(-1, 2)
+        if end - begin > 6 and begin > 0 and end < len(still)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "english"),
+    [
+        ("আমি আজ computer কিনি।", ["computer"]),
+        ("আমি the weather report দেখি।", ["the", "weather", "report"]),
+        ("আমার Plan A ভালো, আর WHO বলে।", ["Plan", "A", "WHO"]),
+    ],
+)
+def test_english_in_bangla_is_said_as_english(text, english):
+    """Its phones are those of espeak-ng's English, in the sentence, without a gap, each word in its place."""
+    voice = EspeakVoice("espeak-bn", "bn")
+    (sentence,) = sentences(text, "bn")
+    chunks = list(voice.speak(sentence))
+    words = [word for chunk in chunks for word in chunk.words]
+    phones = [phone for chunk in chunks for phone in chunk.phones]
+    samples = np.concatenate([chunk.samples for chunk in chunks])
+    rate = voice.rate
+    voice.close()
+    assert [index for index, _ in words] == list(range(len(sentence.words)))
+    library, heard, alone = Espeak(), "", ""
+    for (index, begin), (_, end) in zip(words, [*words[1:], (0, len(samples))], strict=True):
+        word = sentence.words[index]
+        assert (word.language == "en") == (text[word.begin : word.end] in english)
+        if word.language == "en":
+            heard += "".join(name for name, at in phones if begin <= at < end)
+            _, events = library.synthesise({"A": "eh"}.get(word.spoken, word.spoken), "en")
+            alone += "".join(event.name for event in events if event.kind == "phoneme")
+    assert heard.replace("ɹ", "") == alone.replace("ɹ", "")  # One links words.
+    library.close()
+    assert quiet(samples, rate) == [each for each in quiet(samples, rate) if "," in text]

@@ -107,6 +107,29 @@ def test_a_word_that_is_spoken_in_several_begins_with_the_first(telling):
     assert marks == [(0, 0), (1, 8 * PER_ID * HOP), (2, 24 * PER_ID * HOP)]
 
 
+@pytest.mark.parametrize(
+    ("language", "text", "read", "begins"),
+    [
+        ("en_US", "so... be it, ada.", "so|be it, ada|", [0, 3, 6, 10]),
+        ("en_US", "be it", "be it|", [0, 3]),
+        ("bn_BD", "কাক, গলা।", "কাক, গলা|", [0, 5]),
+    ],
+)
+def test_characters_of_the_paper(tmp_path, language, text, read, begins):
+    """``|`` ends each sentence; words stand where their first character does."""
+    ids = IDS | {"|": [max(number for (number,) in IDS.values()) + 1]}
+    said = {"phoneme_type": "characters", "language": {"code": language}, "num_symbols": len(ids)}
+    folder = tiny_voices.telling(tmp_path, frames=True, phoneme_id_map=ids, **said)
+    with closing(PiperVoice(folder, "characters")) as voice:
+        chunks = list(voice.speak(sentence(text)))
+    samples = np.concatenate([chunk.samples for chunk in chunks])
+    symbols = [each for symbol in read for each in (ids[symbol][0], 0)]
+    assert ids_heard(samples) == [1, 0, *symbols, 2]
+    words = [(at // (PER_ID * HOP) - 2) // 2 for chunk in chunks for _, at in chunk.words]
+    assert words == [begin or -1 for begin in begins]
+    assert [each for chunk in chunks for each in chunk.left_out] == []
+
+
 def test_phones_are_codepoints_with_their_marks():
     codepoints = list(unicodedata.normalize("NFD", "həlˈoʊ, wˈɜːld ã."))
     found = joined_phones(codepoints, range(len(codepoints)))

@@ -57,9 +57,12 @@ SAID = {
     "আহ্মেদ": "ahmed",
 }
 NUMBERS = {
-    # By hand: what 0 to 10 are.
+    # By hand: what people say.
     "০": "ʃunno", "১": "æk", "২": "dui̯", "৩": "tin", "৪": "tʃar", "৫": "pãtʃ", "৬": "tʃʰɔe̯", "৭": "ʃat",
     "৮": "aʈ", "৯": "nɔe̯", "১০": "dɔʃ",
+    "২৫": "põtʃiʃ", "৪০": "tʃolliʃ", "৫০": "pɔntʃaʃ", "১০০": "ækʃo", "৩.৫": "tindɔʃomikpãtʃ",
+    "৳২০": "biʃʈaka", "৭৫%": "pɔ̃tʃattorʃɔtaŋʃo", "১ম": "protʰom", "১৯৫২ সাল": "uniʃʃobahannoʃal",
+    "২:৩০": "dui̯ʈatriʃminiʈ",
 }  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from tiny_voices import HOP, IDS, PER_ID, RATE
 pytest.importorskip("onnxruntime", reason="runs networks")
 pytest.importorskip("engines.speech.text")
 
-from engines.speech import libespeak, say, source
+from engines.speech import libespeak, player, say, source
 from engines.speech.piper import PiperVoice
 from engines.speech.reading import Reading
 from engines.speech.resident import connect
@@ -110,6 +110,9 @@ def test_a_text_becomes_a_file(folder, tmp_path, capsys):
     np.testing.assert_array_equal(samples, expected(TEXT))
     said = capsys.readouterr().err
     assert "3 sentences" in said
+    assert f"note: made the folder {tmp_path / 'new'}\n" in said
+    assert run(TEXT, "--voice", folder, "-o", out) == 0
+    assert "made the folder" not in capsys.readouterr().err
     assert "CPU s per s" in said
     assert "first sound after" in said
 
@@ -175,6 +178,75 @@ def test_a_broken_sentence_is_left_out_and_named(folder, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("a Привет hat", "left out 'Привет'"),
+        ("I রহিম a", "left out 'রহিম'"),
+        ("a ♙ hat. be ♙ it", "left out '♙' (U+2659)"),
+        ("a cat", "left out 'c': voice ada has none"),
+    ],
+)
+def test_what_is_left_out_of_a_sentence_is_named_once(folder, tmp_path, capsys, text, named):
+    assert run(text, "--voice", folder, "--lang", "en", "-o", tmp_path / "out.wav", "--json", "-") == 1
+    said = capsys.readouterr()
+    assert said.err.count(f"warning: {named}") == 1
+    assert [each for each in json.loads(said.out)["left_out"] if each.startswith(named)] == [named]
+
+
+def test_a_voice_of_another_language_is_noted(folder, tmp_path, capsys):
+    """What nobody says is found by the script."""
+    out = tmp_path / "out.wav"
+    assert run("আকাশ", "--voice", folder, "-o", out, "--json", "-") == 1  # Of its letters two are known.
+    said = capsys.readouterr()
+    assert "note: voice ada speaks en; the text is read as bn\n" in said.err
+    assert json.loads(said.out)["language"] == "bn"
+    assert run("a", "--voice", folder, "--lang", "bn", "-o", out) == 0
+    assert "note: voice ada speaks en; the text is read as bn\n" in capsys.readouterr().err
+    assert run("a", "--voice", folder, "-o", out) == 0
+    assert "the text is read" not in capsys.readouterr().err
+
+
+def test_a_voice_of_a_language_that_is_not_read_here_gets_what_is_written(tmp_path, capsys):
+    folder = tiny_voices.telling(tmp_path / "jan", phoneme_type="text", language={"code": "de_DE"})
+    assert run("ab. 3, a bad", "--voice", folder, "-o", tmp_path / "out.wav", "--json", "-") == 1
+    report = json.loads(capsys.readouterr().out)
+    assert (report["language"], report["notes"]) == ("de", [])
+    assert any(each.startswith("left out '3'") for each in report["left_out"])  # Not "three".
+
+
+@pytest.mark.skipif(libespeak.load() is None, reason="needs espeak-ng")
+def test_any_language_of_espeak(tmp_path, capsys):
+    for voice, text, words in (
+        ("espeak-ru", "Привет. Как дела?", ["Привет", "Как", "дела"]),
+        ("espeak-fr", "J'ai 12 pommes à 5€ ici", ["J'ai", "12", "pommes", "à", "5€", "ici"]),
+        ("", "আমি ভালো", ["আমি", "ভালো"]),
+    ):
+        options = ["--voice", voice] if voice else []
+        assert run(text, *options, "-o", tmp_path / "out.wav", "--json", "-") == 0
+        report = json.loads(capsys.readouterr().out)
+        assert report["language"] == (voice or "espeak-bn").removeprefix("espeak-")
+        marks = [mark for mark in report["marks"] if mark["kind"] == "word"]
+        assert [text[mark["begin"] : mark["end"]] for mark in marks] == words
+
+
+def test_a_text_that_is_too_long(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("engines.speech.written.LONGEST", 1 << 20)
+    (tmp_path / "text.txt").write_bytes(b"so. " * (1 << 18) + b"a")
+    assert run("--file", tmp_path / "text.txt", "--voice", folder, "-o", tmp_path / "out.wav") == 2
+    assert "text.txt is too long: a text has at most 1 MiB, divide it" in capsys.readouterr().err
+
+
+def test_notes_are_printed_and_are_no_mistakes(folder, tmp_path, capsys):
+    text = "<speak><emphasis>a</emphasis> bad <break time='soon'/> hat <emphasis>a</emphasis></speak>"
+    assert run(text, "--voice", folder, "-o", tmp_path / "out.wav") == 0
+    said = capsys.readouterr().err
+    assert said.count("note: <emphasis> is read through\n") == 1
+    assert "note: <break time='soon'> is no time" in said
+    assert run("<speak>a bad hat", "--voice", folder, "-o", tmp_path / "out.wav") == 0
+    assert "note: broken SSML, read as plain text: <speak> is not closed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     ("arguments", "why"),
     [
         ([""], "the text is empty"),
@@ -190,6 +262,7 @@ def test_a_broken_sentence_is_left_out_and_named(folder, tmp_path, capsys):
         (["a", "--subtype", "11"], "11"),
         (["a", "--block", "64"], "leave --device and --block out"),
         (["a", "--progress", "--json", "-"], "give -o FILE, and --json a file"),
+        (["a", "--phones"], "leave -o and --serve out"),
     ],
 )
 def test_mistakes_are_one_line_and_leave_nothing(folder, tmp_path, monkeypatch, capsys, arguments, why):
@@ -200,6 +273,12 @@ def test_mistakes_are_one_line_and_leave_nothing(folder, tmp_path, monkeypatch, 
     assert why in error
     assert error.count("\n") == 1
     assert {each.name for each in tmp_path.iterdir()} <= {"ada", "data"}
+
+
+@pytest.mark.parametrize("more", [["--voice", "nope"], ["--speaker", "9"]])
+def test_phones_have_no_voice(capsys, more):
+    assert run("a", "--phones", *more) == 2
+    assert "leave --voice and --speaker out" in capsys.readouterr().err
 
 
 def test_what_was_written_before_stays(folder, tmp_path):
@@ -545,12 +624,39 @@ def test_it_is_played(folder):
 
 @pytest.mark.alone
 def test_ctrl_c_ends_it_cleanly(folder):
-    process = started(TEXT * 50, "--voice", folder, "--api", "null")
+    process = started(TEXT * 500, "--voice", folder, "--api", "null")  # Of ten minutes.
     await_ready(process)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert said.strip() == "interrupted"
+
+
+@pytest.mark.alone
+def test_ctrl_c_fades_out_before_the_device_closes(folder, monkeypatch):
+    """The source passes over what lies in its ring when its fade has come to silence, and not before."""
+    ended = []
+
+    class Watched(player.Player):
+        def watch(self):
+            if self.queue.taken > RATE // 4 and not ended:
+                ended.append(self.queue.taken)
+                os.kill(os.getpid(), signal.SIGINT)
+            return super().watch()
+
+        def close(self):
+            ended.append((self.queue.written, self.queue.taken))
+            super().close()
+
+    def leave(number, frame):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(player, "Player", Watched)
+    monkeypatch.setattr(cli, "leave", leave)  # Which has signals ignored from then on.
+    with pytest.raises(KeyboardInterrupt):
+        run(TEXT * 50, "--voice", folder, "--api", "null")
+    begun, (written, taken) = ended
+    assert 0 < begun < written == taken
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from tiny_voices import HOP, IDS, PER_ID, RATE
 
 pytest.importorskip("onnxruntime", reason="runs networks")
 
-from engines.speech import english, voices
+from engines.speech import bangla, english, voices
 from engines.speech.source import FADE_SECONDS, READY_SECONDS, Say
 from engines.speech.speaker import Speaker
 from engines.speech.text import each_sentence, sentences
@@ -337,7 +337,7 @@ def test_use_sets_how_the_next_texts_are_spoken(host, folder):
     n = min(len(two), len(heard) - len(one))
     np.testing.assert_array_equal(heard[len(one) :][:n], two[:n])
     assert told(host)["factor"] == 0.5
-    assert (told(host)["voice"], told(host)["lang"]) == (str(folder), "en")
+    assert (told(host)["voice"], told(host)["lang"]) == (str(folder), "auto")
 
 
 class Begun:
@@ -390,8 +390,8 @@ def test_a_voice_is_opened_when_it_is_chosen_and_once(host, monkeypatch):
 
 def test_a_long_text_is_cut_as_it_is_read(monkeypatch):
     found = []
-    read = english.read
-    monkeypatch.setattr(english, "read", lambda *arguments: found.append(arguments) or read(*arguments))
+    read = english.stream
+    monkeypatch.setattr(english, "stream", lambda *arguments: found.append(arguments) or read(*arguments))
     text = "He fell.\n" * 1_000
     cut = each_sentence(text, "en")
     assert next(cut).text == "He fell."
@@ -399,6 +399,27 @@ def test_a_long_text_is_cut_as_it_is_read(monkeypatch):
     assert [next(cut).begin for _ in range(3)] == [9, 18, 27]
     assert len(list(cut)) == 996
     assert len(found) > 1_000
+
+
+@pytest.mark.parametrize("language", ["en", "bn"])
+def test_a_long_paragraph_is_cut_as_it_is_read(monkeypatch, language):
+    """Also where it is one line: its end is not looked at before its beginning sounds."""
+    front = {"en": english, "bn": bangla}[language]
+    plain, places = front.SCANNER.plain, []
+
+    class Watched:
+        def match(self, text, at, end):
+            places.append(at)
+            return plain.match(text, at, end)
+
+    monkeypatch.setattr(front, "SCANNER", front.SCANNER._replace(plain=Watched()))
+    text = {"en": "He fell, and rose. ", "bn": "আমি যাই, তুমি থাকো। "}[language] * 5_000
+    cut = each_sentence(text, language)
+    found = [next(cut) for _ in range(3)]
+    assert [sentence.text for sentence in found] == [text[: len(text) // 5_000].strip()] * 3
+    assert max(places) < 200
+    assert sum(1 for _ in cut) == 4_997
+    assert max(places) > len(text) - 10
 
 
 def test_a_file_is_read(host, tmp_path):
@@ -415,7 +436,9 @@ def test_a_file_is_read(host, tmp_path):
 
 
 def test_what_cannot_be_spoken_is_told_and_the_next_is_spoken(host, folder, tmp_path):
-    for line in ("say say ?!", "say say a. qqqq. so.", "use say voice nobody", "say say a"):
+    with pytest.raises(UserError, match="no voice 'nobody'"):  # At once.
+        apply(host, "use say voice nobody")
+    for line in ("say say ?!", "say say a. qqqq. so.", f"use say voice {tmp_path}/nobody", "say say a"):
         apply(host, line)
     apply(host, f"use say voice {folder}")
     apply(host, "say say be it")
@@ -425,11 +448,16 @@ def test_what_cannot_be_spoken_is_told_and_the_next_is_spoken(host, folder, tmp_
         heard.append(told(host)["text"])
     assert set(heard) - {0} == {2, 4}
     problems = told(host)["problems"]
-    assert len(problems) == 3
-    for part, problem in zip(
-        ("has no words", "left out 'qqqq.'", "no voice 'nobody'"), problems, strict=True
-    ):
+    told_of = ("has no words", "left out 'qqqq.'", *["nobody is no folder of a voice"] * 2)
+    for part, problem in zip(told_of, problems, strict=True):
         assert part in problem
+
+
+def test_notes_and_characters_are_told(host):
+    apply(host, "say say <emphasis>a</emphasis> ♙ bad hat")
+    spoken(host)
+    assert told(host)["notes"] == ["<emphasis> is read through"]
+    assert told(host)["problems"] == ["left out '♙' (U+2659)"]
 
 
 @pytest.mark.parametrize(
@@ -450,7 +478,7 @@ def test_what_cannot_be_spoken_is_told_and_the_next_is_spoken(host, folder, tmp_
         ("use say fator 2", "no 'fator', did you mean 'factor'? (voice, lang, speaker, factor)"),
         ("use say factor", "factor '' is not a number (0.25 to 4)"),
         ("use say factor nan", "use: factor=nan is out of range (0.25 to 4)"),
-        ("use say lang fr", "use: lang='fr' is not one of en, bn"),
+        ("use say lang fr", "use: lang='fr' is not one of auto, en, bn"),
     ],
 )
 def test_mistakes_are_told_in_a_line_and_change_nothing(folder, tmp_path, monkeypatch, line, message):

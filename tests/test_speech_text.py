@@ -1,5 +1,6 @@
 """Sentences, pauses and SSML: what is cut where, and that every position is one of the source."""
 
+import unicodedata
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -8,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engines.speech import bangla, english
-from engines.speech.text import LONGEST, PARAGRAPH, PAUSE, Word, sentences
-from rtaudio.errors import UserError
+from engines.speech.text import LONGEST, PARAGRAPH, PAUSE, Word, language_of, sentences
 
 CASES = [
     line.split("\t")[0]
@@ -156,9 +156,11 @@ def test_an_endless_sentence_is_cut():
 def test_what_nobody_reads_is_noted():
     (sentence,) = sentences("I like 日本 a lot", "en")
     assert sentence.spoken == "I like a lot"
-    assert sentence.notes == ["left out '日' (U+65E5)", "left out '本' (U+672C)"]
+    assert sentence.left_out == ["left out '日本'"]
     (sentence,) = sentences("日本", "en")
-    assert (sentence.spoken, sentence.pause, len(sentence.notes)) == ("", 0, 2)
+    assert (sentence.spoken, sentence.pause, sentence.left_out) == ("", 0, ["left out '日本'"])
+    (sentence,) = sentences("日, 日 and 本", "en")
+    assert sentence.left_out == ["left out '日' (U+65E5)", "left out '本' (U+672C)"]
 
 
 @pytest.mark.parametrize("text", ["", "   \n ", "...", "?!", '"'])
@@ -166,9 +168,70 @@ def test_nothing_to_say(text):
     assert [sentence for sentence in sentences(text, "en") if sentence.spoken] == []
 
 
-def test_an_unknown_language_is_refused():
-    with pytest.raises(UserError, match="no language 'fr': give one of en, bn"):
-        sentences("un", "fr")
+@pytest.mark.parametrize(
+    ("language", "text", "said", "parts"),
+    [
+        ("ru", "Привет, мир! Как дела? Хорошо.", ["Привет, мир!", "Как дела?", "Хорошо."], None),
+        ("fr", "« J'ai 12 pommes à 5€. »", ["J'ai 12 pommes à 5€."], ["« J'ai 12 pommes à 5€. »"]),
+        (
+            "de",
+            "Am 3. Mai z. B. kam ca. ein Brief. Gut.",
+            ["Am 3. Mai z. B. kam ca. ein Brief.", "Gut."],
+            None,
+        ),
+        ("es", "¿Qué tal? ¡Bien! Son las 12:30...", ["Qué tal?", "Bien!", "Son las 12:30..."], None),
+        ("zh", "你好。我很好！", ["你好.", "我很好!"], ["你好。", "我很好！"]),
+        ("hi", "नमस्ते। आप कैसे हैं?", ["नमस्ते।", "आप कैसे हैं?"], None),
+        ("de", "Ein Satz,\nder weiter geht.", ["Ein Satz, der weiter geht."], None),
+        (
+            "de",
+            'Am <say-as interpret-as="digits">12</say-as>. <sub alias="Herr 2">H.</sub>',
+            ["Am 1 2.", "Herr 2"],
+            None,
+        ),
+    ],
+)
+def test_other_languages_are_left_as_they_are_written(language, text, said, parts):
+    found = sentences(text, language)
+    assert [sentence.spoken for sentence in found] == said
+    if parts is not None:
+        assert [sentence.text for sentence in found] == parts
+    for sentence in found:
+        for word in sentence.words:
+            if "<" not in text:
+                assert text[word.begin : word.end] == word.spoken
+        assert sentence.left_out == []
+
+
+@given(st.text(max_size=60))
+def test_of_other_languages_nothing_is_lost(text):
+    text = unicodedata.normalize("NFC", text.replace("<", ""))
+    words = [word for sentence in sentences(text, "xx") for word in sentence.words]
+    assert all(len(word.spoken) == word.end - word.begin for word in words)
+    assert sum(sum(map(str.isalnum, word.spoken)) for word in words) == sum(map(str.isalnum, text))
+
+
+@pytest.mark.parametrize(
+    ("text", "voice", "language"),
+    [
+        ("আমি ভালো আছি", "", "bn"),
+        ("আমি ভালো আছি", "en", "bn"),
+        ("I am fine", "", "en"),
+        ("I am fine, রহিম", "", "en"),
+        ("রহিম Facebook দেখে আর YouTube", "", "en"),
+        ("রহিম আর করিম Facebook দেখে", "", "bn"),
+        ("<speak><prosody rate='slow'>আমি</prosody></speak>", "", "bn"),
+        ("দেখুন https://bn.wikipedia.org/wiki/", "", "bn"),
+        ("লিখুন anyone@example.org বা www.example.org এ", "", "bn"),
+        ("12:30", "bn", "bn"),
+        ("12:30", "", "en"),
+        ("", "", "en"),
+        ("Привет", "ru", "ru"),
+        ("অসমীয়া ভাষা", "as", "as"),
+    ],
+)
+def test_the_script_tells_the_language(text, voice, language):
+    assert language_of(text, voice) == language
 
 
 @settings(max_examples=400, deadline=None, derandomize=True)
@@ -296,7 +359,9 @@ def test_other_tags_are_read_through_with_a_note():
         ("<speak>Hello <s>world</speak></s>", "Hello world"),
         ("<speak>Hello <!-- world</speak>", "Hello is less than! world"),
         ("<speak>a < b</speak>", "a is less than b"),
-        ("<speak>you & me</speak>", "you and me"),
+        ("<speak>you &me; us</speak>", "you and me; us"),
+        ("<speak><!-- a -->Hello<?b c?> <p>world</speak>", "Hello world"),
+        ("<speak>Hello <![CDATA[world</speak>", "Hello is less than! cdata, world"),
     ],
 )
 def test_broken_markup_is_read_as_text(text, heard):
@@ -305,6 +370,52 @@ def test_broken_markup_is_read_as_text(text, heard):
     found = sentences(text, "en")
     assert " ".join(sentence.spoken for sentence in found) == heard
     assert found[0].notes[0].startswith("broken SSML, read as plain text: ")
+
+
+SYNTHESIS = """<?xml version="1.0"?>
+<!DOCTYPE speak PUBLIC "-//W3C//DTD SYNTHESIS 1.0//EN"
+                  "http://www.w3.org/TR/speech-synthesis/synthesis.dtd">
+<speak version="1.1" xmlns="http://www.w3.org/2001/10/synthesis" xml:lang="en-US">
+  <p>Hello <![CDATA[<you> & me]]></p>
+</speak>"""
+"""As in the specification, Speech Synthesis Markup Language 1.1, section 2.2."""
+
+
+def test_a_whole_document():
+    ElementTree.fromstring(SYNTHESIS)  # noqa: S314
+    (sentence,) = sentences(SYNTHESIS, "en")
+    assert sentence.spoken == "Hello is less than you is greater than and me"
+    assert [sentence.text[w.begin - sentence.begin : w.end - sentence.begin] for w in sentence.words] == [
+        "Hello", "<", "you", ">", "&", "me",
+    ]  # fmt: skip
+    assert sentence.notes == []
+
+
+def test_a_bare_ampersand_is_itself():
+    first, second = sentences('Hello <break time="2s"/> there & you', "en")
+    assert (first.spoken, first.pause, second.spoken) == ("Hello", 2.0, "there and you")
+    assert [note.partition(" that ")[0] for note in second.notes] == ["an &"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("<b>Bold</b> &amp; more", ["Bold and more"]),
+        ("<b>Bold</b> &amp; more<p>x</p>", ["Bold and more", "x"]),
+        ("<b>B</b>old <emphasis>un</emphasis>told", ["Bold untold"]),
+        ("<voice>Hi</voice><audio>alt</audio><phoneme>tomato</phoneme>", ["Hi alt tomato"]),
+        ("if a<b and c>d", ["if a is less than b and c is greater than d"]),
+        ("<b> and <b>", ["is less than b is greater than and is less than b is greater than"]),
+    ],
+)
+def test_elements_of_any_name(text, said):
+    """Are read through where they are elements; who writes of less and greater is heard."""
+    assert spoken(text) == said
+
+
+def test_a_break_that_is_cut_is_noted():
+    first, _ = sentences("a <break time='100s'/> b", "en")
+    assert (first.pause, first.notes) == (10.0, ["<break time='100s'> is cut to 10 s, the longest"])
 
 
 def test_entities_are_never_declared():
@@ -317,7 +428,22 @@ def test_entities_are_never_declared():
 
 
 @pytest.mark.parametrize(
-    "part", ["<", "<s>", "<!--", "<p a='", "&", "&amp;", "<s/>", "<s a='1' b='2", "</s>"]
+    "part",
+    [
+        "<",
+        "<s>",
+        "<!--",
+        "<?",
+        "<![CDATA[",
+        "<!DOCTYPE",
+        "<a>",
+        "<p a='",
+        "&",
+        "&amp;",
+        "<s/>",
+        "<s a='1' b='2",
+        "</s>",
+    ],
 )
 def test_much_markup_is_read_to_the_end(part):
     found = sentences("<speak>" + part * 5_000 + " end", "en")
@@ -329,3 +455,14 @@ def test_what_is_no_character_is_not_read(entity):
     (sentence,) = sentences(f"<speak>a {entity}</speak>", "en")
     assert sentence.spoken.startswith("a and")
     assert sentence.notes[0].startswith("broken SSML")
+
+
+def test_of_an_address_what_others_read_is_left_to_them():
+    (sentence,) = sentences("দেখুন https://bn.wikipedia.org/wiki/ঢাকা এখানে", "bn")
+    assert sentence.spoken == "দেখুন bn dot wikipedia dot org slash wiki ঢাকা এখানে"
+    assert [sentence.text[w.begin : w.end] for w in sentence.words[1:3]] == [
+        "https://bn.wikipedia.org/wiki/", "ঢাকা",
+    ]  # fmt: skip
+    (sentence,) = sentences("See https://bn.wikipedia.org/wiki/ঢাকা here", "en")
+    assert sentence.spoken == "See bn dot wikipedia dot org slash wiki here"
+    assert sentence.left_out == ["left out 'ঢাকা'"]

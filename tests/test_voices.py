@@ -10,7 +10,7 @@ pytest.importorskip("onnxruntime", reason="runs networks")
 pytest.importorskip("engines.speech.text")
 
 from engines.speech import catalogue, libespeak
-from engines.speech.voices import add_voice, known_voices, open_voice, user_voices
+from engines.speech.voices import add_voice, known_voices, open_voice, remove_voice, user_voices
 from rtaudio.cli import Parser
 from rtaudio.errors import FileError, UserError
 
@@ -177,3 +177,51 @@ def test_without_espeak(monkeypatch, capsys):
     found = {voice.name: voice.trouble for voice in known_voices()}
     assert all("espeak-ng" in trouble for trouble in found.values())
     assert run() == 0
+
+
+@pytest.mark.parametrize("damage", ["network", "noise", "rate"])
+def test_what_is_wrong_is_told_of_the_files_that_were_given(made, damage):
+    network, card = made / "en_US-ada-low.onnx", made / "en_US-ada-low.onnx.json"
+    if damage == "network":
+        network.write_bytes(b"no network")
+    elif damage == "noise":
+        card.write_text(json.dumps(json.loads(card.read_text()) | {"inference": {"noise_scale": -1}}))
+    else:
+        card.write_text(json.dumps(json.loads(card.read_text()) | {"audio": {"sample_rate": 1}}))
+    for given in (made, network):
+        with pytest.raises(UserError, match=str(card if damage != "network" else network)) as caught:
+            add_voice(given)
+        assert ".part" not in str(caught.value)
+
+
+@pytest.mark.skipif(libespeak.load() is None, reason="needs espeak-ng")
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ({"espeak": {"voice": "zz"}}, "says espeak.voice 'zz': espeak-ng has no voice 'zz'"),
+        ({"phoneme_id_map": {"_": [0], "^": [1], "$": [2], "क": [3]}}, "has none of espeak-ng's phonemes"),
+    ],
+)
+def test_a_voice_that_could_never_speak_is_not_added(tmp_path, home, said, why):
+    folder = tiny_voices.telling(tmp_path / "ada", name="ada", **said)
+    with pytest.raises(FileError, match=why):
+        add_voice(folder)
+    assert files(home) == []
+    add_voice(tiny_voices.telling(tmp_path / "ida", name="ida"))
+
+
+def test_a_voice_is_removed(made, home, capsys):
+    add_voice(made, "ada")
+    add_voice(made, "ida")
+    (home / "ada" / "rtaudio.json").write_text("{")  # One that is damaged, too.
+    assert run("remove", "ada") == 0
+    assert capsys.readouterr().err == f"removed ada: {home / 'ada'}\n"
+    assert [each.name for each in home.iterdir()] == ["ida"]
+    for wrong in ("ada", "..", "../voices", "", ".", "espeak-en", str(made)):
+        with pytest.raises(UserError, match=f"no voice {wrong!r} has been added"):
+            remove_voice(wrong)
+    assert [each.name for each in home.iterdir()] == ["ida"]
+    assert made.exists()
+    remove_voice("ida")
+    with pytest.raises(UserError, match="none has been added"):
+        remove_voice("ida")

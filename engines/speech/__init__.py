@@ -1,4 +1,4 @@
 """Speech: text made ready to be spoken, and voices that speak it."""
 
 LANGUAGES = "en", "bn"
-"""Those that are read aloud, see `engines.speech.text`."""
+"""Those whose numbers, dates and the like are read here, see `engines.speech.text`."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from engines.speech import english
 from engines.speech.bangla_words import (
@@ -37,7 +37,7 @@ from engines.speech.bangla_words import (
     YEARS_BEHIND,
 )
 from engines.speech.english_numbers import AMOUNT, DASH, LONGEST, NUMBER, SUPERSCRIPTS, VULGAR, full_year
-from engines.speech.words import Drop, Mark, Reading, Rule, Scanner, Token, Word, canonical, join
+from engines.speech.words import Drop, Mark, Reading, Rule, Scanner, Token, Word, canonical, join, sort_out
 
 PLAIN = (
     r"\u0980-\u0983\u0985-\u098c\u098f\u0990\u0993-\u09a8\u09aa-\u09b0\u09b2\u09b6-\u09b9\u09bc-\u09c4\u09c7\u09c8"
@@ -709,8 +709,13 @@ SCANNER = Scanner(
 
 
 def read(text: str, begin: int = 0, end: int | None = None) -> tuple[list[Token], list[Drop]]:
-    """Words and marks of ``text[begin:end]``, which must be `canonical`; see `Scanner.scan`."""
-    return SCANNER.scan(text, begin, end)
+    """Words and marks of ``text[begin:end]``, which must be `canonical`; and what nobody reads."""
+    return sort_out(stream(text, begin, end))
+
+
+def stream(text: str, begin: int = 0, end: int | None = None) -> Iterator[Token | Drop]:
+    """The same as `read`, one by one; see `Scanner.stream`."""
+    return SCANNER.stream(text, begin, end)
 
 
 def normalise(text: str) -> str:

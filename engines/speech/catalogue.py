@@ -1,4 +1,4 @@
-"""The command ``rtaudio voices``: which voices there are, and how one is added."""
+"""The command ``rtaudio voices``: which voices there are, and how one is added or removed."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ def command(commands: Any) -> None:
 
     parser = commands.add_parser(
         "voices",
-        help="list the voices of 'say', or add one",
-        description="List the voices of 'rtaudio say'; 'voices add FOLDER' adds one of Piper's kind.",
+        help="list the voices of 'say', add or remove one",
+        description="List the voices of 'rtaudio say'; 'voices add FOLDER' adds one of Piper's kind, 'voices "
+        "remove NAME' removes it.",
     )
     parser.add_argument("--json", action="store_true", help="print them as JSON")
     parser.set_defaults(run=run_list)
@@ -30,6 +31,13 @@ def command(commands: Any) -> None:
     adding.add_argument("path", type=file_path, metavar="FOLDER", help="of the voice, or its NAME.onnx")
     adding.add_argument("--name", default="", metavar="N", help="what to call it (default: as its file)")
     adding.set_defaults(run=run_add)
+    removing = more.add_parser(
+        "remove",
+        help="remove a voice",
+        description="Remove a voice that was added, with its files in this user's data folder.",
+    )
+    removing.add_argument("name", metavar="NAME", help="as 'rtaudio voices' lists it")
+    removing.set_defaults(run=run_remove)
 
 
 def run_list(options: argparse.Namespace) -> int:
@@ -65,4 +73,13 @@ def run_add(options: argparse.Namespace) -> int:
     say(f"added {voice.name}: {voice.language}, {voice.rate} Hz{several}, {voice.speed:.3f} CPU s per s")
     if voice.note:
         say(f"note: {one_line(voice.note)}")
+    return 0
+
+
+def run_remove(options: argparse.Namespace) -> int:
+    """``rtaudio voices remove NAME``."""
+    from engines.speech.voices import remove_voice
+    from rtaudio.cli import one_line, say
+
+    say(f"removed {options.name}: {one_line(str(remove_voice(options.name)))}")
     return 0

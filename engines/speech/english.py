@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from engines.speech.english_numbers import (
     AMOUNT,
@@ -57,7 +57,7 @@ from engines.speech.english_words import (
     UNITS,
     WHOLE,
 )
-from engines.speech.words import Drop, Mark, Reading, Rule, Scanner, Token, Word, canonical, join
+from engines.speech.words import Drop, Mark, Reading, Rule, Scanner, Token, Word, canonical, join, sort_out
 
 LETTER = r"A-Za-zÀ-ÖØ-öø-ɏḀ-ỿ"
 MONTH_NAME = "|".join([*MONTHS, *sorted(SHORT_MONTHS, key=len, reverse=True)])
@@ -631,10 +631,11 @@ def _prefixed(match: re.Match[str]) -> Reading:
 
 
 def _address(match: re.Match[str]) -> Reading:
-    text = re.sub(r"^[a-z]+://", "", match[0]).rstrip(".,;:!?'\")]}/")
+    whole = re.split(rf"[^\W\d_{LETTER}]", match[0], maxsplit=1)[0]  # Other letters are read by others.
+    text = re.sub(r"^[a-z]+://", "", whole).rstrip(".,;:!?'\")]}/")
     if not text:
         return None
-    shown = match[0][: match[0].rindex(text) + len(text)]
+    shown = whole[: whole.rindex(text) + len(text)]
     spoken = []
     for part in re.findall(rf"\d+|[{LETTER}]+|.", text):
         if part.isdecimal():
@@ -647,12 +648,8 @@ def _address(match: re.Match[str]) -> Reading:
             spoken.append(TITLES.get(part, part) if re.fullmatch(f"[{LETTER}]+", part) else "")
         else:
             spoken.append(ADDRESS.get(part, " "))
-    end = (
-        match.end()
-        if match[0].endswith("/") and len(shown) + 1 == len(match[0])
-        else match.start() + len(shown)
-    )
-    return Word(match.start(), end, " ".join(" ".join(spoken).split()), "en")
+    slash = whole.endswith("/") and len(shown) + 1 == len(whole)
+    return Word(match.start(), match.start() + len(shown) + slash, " ".join(" ".join(spoken).split()), "en")
 
 
 def _day_range(match: re.Match[str]) -> Reading:
@@ -1058,9 +1055,23 @@ SCANNER = Scanner(
 
 
 def read(text: str, begin: int = 0, end: int | None = None) -> tuple[list[Token], list[Drop]]:
-    """Words and marks of ``text[begin:end]``, which must be `canonical`; see `Scanner.scan`."""
-    tokens, dropped = SCANNER.scan(text, begin, end)
-    return [token for i, token in enumerate(tokens) if not _initial(tokens, i)], dropped
+    """Words and marks of ``text[begin:end]``, which must be `canonical`; and what nobody reads."""
+    return sort_out(stream(text, begin, end))
+
+
+def stream(text: str, begin: int = 0, end: int | None = None) -> Iterator[Token | Drop]:
+    """The same as `read`, one by one; see `Scanner.stream`."""
+    near: list[Token] = []
+    """The last three, and the one that follows."""
+    for token in SCANNER.stream(text, begin, end):
+        if isinstance(token, Drop):
+            yield token
+            continue
+        near.append(token)
+        if len(near) > 1 and not _initial(near, len(near) - 2):
+            yield near[-2]
+        del near[:-3]
+    yield from near[-1:]
 
 
 def _initial(tokens: list[Token], i: int) -> bool:

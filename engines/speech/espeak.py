@@ -7,18 +7,22 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import accumulate, chain, pairwise
 from multiprocessing.connection import Connection, Pipe
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from engines.speech import libespeak
+from engines.speech import LANGUAGES, libespeak
+from engines.speech.joins import split_joined
 from engines.speech.letters import name_letters
 from engines.speech.pronunciation import WORD, Pronouncer, for_espeak, to_espeak
 from engines.speech.voice import Chunk, Samples, SpeechError, word_places
@@ -149,10 +153,58 @@ class Espeak:
         SpeechError, UserError
             As `stream`.
         """
+        return self._phonemised([for_espeak(text)], voice)[0]
+
+    def placed_phonemes(self, text: str, voice: str) -> list[tuple[list[str], list[tuple[int, int]]]]:
+        """The same, and where every word of the text begins.
+
+        espeak-ng says some words as one (``of the`` is ``ʌvðə``), and tells of each such group where it
+        stands in the text as it speaks. Within a group the words are found by how each is said alone.
+
+        Returns
+        -------
+        For each sentence its phonemes, and of each word that it has its number among ``text.split()``, and
+        the index of its first phoneme; in order.
+
+        Raises
+        ------
+        SpeechError, UserError
+            As `stream`.
+        """
+        text = for_espeak(text)
         with self._lock:
-            request = {"phonemes": for_espeak(text), "voice": voice}
-            found: list[list[str]] = self._heard(self._asked(request))["end"]
-            return found
+            found, places = self._heard(self._asked({"groups": text, "voice": voice}))["end"]
+        phonemes = [phoneme for sentence, _ in found for phoneme in sentence]
+        offsets = list(accumulate((len(sentence) for sentence, _ in found), initial=0))
+        groups = [offset + at for offset, (_, starts) in zip(offsets, found, strict=False) for at in starts]
+        begins = [match.start() for match in re.finditer(r"\S+", text)]
+        firsts = [bisect_right(begins, place) - 1 for place in places]
+        if len(firsts) != len(groups):  # It has told of something else: then all is one group.
+            firsts, groups = firsts[:1], groups[:1]
+        firsts = [0, *firsts[1:], len(begins)][: len(groups) + 1]
+        words, starts = text.split(), [0] * len(begins)
+        joined = [words[first:last] for first, last in pairwise(firsts)]
+        several = [word for together in joined if len(together) > 1 for word in together]
+        alone = iter(self._phonemised(several, voice) if several else [])
+        for together, first, (start, end) in zip(
+            joined, firsts, pairwise([*groups, len(phonemes)]), strict=False
+        ):
+            apart = [list(chain.from_iterable(next(alone))) for _ in together if len(together) > 1]
+            within = split_joined(phonemes[start:end], apart) if apart else [0] * len(together)
+            starts[first : first + len(together)] = [start + at for at in within]
+        if not groups:
+            return [(sentence, []) for sentence, _ in found]
+        placed = list(enumerate(starts))
+        return [
+            (sentence, [(word, at - offset) for word, at in placed if offset <= at < offset + len(sentence)])
+            for offset, (sentence, _) in zip(offsets, found, strict=False)
+        ]
+
+    def _phonemised(self, texts: Sequence[str], voice: str) -> list[list[list[str]]]:
+        """Of each text, the phonemes of its sentences."""
+        with self._lock:
+            message = self._heard(self._asked({"phonemes": texts, "voice": voice}))
+        return [[sentence for sentence, _ in sentences] for sentences in message["end"]]
 
     def close(self) -> None:
         """End the process. Closing again does nothing; a later request starts it anew.
@@ -282,7 +334,8 @@ class EspeakVoice:
 
     def speak(self, sentence: Sentence, speaker: int = 0, length_scale: float = 1.0) -> Iterator[Chunk]:
         """See `Voice.speak`."""
-        sentence = name_letters(sentence) if self.language == "en" else sentence
+        # Of Bangla, too: Latin words in it are English ones, to this front end and to espeak-ng.
+        sentence = name_letters(sentence) if self.language in LANGUAGES else sentence
         text, moved = self._written(sentence.spoken)
         places, word = [moved[place] for place in word_places(sentence)], 0
         rate, pitch = round(WORDS_A_MINUTE * sentence.rate / length_scale), round(PITCH * sentence.pitch)

@@ -4,10 +4,12 @@ espeak-ng is one set of globals, and foreign code: so it lives in a process of i
 nothing and is there in some hundredths of a second. It is installed by the system, never shipped.
 
 Requests and answers are frames of bytes on a connection. A request is JSON: ``speak`` (with ``voice``,
-``rate`` in words a minute, ``pitch`` 0 to 100, and ``named``: whether ``[[...]]`` has names of phonemes) or
-``phonemes`` (with ``voice``), and the text. ``speak`` is answered by pairs of frames, JSON of events and
-16-bit samples, as they are made; either ends with a JSON frame that has ``end``, and ``cpu``, the seconds
-that the process has taken so far, or ``error``.
+``rate`` in words a minute, ``pitch`` 0 to 100, and ``named``: whether ``[[...]]`` has names of phonemes),
+``phonemes`` (with ``voice``), a list of texts, or ``groups`` (with ``voice``), and a text. ``speak`` is
+answered by pairs of frames, JSON of events and 16-bit samples, as they are made; each ends with a JSON frame
+that has ``end``, and ``cpu``, the seconds that the process has taken so far, or ``error``. The end of
+``phonemes`` is for each text what `Library.phonemes` says of it, that of ``groups`` the same of one, and what
+`Library.groups` says.
 """
 
 from __future__ import annotations
@@ -29,6 +31,8 @@ SYNCHRONOUS = 2
 PHONEME_EVENTS, PHONEME_IPA, DONT_EXIT = 0x0001, 0x0002, 0x8000
 RATE, PITCH = 1, 3
 """Parameters."""
+QUICK, MIDDLE = 400, 50
+"""Of words a minute, and of pitch. From 450 on it does more, and takes five times as long."""
 CHARS_UTF8, IPA, CHARACTERS = 1, 2, 1
 NAMED_PHONEMES = 0x100
 LIST_END, WORD, PHONEME = 0, 1, 7
@@ -103,7 +107,8 @@ class Library:
             name = ""
             if event.kind == PHONEME:
                 place = ctypes.addressof(event) + _Event.name.offset
-                name = ctypes.string_at(place, 8).split(b"\0")[0].decode("utf-8", "replace")
+                written = ctypes.string_at(place, 8).split(b"\0")[0].decode("utf-8", "replace")
+                name = "".join(_without_marks(written))
             if event.kind in (WORD, PHONEME):
                 found.append([event.kind, event.text_position, event.length, event.sample, name])
             i += 1
@@ -124,26 +129,50 @@ class Library:
         if self._library.espeak_Synth(content, len(content), 0, CHARACTERS, 0, flags, None, None) != 0:
             raise ValueError("espeak-ng cannot speak this")
 
-    def phonemes(self, text: str) -> list[list[str]]:
+    def groups(self, text: str) -> list[int]:
+        """Where in a text what it says as one word begins, in codepoints from 0: it tells as it speaks."""
+        found: list[int] = []
+
+        def note(events: list[list[Any]], samples: bytes) -> None:
+            for kind, place, *_ in events:  # Between clauses it may tell of one once more.
+                if kind == WORD and place - 1 > (found[-1] if found else -1):
+                    found.append(place - 1)
+
+        heard, self._heard = self._heard, note
+        try:
+            self.speak(text, QUICK, MIDDLE, named=False)
+        finally:
+            self._heard = heard
+        return found
+
+    def phonemes(self, text: str) -> list[tuple[list[str], list[int]]]:
         """Phonemes of every sentence, as codepoints of IPA (NFD), with the punctuation that Piper's voices
-        have learnt, and without espeak-ng's marks of other languages, ``(en)``.
+        have learnt, and without espeak-ng's marks of other languages, ``(en)``; and where among them begins
+        what it says as one word.
         """
         content = text.replace("\0", " ").encode("utf-8", "replace")
         buffer = ctypes.create_string_buffer(content)
         start = ctypes.addressof(buffer)
         pointer = ctypes.c_void_p(start)
-        sentences: list[list[str]] = []
+        sentences: list[tuple[list[str], list[int]]] = []
         open_sentence = False
         while pointer.value:
             clause = self._library.espeak_TextToPhonemes(ctypes.byref(pointer), CHARS_UTF8, IPA) or b""
             done = pointer.value - start if pointer.value else len(content) + 1
             end = content[: max(0, done - 1)].decode("utf-8", "ignore").rstrip(" ")[-1:]
             if not open_sentence:
-                sentences.append([])
-            sentences[-1] += _without_marks(unicodedata.normalize("NFD", clause.decode("utf-8", "replace")))
-            sentences[-1] += CLAUSE_ENDS.get(end, "")
+                sentences.append(([], []))
+            sentence, starts = sentences[-1]
+            found = _without_marks(unicodedata.normalize("NFD", clause.decode("utf-8", "replace")))
+            starts += [
+                len(sentence) + at
+                for at, each in enumerate(found)
+                if each != " " and (not at or found[at - 1] == " ")
+            ]
+            sentence += found
+            sentence += CLAUSE_ENDS.get(end, "")
             open_sentence = end not in SENTENCE_ENDS or not end
-        return [sentence for sentence in sentences if any(each.isalpha() for each in sentence)]
+        return [each for each in sentences if any(codepoint.isalpha() for codepoint in each[0])]
 
 
 def _without_marks(phonemes: str) -> str:
@@ -184,7 +213,10 @@ def work(descriptor: int) -> None:
                 if "speak" in request:
                     library.speak(request["speak"], request["rate"], request["pitch"], request["named"])
                     say(end=True, cpu=time.process_time())
+                elif "groups" in request:
+                    text = request["groups"]
+                    say(end=[library.phonemes(text), library.groups(text)], cpu=time.process_time())
                 else:
-                    say(end=library.phonemes(request["phonemes"]), cpu=time.process_time())
+                    say(end=[library.phonemes(text) for text in request["phonemes"]], cpu=time.process_time())
             except ValueError as error:
                 say(error=str(error))

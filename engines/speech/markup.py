@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 LONGEST_BREAK = 10.0
@@ -29,6 +30,13 @@ ENTITIES = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
 KNOWN = re.compile(
     r"</?(?:speak|break|prosody|p|s|sub|say-as|emphasis|voice|phoneme|audio|mark|lang|w|token)(?:\s[^<>]{0,500})?/?>"
 )
+DECLARATION = re.compile(r"<!(?i:DOCTYPE)(?:\s[^<>\[\]]{0,1000})?>")
+"""Of a document, without anything declared in it."""
+UNREAD = {"<!--": "-->", "<?": "?>"}
+"""What is passed over, and how it ends."""
+CDATA = "<![CDATA[", "]]>"
+BARE = "an & that begins no entity is read as it stands: in SSML it is &amp;"
+NAMED = re.compile(r"&#?\w{1,40};")
 TAG = re.compile(
     r"<(/?)([A-Za-z][\w:.-]{0,60})((?:\s{1,9}[\w:.-]{1,60}\s?=\s?(?:\"[^\"<]{0,500}\"|'[^'<]{0,500}')){0,20})\s{0,9}(/?)>"
 )
@@ -101,10 +109,11 @@ class BrokenError(Exception):
 def pieces(source: str) -> list[Piece]:
     """Take a text apart; text without tags of SSML is one piece.
 
-    Broken markup is read as plain text in one style, without its tags, and noted. Nothing outside of the
-    source is read, and no entities but XML's five and numbered characters are expanded.
+    Broken markup is read as plain text in one style, without its tags, and noted; an ``&`` that begins no
+    entity is itself, and noted. Nothing outside of the source is read, and no entities but XML's five and
+    numbered characters are expanded.
     """
-    if not KNOWN.search(source):
+    if not (KNOWN.search(source) or _has_element(source)):
         whole = Piece(Style(), source, range(len(source)), range(1, len(source) + 1), closed=True)
         return [whole]
     try:
@@ -113,6 +122,17 @@ def pieces(source: str) -> list[Piece]:
         reader = _Reader(source)
         reader.notes.append(f"broken SSML, read as plain text: {broken}")
         return [reader.plain()]
+
+
+def _has_element(source: str) -> bool:
+    """Whether there is a tag, of any name, and one behind it that closes it."""
+    begun: set[str] = set()
+    for match in TAG.finditer(source):
+        if match[1] and match[2] in begun:
+            return True
+        if not match[1] and not match[4]:
+            begun.add(match[2])
+    return False
 
 
 class _Reader:
@@ -128,6 +148,9 @@ class _Reader:
         self.found: list[Piece] = []
         self.styles = [Style()]
         self.open: list[tuple[str, int, dict[str, str]]] = []
+        self.closed_at = -1
+        """Where the last element ends."""
+        self.lasts = {closing: source.rfind(closing) for closing in UNREAD.values()}
 
     def read(self) -> list[Piece]:
         at = 0
@@ -144,9 +167,15 @@ class _Reader:
 
     def plain(self) -> Piece:
         at = 0
-        for match in TAG.finditer(self.source):
-            self._take(at, match.start())
-            at = match.end()
+        for match in re.finditer("<", self.source):
+            if match.start() < at:
+                continue
+            with suppress(BrokenError):
+                tag = TAG.match(self.source, match.start())
+                end = tag.end() if tag else self._passed_over(match.start())
+                if end:
+                    self._take(at, match.start())
+                    at = end
         self._take(at, len(self.source))
         self._close(closed=True)
         return self.found[0]
@@ -174,8 +203,13 @@ class _Reader:
 
     def _entity(self, at: int) -> int:
         match = ENTITY.match(self.source, at)
-        if match is None:
+        if match is None and NAMED.match(self.source, at):
             raise BrokenError(f"unknown entity {self.source[at : at + 12]!r}")
+        if match is None:
+            self._take(at, at + 1)
+            if BARE not in self.notes:
+                self.notes.append(BARE)
+            return at + 1
         number = int(match[2]) if match[2] else int(match[3], 16) if match[3] else ord(ENTITIES[match[1]])
         if number > 0x10FFFF or number in SURROGATES:
             raise BrokenError(f"no such character {match[0]!r}")
@@ -184,17 +218,34 @@ class _Reader:
         self.ends.append(match.end())
         return match.end()
 
-    def _tag(self, at: int) -> int:
-        for opening, closing in (("<!--", "-->"), ("<?", "?>")):
+    def _passed_over(self, at: int) -> int:
+        """Where a comment, an instruction or a declaration ends that begins here; 0: there is none."""
+        for opening, closing in UNREAD.items():
             if self.source.startswith(opening, at):
-                end = self.source.find(closing, at)
-                if end < 0:
+                if self.lasts[closing] < at:  # So that it is not looked for again and again.
                     raise BrokenError(f"{opening} is not closed")
-                return end + len(closing)
+                return self.source.index(closing, at) + len(closing)
+        declared = DECLARATION.match(self.source, at)
+        return declared.end() if declared else 0
+
+    def _tag(self, at: int) -> int:
+        passed = self._passed_over(at)
+        if passed:
+            return passed
+        if self.source.startswith(CDATA[0], at):
+            begin, end = at + len(CDATA[0]), self.source.find(CDATA[1], at)
+            if end < 0:
+                raise BrokenError(f"{CDATA[0]} is not closed")
+            self._take(begin, end)
+            return end + len(CDATA[1])
         match = TAG.match(self.source, at)
         if match is None:
             raise BrokenError(f"{self.source[at : at + 20]!r} is not a tag that is read")
         name = match[2].rpartition(":")[2]
+        if not match[1] and self.closed_at == at:  # Two elements in a row are two words.
+            self.characters.append(" ")
+            self.begins.append(at)
+            self.ends.append(match.end())
         if not match[1]:
             values = {key: double or single for key, double, single in ATTRIBUTE.findall(match[3])}
             self._opened(name, values, empty=bool(match[4]))
@@ -202,6 +253,7 @@ class _Reader:
             raise BrokenError(f"</{name}> closes nothing")
         else:
             self._closed(*self.open.pop())
+            self.closed_at = match.end()
         return match.end()
 
     def _opened(self, name: str, values: dict[str, str], empty: bool) -> None:
@@ -240,7 +292,10 @@ class _Reader:
         if match is None:
             self.notes.append(f"<break time={time!r}> is no time such as 500ms or 1.5s")
             return STRENGTHS["medium"]
-        return min(float(match[1]) / (1000 if match[2] == "ms" else 1), LONGEST_BREAK)
+        seconds = float(match[1]) / (1000 if match[2] == "ms" else 1)
+        if seconds > LONGEST_BREAK:
+            self.notes.append(f"<break time={time!r}> is cut to {LONGEST_BREAK:g} s, the longest")
+        return min(seconds, LONGEST_BREAK)
 
     def _prosody(self, values: dict[str, str]) -> Style:
         style = self.styles[-1]

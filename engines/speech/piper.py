@@ -48,6 +48,8 @@ FARTHEST = 40
 """Frames that a decoder may hear on either side; one that hears more is run on the whole sentence."""
 SYMBOLS, FEW_SYMBOLS = 64, 24
 """Of a trial of speed, and of halves."""
+DIGITS = "1 2 3 4 5 6 7 8 9"
+"""What any voice of espeak-ng can say."""
 TOLERANCE = 1e-5
 """Of pieces against the whole."""
 INTEGERS, FLOATS = "tensor(int64)", "tensor(float)"
@@ -70,6 +72,8 @@ class Config:
     scales: tuple[float, float, float]
     """Noise, length, noise of the durations."""
     licence: str
+    characters: bool
+    """Whether it reads those of the paper, with ``|`` at the end of each sentence, not letters as written."""
 
 
 def find_parts(path: Path) -> tuple[Path, tuple[Path, ...]]:
@@ -134,8 +138,8 @@ def read_config(path: Path) -> Config:
     rate, kind = get("audio", "sample_rate"), get("phoneme_type", otherwise="espeak")
     if type(rate) is not int or not RATES[0] <= rate <= RATES[1]:
         raise wrong("audio.sample_rate", rate, f"a whole number from {RATES[0]} to {RATES[1]}")
-    if kind not in ("espeak", "text"):
-        raise wrong("phoneme_type", kind, "espeak or text")
+    if kind not in ("espeak", "text", "characters"):
+        raise wrong("phoneme_type", kind, "espeak, text or characters")
     espeak = get("espeak", "voice", otherwise="")
     if not isinstance(espeak, str) or (kind == "espeak" and not espeak):
         raise wrong("espeak.voice", espeak, "the name of a voice of espeak-ng")
@@ -172,10 +176,15 @@ def read_config(path: Path) -> Config:
         tuple(by_number.get(n, str(n)) for n in range(count)) if count > 1 else (),
         scales,
         str(get("license", otherwise=get("licence", otherwise="not said"))),
+        kind == "characters",
     )
 
 
-def phonemes_of(sentence: Sentence, voice: str, espeak: Espeak) -> tuple[Sentence, list[list[str]]]:
+Placed = tuple[list[str], list[tuple[int, int]]]
+"""Phonemes; the number of each word that they say, and the index of its first phoneme, in order."""
+
+
+def phonemes_of(sentence: Sentence, voice: str, espeak: Espeak) -> tuple[Sentence, list[Placed]]:
     """What a sentence's ids are made of: the codepoints of its IPA, or of its letters (NFD).
 
     Parameters
@@ -195,13 +204,19 @@ def phonemes_of(sentence: Sentence, voice: str, espeak: Espeak) -> tuple[Sentenc
     Raises
     ------
     SpeechError, UserError
-        As `Espeak.phonemes`.
+        As `Espeak.placed_phonemes`.
     """
     if not voice:
-        return sentence, [list(unicodedata.normalize("NFD", sentence.spoken))]
+        return sentence, [placed_letters(list(unicodedata.normalize("NFD", sentence.spoken)))]
     if voice.partition("-")[0] == "en":
         sentence = name_letters(sentence)
-    return sentence, espeak.phonemes(sentence.spoken, voice)
+    return sentence, espeak.placed_phonemes(sentence.spoken, voice)
+
+
+def placed_letters(letters: list[str]) -> Placed:
+    """Letters of one codepoint each, and where their words begin."""
+    words = re.finditer(r"[^\s|]+", "".join(letters))
+    return letters, [(number, match.start()) for number, match in enumerate(words)]
 
 
 def ids_of(phonemes: Sequence[str], config: Config) -> tuple[list[int], list[int]]:
@@ -370,27 +385,35 @@ class PiperVoice:
 
     def speak(self, sentence: Sentence, speaker: int = 0, length_scale: float = 1.0) -> Iterator[Chunk]:
         """See `Voice.speak`."""
-        config, done, begun = self.config, 0, 0
-        sentence, parts = phonemes_of(sentence, config.espeak, self._espeak)
-        spaces = [sum(each == " " for each in part) + 1 for part in parts]
+        config, done = self.config, 0
+        if config.characters:
+            parts = [placed_letters(self._characters(sentence.spoken))]
+        else:
+            sentence, parts = phonemes_of(sentence, config.espeak, self._espeak)
         words_of, told = _owners(sentence), -1
-        for part, words in zip(parts, spaces, strict=True):
+        for part, placed in parts:
             ids, owners = ids_of(part, config)
+            unknown = [each for each in dict.fromkeys(part) if each not in config.ids and _is_phone(each)]
             if not any(phoneme in config.ids and phoneme.isalnum() for phoneme in part):
                 raise SpeechError(f"voice {self.name} knows none of the phonemes {''.join(part)[:40]!r}")
-            shares, phones = _word_starts(part, owners), self._phone_starts(part, owners)
+            shares = [(words_of[word], bisect_left(owners, start)) for word, start in placed]
+            phones = self._phone_starts(part, owners)
             for chunk, frames in self._run(ids, speaker, length_scale / sentence.rate):
                 found, sounds = [], []
                 if frames is not None:
                     sounds = [(phone, done + int(frames[share])) for phone, share in phones]
-                    for word, share in enumerate(shares):
-                        owner = words_of[(begun + word) * len(words_of) // sum(spaces)]
+                    for owner, share in shares:
                         if owner > told:
                             found.append((owner, done + int(frames[share])))
                             told = owner
-                yield Chunk(chunk, tuple(found), tuple(sounds))
+                yield Chunk(chunk, tuple(found), tuple(sounds), () if frames is None else tuple(unknown))
                 done += len(chunk)
-            begun += words
+
+    def _characters(self, spoken: str) -> list[str]:
+        """What a voice of characters reads of a text."""
+        from engines.speech import bangla, english
+
+        return bangla.characters(spoken) if self.language == "bn" else english.characters(spoken)
 
     def _phone_starts(self, phonemes: Sequence[str], owners: Sequence[int]) -> list[tuple[str, int]]:
         """The phones, "" for what is silent, and the index of the id that each begins with; none where the
@@ -406,6 +429,21 @@ class PiperVoice:
     def close(self) -> None:
         """End what phonemises."""
         self._espeak.close()
+
+    def check(self) -> None:
+        """Whether it can be given phonemes: `UserError` where espeak-ng is not installed or has no such
+        voice, or the voice knows no phoneme of what that says for 1 to 9.
+        """
+        variety, card = self.config.espeak, self.config.path
+        if not variety:
+            return
+        self._espeak.start()
+        try:
+            spoken = self._espeak.phonemes(DIGITS, variety)
+        except SpeechError as error:
+            raise FileError(f"{card} says espeak.voice {variety!r}: {error}") from None
+        if not any(phoneme in self.config.ids and _is_phone(phoneme) for part in spoken for phoneme in part):
+            raise FileError(f"{card} has none of espeak-ng's phonemes of {variety!r} in phoneme_id_map")
 
     def speed(self) -> float:
         """CPU seconds for a second of sound: of the symbols that it knows, in their order.
@@ -608,9 +646,6 @@ def _owners(sentence: Sentence) -> list[int]:
     return [bisect_right(places, word.start()) - 1 for word in spoken] or [-1]
 
 
-def _word_starts(phonemes: Sequence[str], owners: Sequence[int]) -> list[int]:
-    """For each word of the phonemes, the index of the id that it begins with."""
-    starts = [0, *(number + 1 for number, phoneme in enumerate(phonemes) if phoneme == " ")]
-    return [
-        next((at for at, owner in enumerate(owners) if owner >= start), len(owners) - 1) for start in starts
-    ]
+def _is_phone(codepoint: str) -> bool:
+    """Whether a codepoint of IPA is one without which a word is another."""
+    return codepoint.isalnum() and codepoint not in STRESS + LENGTH

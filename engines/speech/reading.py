@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -56,7 +56,8 @@ class Reading:
     voice
         Who reads.
     language
-        ``en`` or ``bn``.
+        Of the text, see `engines.speech.text.sentences`; empty: found by its script and the voice,
+        `engines.speech.text.language_of`.
     speaker, length_scale
         See `Voice.speak`; the scale may be set anew, for the sentences that follow.
     began
@@ -70,9 +71,9 @@ class Reading:
         What sounds when, as far as it has been read: words, and phones where the voice knows them. Who wants
         them takes them away.
     problems : list of str
-        Sentences that could not be spoken, and why, in words.
+        What was left out, and why, in words, each once: sentences that could not be spoken, and characters.
     notes : list of str
-        What was read in another way than it is written, in words, as far as it has been read.
+        What was read in another way than it is written, in words, each once, as far as it has been read.
     done : int
         Codepoints that have been read.
     samples : int
@@ -99,14 +100,17 @@ class Reading:
         length_scale: float = 1.0,
         began: float | None = None,
     ) -> None:
-        from engines.speech.text import each_sentence
+        from engines.speech.text import each_sentence, language_of
 
         self._began, started = time.perf_counter() if began is None else began, time.thread_time()
+        language = language or language_of(text, voice.language)
         self.text, self.voice, self.language = text, voice, language
         self.marks: list[Mark] = []
         self.spans: list[Span] = []
         self.problems: list[str] = []
         self.notes: list[str] = []
+        if voice.language not in (language, ""):
+            self.notes.append(f"voice {voice.name} speaks {voice.language}; the text is read as {language}")
         self._sentences: Iterator[Sentence] = each_sentence(text, language)
         begun = list(_up_to_speech(self._sentences))
         if not begun or not _speakable(begun[-1]):
@@ -123,7 +127,8 @@ class Reading:
         started = time.thread_time()
         for sentence in self._sentences:
             self.cpu += time.thread_time() - started
-            self.notes += sentence.notes
+            _tell(self.notes, sentence.notes)
+            _tell(self.problems, sentence.left_out)
             if _speakable(sentence):
                 yield from self._speak(sentence)
             pause = round(sentence.pause * self.voice.rate)
@@ -146,6 +151,8 @@ class Reading:
                     self.marks.append(Mark("word", start + at, word.begin, word.end))
                     self.spans.append(Span("word", start + at, self.text[word.begin : word.end]))
                 self.spans += [Span("phone", start + at, phone) for phone, at in chunk.phones]
+                name = self.voice.name
+                _tell(self.problems, [f"left out {each!r}: voice {name} has none" for each in chunk.left_out])
                 self.samples += len(chunk.samples)
                 if self.first_ms is None and len(chunk.samples):
                     self.first_ms = round(1e3 * (time.perf_counter() - self._began), 1)
@@ -157,7 +164,7 @@ class Reading:
         except SpeechError as error:
             shown = sentence.text.strip()
             shown = shown if len(shown) <= SHOWN else f"{shown[: SHOWN - 3]}..."
-            self.problems.append(f"left out {shown!r}: {error}")
+            _tell(self.problems, [f"left out {shown!r}: {error}"])
         self.cpu = cpu + time.thread_time() - started + max(0.0, self.voice.cpu - elsewhere)
 
     @property
@@ -191,6 +198,11 @@ def _up_to_speech(sentences: Iterator[Sentence]) -> Iterator[Sentence]:
         yield sentence
         if _speakable(sentence):
             return
+
+
+def _tell(told: list[str], more: Iterable[str]) -> None:
+    """Add what has not been told."""
+    told += [each for each in dict.fromkeys(more) if each not in told]
 
 
 def _speakable(sentence: Sentence) -> bool:

@@ -32,8 +32,8 @@ def command(commands: Any) -> None:
         "say",
         help="read a text aloud, or into a file",
         description="Read a text aloud, or into a file: plain text, or SSML with pauses and prosody. Without "
-        "TEXT and --file, standard input is read. A sentence that cannot be spoken is left out and named; "
-        "the exit status is then 1.",
+        "TEXT and --file, standard input is read. What cannot be spoken, a sentence or a character, is left "
+        "out and named; the exit status is then 1.",
     )
     parser.add_argument("text", nargs="?", metavar="TEXT")
     parser.add_argument("--file", type=file_path, metavar="F", help="read this file of UTF-8 text")
@@ -44,7 +44,10 @@ def command(commands: Any) -> None:
         help="see 'rtaudio voices'; or a Piper voice's folder or NAME.onnx",
     )
     parser.add_argument(
-        "--lang", choices=LANGUAGES, help="of the text (default: the voice's if it is read here, else en)"
+        "--lang",
+        choices=("auto", *LANGUAGES),
+        default="auto",
+        help="of the text (default: bn if most of its letters are Bengali, else the voice's, else en)",
     )
     parser.add_argument("--speaker", default="", metavar="S", help="of a voice of several: a name or number")
     parser.add_argument(
@@ -103,6 +106,8 @@ def run(options: argparse.Namespace) -> int:
         raise UserError("--progress is for -o, and writes to stdout: give -o FILE, and --json a file")
     if options.phones and (options.output is not None or options.serve):
         raise UserError("--phones speaks nothing: leave -o and --serve out")
+    if options.phones and (options.voice or options.speaker):
+        raise UserError("--phones shows what the network and espeak-ng say: leave --voice and --speaker out")
     if options.serve:
         if options.text is not None or options.file is not None or options.output is not None:
             raise UserError("--serve speaks what later calls say: leave TEXT, --file and -o out")
@@ -114,11 +119,11 @@ def run(options: argparse.Namespace) -> int:
     if options.phones:
         from engines.speech.phones import show
 
-        return show(text, options.lang or "en", options.json)
+        return show(text, _language(text, options), options.json)
     note = ""
     resident = connect() if options.output is None and _plays_anywhere(options) else None
     if resident is not None:
-        said = {"text": text, "voice": anywhere(options.voice), "lang": options.lang or ""}
+        said = {"text": text, "voice": anywhere(options.voice), "lang": options.lang}
         report = ask(resident, {**said, "speaker": options.speaker, "factor": options.rate_factor})
     else:
         work = partial(_reading, text, options, began)
@@ -126,6 +131,8 @@ def run(options: argparse.Namespace) -> int:
     if note:
         cli.say(f"note: {cli.one_line(note)}")
     cli.say(cli.one_line(_said(report)))
+    for each in report["notes"]:
+        cli.say(f"note: {cli.one_line(each)}")
     for problem in report["left_out"]:
         cli.say(f"warning: {cli.one_line(problem)}")
     if report.get("underflows"):
@@ -136,19 +143,25 @@ def run(options: argparse.Namespace) -> int:
 
 def _reading(text: str, options: argparse.Namespace, began: float) -> Reading:
     """The text, ready to be read by a voice of its own; `UserError` if it cannot be."""
-    from engines.speech import LANGUAGES
     from engines.speech.reading import Reading
     from engines.speech.voice import find_speaker
     from engines.speech.voices import open_voice
 
-    voice = open_voice(options.voice, options.lang or "en")
+    voice = open_voice(options.voice, _language(text, options))
     try:
-        language = options.lang or (voice.language if voice.language in LANGUAGES else "en")
+        language = "" if options.lang == "auto" else options.lang
         speaker = find_speaker(voice, options.speaker)
         return Reading(text, voice, language, speaker, 1.0 / options.rate_factor, began)
     except BaseException:
         voice.close()
         raise
+
+
+def _language(text: str, options: argparse.Namespace) -> str:
+    """The language that chooses a voice where none is given."""
+    from engines.speech.text import language_of
+
+    return language_of(text) if options.lang == "auto" else str(options.lang)
 
 
 def _plays_anywhere(options: argparse.Namespace) -> bool:
@@ -158,7 +171,7 @@ def _plays_anywhere(options: argparse.Namespace) -> bool:
 
 def _text(options: argparse.Namespace) -> str:
     """The text to speak, of the argument, a file or standard input."""
-    from engines.speech.written import decode
+    from engines.speech.written import LONGEST, check_length, decode
     from rtaudio.errors import FileError, UserError
 
     if options.text is not None and options.file is not None:
@@ -168,13 +181,15 @@ def _text(options: argparse.Namespace) -> str:
     name = options.file or "standard input"
     try:
         if options.file is not None:
-            content: bytes = options.file.read_bytes()
+            with options.file.open("rb") as file:
+                content: bytes = file.read(LONGEST + 1)
         elif sys.stdin is None or sys.stdin.isatty():
             raise UserError("there is no text: give TEXT or --file, or pipe it to standard input")
         else:
-            content = sys.stdin.buffer.read()
+            content = sys.stdin.buffer.read(LONGEST + 1)
     except OSError as error:
         raise FileError(f"cannot read {name}: {error.strerror}") from None
+    check_length(len(content), str(name))
     return decode(content, str(name))
 
 
@@ -231,7 +246,9 @@ def write(reading: Reading, options: argparse.Namespace) -> tuple[dict[str, Any]
     with ExitStack() as stack:
         stack.callback(reading.voice.close)
         stack.enter_context(cli.on_signals(cli.leave, signal.SIGINT, *cli.ENDING))
-        make_folder(options.output.parent)
+        if not options.output.parent.exists():
+            make_folder(options.output.parent)
+            cli.say(f"note: made the folder {cli.one_line(str(options.output.parent))}")
         writer = stack.enter_context(
             AudioWriter(options.output, reading.voice.rate, 1, subtype=options.subtype)
         )
@@ -240,7 +257,7 @@ def write(reading: Reading, options: argparse.Namespace) -> tuple[dict[str, Any]
             writer.write(samples[None])
             show()
         if not reading.spoken:
-            raise UserError(f"nothing could be spoken: {reading.problems[0]}")
+            raise UserError(f"nothing could be spoken: {reading.problems[-1]}")
     return {**reading.report(), "output": str(options.output), "note": writer.note}, reading.voice.note
 
 
@@ -283,7 +300,7 @@ def play(work: Callable[[], Reading], options: argparse.Namespace) -> tuple[dict
     if stopping:
         cli.leave(stopping[0], None)
     if not reading.spoken:
-        raise UserError(f"nothing could be spoken: {reading.problems[0]}")
+        raise UserError(f"nothing could be spoken: {reading.problems[-1]}")
     for problem in problems:
         cli.say(f"warning: {problem}")
     return {**reading.report(), "underflows": underflows}, reading.voice.note
@@ -303,7 +320,7 @@ def serve(options: argparse.Namespace) -> int:
         player = stack.enter_context(Player(options.api, options.device, options.block))
         resident = Resident(player)
         stack.callback(resident.close)
-        voice = resident.load(options.voice, options.lang or "en")
+        voice = resident.load(options.voice, _language("", options))
         if voice.note:
             cli.say(f"note: {cli.one_line(voice.note)}")
         cli.say(f"{player.described}, {voice.name}: 'rtaudio say' speaks through this; Ctrl-C ends it")

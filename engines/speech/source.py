@@ -47,7 +47,7 @@ FADE_SECONDS = 0.005
 CHUNK = 4096
 """Samples that are put into the ring at a time."""
 PROBLEMS = 8
-"""Of a queue, that are kept."""
+"""Of a queue, and notes, that are kept."""
 IDLE = 0.02
 """Seconds that the thread waits where the ring is full."""
 KEPT = {"word": 24, "phone": 64}
@@ -169,7 +169,9 @@ class Queue:
     Attributes
     ----------
     problems : collections.deque
-        The last texts and sentences that could not be spoken, and why, in words.
+        The last of what could not be spoken, texts, sentences and characters, and why, in words.
+    notes : collections.deque
+        The last of what was read in another way than it is written, in words.
     """
 
     def __init__(self) -> None:
@@ -177,6 +179,7 @@ class Queue:
         self._shared = np.zeros(SHARED_WORDS, np.int64)
         self._ring: Ring | None = None
         self.problems: deque[str] = deque(maxlen=PROBLEMS)
+        self.notes: deque[str] = deque(maxlen=PROBLEMS)
         self._texts: deque[Text] = deque()
         self._marks: deque[tuple[int, Text, Mark | None]] = deque()
         """What begins, in order: after how many samples; None: the text is over."""
@@ -376,7 +379,7 @@ class Queue:
         up = soxr.ResampleStream(reading.voice.rate, self.rate, 1, quality="HQ")
         same = reading.voice.rate == self.rate
         start, scale = self._written, self.rate / reading.voice.rate
-        marks = problems = 0
+        marks = problems = notes = 0
         for samples in reading:
             with self._changed:
                 if turn != self._turn:
@@ -386,13 +389,15 @@ class Queue:
                 self._follow()
                 self._announce(reading, start, scale)
             self.problems += reading.problems[problems:]
-            marks, problems = len(reading.marks), len(reading.problems)
+            self.notes += reading.notes[notes:]
+            marks, problems, notes = len(reading.marks), len(reading.problems), len(reading.notes)
             if not self._put(samples if same else up.resample_chunk(samples), turn):
                 return
         with self._changed:
             if turn == self._turn:
                 self._announce(reading, start, scale)
         self.problems += reading.problems[problems:]
+        self.notes += reading.notes[notes:]
         if not same:
             self._put(up.resample_chunk(np.zeros(0, np.float32), last=True), turn)
 
@@ -444,7 +449,9 @@ class Say(Processor):
         Parameter(
             "voice", "", scale="text", automatable=False, doc="see 'rtaudio voices'; by default, lang's"
         ),
-        Parameter("lang", "en", scale="choice", automatable=False, choices=("en", "bn"), doc="of the text"),
+        Parameter(
+            "lang", "auto", scale="choice", automatable=False, choices=("auto", "en", "bn"), doc="of the text"
+        ),
         Parameter(
             "speaker", "", scale="text", automatable=False, doc="of a voice of several: name or number"
         ),

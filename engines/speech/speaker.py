@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,10 +81,15 @@ class Speaker:
                 wanted = float(value)
             except ValueError:
                 raise UserError(f"{name} {value!r} is not a number ({parameter.range})") from None
-        self._settings[name] = parameter.checked(wanted, "use")
+        wanted = parameter.checked(wanted, "use")
+        if name == "voice":
+            from engines.speech.voices import check_name
+
+            check_name(str(wanted))
+        self._settings[name] = wanted
         if name in ("voice", "lang"):
             voice, language = str(self._settings["voice"]), str(self._settings["lang"])
-            self._queue.prepare(lambda: self._warm(voice, language))
+            self._queue.prepare(lambda: self._warm(voice, "en" if language == "auto" else language))
         if name == "factor" and self._reading is not None and self._reading.marks:
             self._reading.length_scale = 1.0 / float(self._settings[name])
         following = "sentence" if name == "factor" else "text"
@@ -97,10 +101,12 @@ class Speaker:
 
         def make() -> Reading:
             from engines.speech.reading import Reading
+            from engines.speech.text import language_of
             from engines.speech.voice import find_speaker
 
-            language = str(settings["lang"])
-            voice = self._open(str(settings["voice"]), language)
+            given = str(settings["lang"])
+            language = "" if given == "auto" else given
+            voice = self._open(str(settings["voice"]), language or language_of(text))
             speaker = find_speaker(voice, str(settings["speaker"]))
             self._reading = Reading(text, voice, language, speaker, 1.0 / float(settings["factor"]), began)
             return self._reading
@@ -108,9 +114,8 @@ class Speaker:
         return make
 
     def _warm(self, name: str, language: str) -> None:
-        """Open a voice before a text needs it; what is wrong is told when one does."""
-        with suppress(UserError):
-            self._open(name, language)
+        """Open a voice before a text needs it; what is wrong is told at once."""
+        self._open(name, language)
 
     def _open(self, name: str, language: str) -> Voice:
         """A voice, in place of the one before, which nothing reads with any more."""
@@ -134,8 +139,8 @@ class Speaker:
         None: there is none yet), ``length`` and ``made`` (codepoints: of all, and of what has been spoken
         into the ring), ``first_sound_ms`` and ``cpu_per_second`` (None: not known yet); ``begun`` (see
         `Queue.begun`); ``waiting``, texts that are not in the ring as a whole; ``paused``; ``underflows``;
-        ``problems``, the last ones; and how texts that come are spoken: ``voice``, ``lang``, ``speaker``,
-        ``factor``.
+        ``problems`` and ``notes``, the last ones; and how texts that come are spoken: ``voice``, ``lang``,
+        ``speaker``, ``factor``.
         """
         heard, queue = self._queue.heard, self._queue
         reading = None if heard.text is None else heard.text.reading
@@ -158,6 +163,7 @@ class Speaker:
             "paused": queue.paused,
             "underflows": queue.underflows,
             "problems": list(queue.problems),
+            "notes": list(queue.notes),
             **self._settings,
         }
 

@@ -11,15 +11,20 @@ from importlib import import_module
 from itertools import chain
 from types import ModuleType
 
-from engines.speech import LANGUAGES
 from engines.speech.markup import Fixed, Piece, pieces
 from engines.speech.words import ENDS, SPACE, Drop, Mark, Token, Word, canonical, join
-from rtaudio.errors import UserError
 
 __all__ = ["Sentence", "Word", "each_sentence", "sentences"]
 
 FRONTS = {"en": "english", "bn": "bangla"}
-"""Modules that read a language; each is imported when a text needs it."""
+"""Modules that read a language, `engines.speech.plain` any other; each is imported when a text needs it."""
+BENGALI = re.compile("[ঀ-৿]")
+BENGALI_TOO = "as", "bpy"
+"""Other languages in that script that espeak-ng speaks: Assamese, Bishnupriya Manipuri."""
+LOOKED_AT = 4096
+"""Characters that tell the language of a text."""
+ASIDE = re.compile(r"<[^<>]*>|\w+://\S+|www\.\S+|\S+@\S+")
+"""Tags and addresses, which do not."""
 PAUSE = 0.35
 """Seconds after a sentence or a line."""
 PARAGRAPH = 0.7
@@ -27,8 +32,10 @@ PARAGRAPH = 0.7
 LONG, LONGEST = 300, 600
 """Characters that are spoken: beyond `LONG` a sentence is cut at the next mark, at `LONGEST` at any word."""
 FULL_STOPS = frozenset({".", "।"})
-NOTED = 8
-"""Characters named in the notes of a sentence at most."""
+NAMED = 8
+"""Of what is left out of a sentence, named at most."""
+SHOWN = 40
+"""Characters of it at most."""
 CLOSING = re.compile(r"[\"'”’»)\]}]*")
 BULLET = re.compile(r"(?:[-*•·–—]|\(?\d{1,3}[.)]|\(?[a-z]\)|#{1,6})\s")
 LABEL = re.compile(r"\d+|[A-HJ-Z\u0985-\u09b9]")
@@ -38,7 +45,7 @@ NEWLINE = re.compile(r"\n\s*")
 LONGEST_CLUSTER = 64
 """Codepoints that are composed together at most."""
 SHORT_LINE = 60
-"""Characters: a shorter line of English is a line of its own, unless the next one goes on in lower case."""
+"""Characters: a shorter line, not of Bangla, is a line of its own, unless the next goes on in lower case."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +69,9 @@ class Sentence:
     words : list of Word
         In order, apart from each other.
     notes : list of str
-        What was left out or read through.
+        What was read in another way than it is written.
+    left_out : list of str
+        What nobody reads, in words.
     """
 
     text: str
@@ -75,6 +84,7 @@ class Sentence:
     gain_db: float = 0.0
     words: list[Word] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
 
 
 def sentences(text: str, language: str) -> list[Sentence]:
@@ -84,26 +94,40 @@ def sentences(text: str, language: str) -> list[Sentence]:
     ----------
     text : str
         Any text.
-    language : {"en", "bn"}
-        Of the text; English words inside of Bangla are marked.
+    language : str
+        Of the text: ``"en"``, ``"bn"``, or any other, whose words are left as they are written. English words
+        inside of Bangla are marked.
 
     Returns
     -------
     list of Sentence
         In order, apart from each other; empty when there is nothing to say.
 
-    Raises
-    ------
-    UserError
-        There is no such language. No text raises.
+    No text raises.
     """
     return list(each_sentence(text, language))
 
 
+def language_of(text: str, spoken: str = "") -> str:
+    """The language that a text is to be read in where nobody says: Bangla if most of the letters among its
+    first `LOOKED_AT` characters, tags and addresses aside, are Bengali; else that of the voice.
+
+    Parameters
+    ----------
+    text : str
+        Any text.
+    spoken : str
+        What the voice speaks; empty: it is chosen by the answer, which is English then.
+    """
+    seen = ASIDE.sub("", text[:LOOKED_AT])
+    bengali = sum(map(str.isalpha, BENGALI.findall(seen)))
+    if 2 * bengali > sum(map(str.isalpha, seen)) and spoken not in BENGALI_TOO:
+        return "bn"
+    return spoken or "en"
+
+
 def each_sentence(text: str, language: str) -> Iterator[Sentence]:
     """The same as `sentences`, one by one: the first of a long text is there at once."""
-    if language not in LANGUAGES:
-        raise UserError(f"no language {language!r}: give one of {', '.join(LANGUAGES)}")
     last: Sentence | None = None
     """Held back: a pause may follow it."""
     end = 0
@@ -140,12 +164,10 @@ def _sentences(source: str, piece: Piece, language: str) -> Iterator[Sentence]:
             for f in fixed
             if begin <= f.begin and f.end <= end
         ]
-        tokens, dropped = _read(block, within, language)
         last = pause if piece.closed or end < len(text) else 0.0
-        for part, left, right, silence in _cut(block, tokens, last):
-            notes = _notes(drop for drop in dropped if left <= drop.begin < right)
+        for part, dropped, left, right, silence in _cut(block, _read(block, within, language), last):
             words = [token for token in part if isinstance(token, Word)]
-            if not words and not notes:
+            if not words and not dropped:
                 continue
             start, stop = place(begin + left, begin + right)
             yield Sentence(
@@ -161,7 +183,7 @@ def _sentences(source: str, piece: Piece, language: str) -> Iterator[Sentence]:
                     Word(*place(begin + word.begin, begin + word.end), word.spoken, word.language)
                     for word in words
                 ],
-                notes,
+                left_out=_named(dropped),
             )
 
 
@@ -213,30 +235,25 @@ def _lines(text: str, begin: int, end: int, language: str) -> Iterator[tuple[int
     for match in NEWLINE.finditer(text, begin, end):
         following = text[match.end() : match.end() + 1]
         goes_on = match.start() - line > SHORT_LINE or following.islower()
-        if language == "en" and goes_on and not BULLET.match(text, match.end()):
+        if language != "bn" and goes_on and not BULLET.match(text, match.end()):
             continue
         yield begin, match.start(), PAUSE
         begin = line = match.end()
     yield begin, end, PAUSE if end == len(text) else PARAGRAPH
 
 
-def _read(block: str, fixed: list[Fixed], language: str) -> tuple[list[Token], list[Drop]]:
-    """Words and marks of a block; what the author has fixed is spoken as he says."""
-    front = import_module(f"engines.speech.{FRONTS[language]}")
-    tokens: list[Token] = []
-    dropped: list[Drop] = []
+def _read(block: str, fixed: list[Fixed], language: str) -> Iterator[Token | Drop]:
+    """Words and marks of a block, one by one; what the author has fixed is spoken as he says."""
+    front = import_module(f"engines.speech.{FRONTS.get(language, 'plain')}")
     begin = 0
     for part in [*fixed, None]:
-        found, lost = front.read(block, begin, part.begin if part else None)
-        tokens += found
-        dropped += lost
+        yield from front.stream(block, begin, part.begin if part else None)
         if part is None:
             break
         spoken = _fixed(part, block[part.begin : part.end], front)
         if spoken:
-            tokens.append(Word(part.begin, part.end, spoken, language))
+            yield Word(part.begin, part.end, spoken, language)
         begin = part.end
-    return tokens, dropped
 
 
 def _fixed(part: Fixed, written: str, front: ModuleType) -> str:
@@ -253,30 +270,40 @@ def _fixed(part: Fixed, written: str, front: ModuleType) -> str:
     return str(front.spell(written) if spelled else front.normalise(written))
 
 
-def _cut(text: str, tokens: list[Token], pause: float) -> Iterator[tuple[list[Token], int, int, float]]:
-    """Tokens, begin, end and pause of each sentence of a block."""
+def _cut(
+    text: str, found: Iterator[Token | Drop], pause: float
+) -> Iterator[tuple[list[Token], list[Drop], int, int, float]]:
+    """Tokens, what nobody reads, begin, end and pause of each sentence of a block, as soon as it is read."""
     part: list[Token] = []
+    dropped: list[Drop] = []
     spoken = 0
     begin = _skip(text, 0, len(text))
-    for i, token in enumerate(tokens):
-        part.append(token)
-        spoken += len(token.spoken) + 1
-        following = tokens[i + 1] if i + 1 < len(tokens) else None
-        if following is None:
-            break
+    for following in found:
+        if isinstance(following, Drop):
+            dropped.append(following)
+            continue
+        if not part:
+            part = [following]
+            spoken = len(following.spoken) + 1
+            continue
+        token = part[-1]
         mark = isinstance(token, Mark)
         ended = mark and token.spoken in ENDS and not _goes_on(text, part, following)
         if mark and not ended and token.spoken in FULL_STOPS:
             part[-1] = token._replace(spoken=",")
         if ended or (mark and spoken > LONG) or (spoken > LONGEST and not isinstance(following, Mark)):
             right = max(token.end, CLOSING.match(text, token.end, following.begin).end())  # type: ignore[union-attr]
-            yield part, begin, right, PAUSE if ended else 0.0
+            before = [drop for drop in dropped if drop.begin < right]
+            yield part, before, begin, right, PAUSE if ended else 0.0
             begin = _skip(text, right, following.begin)
             part, spoken = [], 0
+            del dropped[: len(before)]
+        part.append(following)
+        spoken += len(following.spoken) + 1
     right = len(text.rstrip())
     if begin < right:
         ended = bool(part) and part[-1].spoken in ENDS
-        yield part, begin, right, max(pause, PAUSE) if ended else pause
+        yield part, dropped, begin, right, max(pause, PAUSE) if ended else pause
 
 
 def _skip(text: str, begin: int, end: int) -> int:
@@ -302,9 +329,23 @@ def _goes_on(text: str, part: list[Token], following: Token) -> bool:
     return (mark.spoken == "..." or (quoted and mark.spoken in "!?")) and not text[following.begin].isupper()
 
 
-def _notes(dropped: Iterable[Drop]) -> list[str]:
-    characters = list(dict.fromkeys(drop.character for drop in dropped))
-    notes = [f"left out {c!r} (U+{ord(c):04X})" for c in characters[:NOTED]]
-    if len(characters) > NOTED:
-        notes.append(f"left out {len(characters) - NOTED} more characters")
-    return notes
+def _named(dropped: Iterable[Drop]) -> list[str]:
+    """What is left out, neighbours together."""
+    runs: list[str] = []
+    end = -1
+    for drop in dropped:
+        if drop.begin == end:
+            runs[-1] += drop.character
+        else:
+            runs.append(drop.character)
+        end = drop.begin + 1
+    runs = list(dict.fromkeys(runs))
+    named = [f"left out {run[:SHOWN]!r}" + _code(run) for run in runs[:NAMED]]
+    if len(runs) > NAMED:
+        named.append(f"left out {len(runs) - NAMED} more")
+    return named
+
+
+def _code(run: str) -> str:
+    """What follows a character's name, or the beginning of a longer run."""
+    return f" (U+{ord(run):04X})" if len(run) == 1 else " ..." if len(run) > SHOWN else ""

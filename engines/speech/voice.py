@@ -33,6 +33,8 @@ class Chunk:
     phones: tuple[tuple[str, int], ...] = ()
     """Phones that begin, in IPA, and the sample, in the same way; an empty one is silence. None are told by a
     voice that does not know when they are."""
+    left_out: tuple[str, ...] = ()
+    """Phonemes, or letters, of the sentence that the voice does not know and has left out."""
 
 
 class Voice(Protocol):

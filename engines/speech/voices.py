@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import re
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -84,20 +85,16 @@ def open_voice(name: str = "", language: str = "en") -> Voice:
         There is none such, or it cannot be used.
     """
     name = name or f"{ESPEAK}{language}"
-    added = user_voices() / name
-    if NAME.fullmatch(name) and (added / RECORD).is_file():
-        return _open_added(added)
+    check_name(name)
+    if _is_added(name):
+        return _open_added(user_voices() / name)
     if name.startswith(ESPEAK):
         variety = name.removeprefix(ESPEAK)
         return EspeakVoice(name, VARIETIES.get(variety, variety), find_pronouncer(variety))
-    path = Path(name)
-    if path.name != name or path.suffix == ".onnx" or path.is_dir():
-        from engines.speech.piper import PiperVoice
+    from engines.speech.piper import PiperVoice
 
-        return PiperVoice(path, path.stem if path.suffix == ".onnx" else path.resolve().name)
-    known = [*_added_names(), *(f"{ESPEAK}{each}" for each in VARIETIES)]
-    listed = f" ({', '.join(known)})"
-    raise UserError(f"no voice {name!r}{nearest(name, known)}{listed}: see 'rtaudio voices'")
+    path = Path(name)
+    return PiperVoice(path, path.stem if path.suffix == ".onnx" else path.resolve().name)
 
 
 def anywhere(name: str) -> str:
@@ -144,8 +141,8 @@ def add_voice(path: Path, name: str = "") -> Known:
     Raises
     ------
     UserError
-        A file is missing or wrong, the voice makes no sound, or there is one of that name. Nothing is left
-        behind.
+        A file is missing or wrong, the voice makes no sound or cannot be given phonemes, or there is one of
+        that name. Nothing is left behind.
     """
     from engines.speech.piper import PiperVoice, find_parts
 
@@ -156,7 +153,9 @@ def add_voice(path: Path, name: str = "") -> Known:
         raise UserError(f"{name!r} is no name for a voice ({want}): give --name")
     target = user_voices() / name
     if target.exists():
-        raise UserError(f"there is a voice {name!r} already: give another --name, or remove {target}")
+        raise UserError(
+            f"there is a voice {name!r} already: give another --name, or 'rtaudio voices remove {name}' first"
+        )
     with _folder_beside(target) as made:
         for source in (card, *networks, *(card.with_name(paper) for paper in PAPERS)):
             if source.is_file():
@@ -165,11 +164,13 @@ def add_voice(path: Path, name: str = "") -> Known:
         inside = made / networks[0].name if len(networks) == 1 else made
         card, networks = find_parts(inside)
         contents = [network.read_bytes() for network in networks]
-        voice = PiperVoice(inside, name, contents=contents)
-        try:
-            speed = min(voice.speed() for _ in range(2))
-        finally:
-            voice.close()
+        with _named_after(made, path if path.is_dir() else path.parent):
+            voice = PiperVoice(inside, name, contents=contents)
+            try:
+                voice.check()
+                speed = min(voice.speed() for _ in range(2))
+            finally:
+                voice.close()
         hashes = {each.name: _hash(content) for each, content in zip(networks, contents, strict=True)}
         record = {
             "sha256": {card.name: _hash(card.read_bytes()), **hashes},
@@ -183,6 +184,57 @@ def add_voice(path: Path, name: str = "") -> Known:
         except OSError as error:
             raise FileError(f"cannot make {target}: {error.strerror}") from None
     return _known(target)
+
+
+def remove_voice(name: str) -> Path:
+    """Remove a voice that a user has added; returns the folder that it was in.
+
+    Raises
+    ------
+    UserError
+        There is none such, or it cannot be removed.
+    """
+    target = user_voices() / name
+    known = _added_names()
+    if not NAME.fullmatch(name) or not (name in known or target.is_dir()):
+        listed = f" ({', '.join(known)})" if known else ": none has been added"
+        raise UserError(f"no voice {name!r} has been added{nearest(name, known)}{listed}")
+    away = target.with_name(f".{name}.{secrets.token_hex(4)}.part")
+    try:
+        if target.is_symlink():
+            target.unlink()
+        else:
+            target.rename(away)  # So that it is there whole, or not.
+            shutil.rmtree(away)
+    except OSError as error:
+        raise FileError(f"cannot remove {target}: {error.strerror}") from None
+    return target
+
+
+def check_name(name: str) -> None:
+    """Whether there may be such a voice, without opening it: `UserError` if `open_voice` knows none of it."""
+    if name and not name.startswith(ESPEAK) and not _is_added(name) and not _is_path(name):
+        known = [*_added_names(), *(f"{ESPEAK}{each}" for each in VARIETIES)]
+        listed = f" ({', '.join(known)})"
+        raise UserError(f"no voice {name!r}{nearest(name, known)}{listed}: see 'rtaudio voices'")
+
+
+def _is_added(name: str) -> bool:
+    return NAME.fullmatch(name) is not None and (user_voices() / name / RECORD).is_file()
+
+
+def _is_path(name: str) -> bool:
+    path = Path(name)
+    return path.name != name or path.suffix == ".onnx" or path.is_dir()
+
+
+@contextmanager
+def _named_after(made: Path, given: Path) -> Iterator[None]:
+    """What is wrong with a copy is told of what was copied."""
+    try:
+        yield
+    except UserError as error:
+        raise type(error)(str(error).replace(str(made), str(given))) from None
 
 
 @contextmanager
@@ -221,7 +273,9 @@ def _record(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError):
         fits = False
     if not fits:
-        raise FileError(f"{path} is damaged: remove {folder}, and add the voice anew")
+        raise FileError(
+            f"{path} is damaged: run 'rtaudio voices remove {folder.name}', and add the voice anew"
+        )
     return dict(found)
 
 
@@ -265,7 +319,10 @@ def _open_added(folder: Path) -> PiperVoice:
         except OSError as error:
             raise FileError(f"{file}: {error.strerror}") from None
         if _hash(contents[-1]) != record["sha256"].get(file.name):
-            raise FileError(f"{file} has changed since it was added: remove {folder}, and add the voice anew")
+            raise FileError(
+                f"{file} has changed since it was added: run "
+                f"'rtaudio voices remove {folder.name}', and add the voice anew"
+            )
     return PiperVoice(path, folder.name, record["reach"], contents[1:], cut_of(record.get("cut")))
 
 

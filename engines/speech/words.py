@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 STRENGTH = ("", ",", ";", ":", "...", ".", "।", "!", "?")
@@ -24,7 +24,7 @@ class Word(NamedTuple):
     spoken : str
         Plain words, never empty; a number read in groups has commas inside.
     language : str
-        ``"en"`` or ``"bn"``: the voice that can speak it.
+        ``"en"`` or ``"bn"``: the voice that can speak it; empty: of the text's language, which is another.
     """
 
     begin: int
@@ -80,24 +80,25 @@ class Scanner(NamedTuple):
     kind: Callable[[str], str]
     rules: Mapping[str, Sequence[Rule]]
 
-    def scan(self, text: str, begin: int = 0, end: int | None = None) -> tuple[list[Token], list[Drop]]:
+    def stream(self, text: str, begin: int = 0, end: int | None = None) -> Iterator[Token | Drop]:
         """Read ``text[begin:end]``; patterns may look behind `begin`, never beyond `end`.
 
-        Returns
-        -------
-        tokens : list of Word or Mark
-            In order, never two marks in a row.
-        dropped : list of Drop
-            What no rule reads.
+        Yields
+        ------
+        Words and marks, in order, never two marks in a row, as soon as they are read; and, before the next
+        word, what no rule reads.
         """
         end = len(text) if end is None else end
-        tokens: list[Token] = []
-        dropped: list[Drop] = []
+        mark: Mark | None = None
+        """The last token, if it is one: what follows may be a part of it."""
         at = begin
         while at < end:
             match = self.plain.match(text, at, end)
             if match:
-                tokens.append(Word(match.start(1), match.end(1), match[1], self.language))
+                if mark is not None:
+                    yield mark
+                mark = None
+                yield Word(match.start(1), match.end(1), match[1], self.language)
                 at = match.end()
                 continue
             match = SPACE.match(text, at, end)
@@ -109,22 +110,41 @@ class Scanner(NamedTuple):
                 reading = None if match is None else read(match)
                 if match is None or reading is None:
                     continue
-                if isinstance(reading, str):
-                    if reading:
-                        tokens.append(Word(at, match.end(), reading, self.language))
+                if isinstance(reading, str) and not reading:
                     at = match.end()
                     break
+                if isinstance(reading, str):
+                    reading = Word(at, match.end(), reading, self.language)
                 at = reading.end
-                if isinstance(reading, Mark) and tokens and isinstance(tokens[-1], Mark):
-                    first = tokens.pop()
-                    strongest = max(first.spoken, reading.spoken, key=STRENGTH.index)
-                    reading = Mark(first.begin, reading.end, strongest)
-                tokens.append(reading)
+                if isinstance(reading, Mark):
+                    mark = reading if mark is None else _both(mark, reading)
+                    break
+                if mark is not None:
+                    yield mark
+                mark = None
+                yield reading
                 break
             else:
-                dropped.append(Drop(at, text[at]))
+                yield Drop(at, text[at])
                 at += 1
-        return tokens, dropped
+        if mark is not None:
+            yield mark
+
+
+def _both(first: Mark, second: Mark) -> Mark:
+    return Mark(first.begin, second.end, max(first.spoken, second.spoken, key=STRENGTH.index))
+
+
+def sort_out(stream: Iterable[Token | Drop]) -> tuple[list[Token], list[Drop]]:
+    """Words and marks of a stream; and what nobody reads."""
+    tokens: list[Token] = []
+    dropped: list[Drop] = []
+    for each in stream:
+        if isinstance(each, Drop):
+            dropped.append(each)
+        else:
+            tokens.append(each)
+    return tokens, dropped
 
 
 def join(tokens: Iterable[Token]) -> str:

@@ -15,11 +15,16 @@ def read_text(path: Path) -> str:
     try:
         if not path.is_file():
             raise UserError(f"cannot read {path}: {'not a file' if path.exists() else 'no such file'}")
-        if path.stat().st_size > LONGEST:
-            raise UserError(f"{path} is too long: a text has at most {LONGEST >> 20} MiB, divide it")
+        check_length(path.stat().st_size, str(path))
         return decode(path.read_bytes(), str(path))
     except OSError as error:
         raise FileError(f"cannot read {path}: {error.strerror}") from None
+
+
+def check_length(size: int, name: str) -> None:
+    """`UserError`, with a name, where a text has too many bytes."""
+    if size > LONGEST:
+        raise UserError(f"{name} is too long: a text has at most {LONGEST >> 20} MiB, divide it")
 
 
 def decode(content: bytes, name: str) -> str:
