@@ -313,7 +313,7 @@ def ids_of(phonemes: Sequence[str], symbols: Mapping[str, int]) -> tuple[int, ..
     from engines.speech import piper
 
     ids = {symbol: (number,) for symbol, number in symbols.items()}
-    config = piper.Config(Path(), 0, "", "", ids, (), (0.0, 1.0, 0.0), "")
+    config = piper.Config(Path(), 0, "", "", ids, (), (0.0, 1.0, 0.0), "", characters=False)
     return tuple(piper.ids_of(phonemes, config)[0])
 
 
