@@ -517,7 +517,8 @@ class Speak(QWidget):
 
     def _on_saved(self, status: int, how: QProcess.ExitStatus) -> None:
         lines = bytes(self._saving.readAllStandardError().data()).decode(errors="replace").splitlines()
-        said = lines[-1] if lines else f"{self._target} was not written"
+        told = [line for line in lines if not line.startswith("note: ")]  # What was left out, too.
+        said = "; ".join(told) or f"{self._target} was not written"
         if self._cancelled:
             self.link.said.emit("saving was cancelled", False)
         else:
