@@ -169,7 +169,7 @@ def read_text(text: str, language: str, voice: str, espeak: Espeak) -> Said:
     phonemes: list[str] = []
     spoken, notes = [], []
     for sentence in sentences(text, language):
-        notes += sentence.notes
+        notes += [*sentence.notes, *sentence.left_out]
         spoken.append(sentence.spoken)
         try:
             found = phonemes_of(sentence, voice, espeak)[1]

@@ -250,7 +250,6 @@ def test_each_fault_is_told_in_a_line_and_the_rest_goes_on(tmp_path, capsys):
         (["--rate", "5"], "--rate 5: want"),
         (["--seconds", "nan"], "--seconds nan: give a positive number"),
         (["--seconds", "0"], "--seconds 0: give"),
-        (["--language", "xx"], "no language 'xx': give one of en, bn"),
         (["--held-out", "400"], "--held-out 400: there are 16 different texts"),
     ],
 )
