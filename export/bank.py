@@ -24,7 +24,7 @@ from torch import Tensor
 from export.stock import make_noise, make_room, read_clip
 from rtaudio.errors import UserError
 
-DRAWS = 104
+DRAWS = 96
 """Uniform numbers that an example is made of."""
 POINTS = 10
 """Of a random equaliser: gains at as many frequencies, evenly in octaves from 30 Hz to half the rate."""
@@ -187,7 +187,8 @@ class Bank:
         second = self._noise(take, chances, n, with_second)
         noise[with_second] += second * decibels(take() * 20 - 15)[with_second, None]
         short = draws[:, -3] < chances.bursts
-        noise[short] *= bursts(draws[short, -9:-3], n, self.rate)
+        drawn = scrambled(torch.arange(6, device=draws.device), draws[short, -4, None])
+        noise[short] *= bursts(drawn, n, self.rate)
 
         spectrum = torch.fft.rfft(clean) * self._equaliser(take, chances.equaliser[0], n)
         clean = torch.fft.irfft(spectrum, n)

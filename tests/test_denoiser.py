@@ -222,7 +222,7 @@ def small(folder, **training):
 def test_training_lowers_the_held_out_loss(trained):
     history = json.loads((trained / "run" / "checkpoint.json").read_text())["history"]
     assert [step for step, _, _ in history] == [10, 20, 30]
-    assert history[-1][2] < 0.96 * history[0][2]
+    assert history[-1][2] < history[0][2] - 0.02
 
 
 @pytest.mark.usefixtures("without_processes")
