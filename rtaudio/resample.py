@@ -7,11 +7,14 @@ so that both together, with what a model between them adds, are late by a whole 
 that is possible.
 
 The response is flat up to 0.81 of half the lower rate (17.9 kHz between 44.1 and 48 kHz) and stops from 1.03
-of it on; docs/networks.md has the figures, tests/test_resample.py holds them.
+of it on. For a filter whose rate is well above the host's, both ways can fall off around half the host's rate
+instead: what it hears mirrored above that comes back to where it belongs, so that all of the host's band can be
+filtered. docs/networks.md has the figures, tests/test_resample.py holds them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil, floor
@@ -26,6 +29,8 @@ TAPS = 48
 """Samples of the lower of two rates that an output sample is made of, or, upwards, as many input samples."""
 BETA, MIDDLE = 8.0, 0.92
 """Of the Kaiser window; where the response is at -6 dB, in halves of the lower rate."""
+ROLL_OFF, ALPHA = 0.25, 12.0
+"""Of `edge`: half its width, in halves of the lower rate; of the Kaiser window that it is the integral of."""
 LANES = 8
 """Sums that a dot product is kept in, so that it is vectorised with the same bits everywhere."""
 
@@ -107,7 +112,9 @@ class Pair:
     """Where sample 0 of the output stands among the model's samples."""
 
 
-def pair(rate: int, inner: int, hop: int, late: int = 0, blocks: bool = False) -> Pair:
+def pair(
+    rate: int, inner: int, hop: int, late: int = 0, blocks: bool = False, mirrored: bool = False
+) -> Pair:
     """Conversions between two rates with the least latency.
 
     Parameters
@@ -121,6 +128,9 @@ def pair(rate: int, inner: int, hop: int, late: int = 0, blocks: bool = False) -
     blocks
         The host's blocks are whole hops. Otherwise they are of any size, and the latency holds the wait for
         a hop.
+    mirrored
+        The model is a filter, such as time-frequency gains. Where its rate is 1.25 of the host's or more, both
+        ways end the band by `edge`.
 
     Raises
     ------
@@ -146,13 +156,56 @@ def pair(rate: int, inner: int, hop: int, late: int = 0, blocks: bool = False) -
             ceil((k + 1) * host_hop) - 2 - floor(k * host_hop - least) for k in range(host_hop.denominator)
         )
     back = late - (latency + first) / ratio
+    shape = _matched if mirrored and ratio * (1 + Fraction(ROLL_OFF)) <= 1 else _sharp
     return Pair(
-        _design(ratio, first, reach), _design(1 / ratio, back, reach / ratio), latency, host_hop, back
+        _design(ratio, first, reach, shape),
+        _design(1 / ratio, back, reach / ratio, shape),
+        latency,
+        host_hop,
+        back,
     )
 
 
-def _design(step: Fraction, first: Fraction, reach: Fraction) -> Polyphase:
-    """A conversion whose output i stands at ``i * step + first`` of the input and hears ``reach`` around."""
+def edge(frequency: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Amplitudes with which the band of a signal ends that `pair` has ``mirrored``.
+
+    From 1 at 0.75 of half its rate to 0 at 1.25; the squares there and as far on the other side of 1 add up to
+    1 (J. P. Princen and A. B. Bradley, IEEE TASSP 34 (5), 1986; with the Kaiser-Bessel-derived slope).
+
+    Parameters
+    ----------
+    frequency
+        Of any shape, in halves of its rate, 0 or more.
+    """
+    window = np.kaiser(1025, ALPHA)
+    rise = np.concatenate([[0.0], np.cumsum(window[1:] + window[:-1])])
+    turn = (frequency - 1.0 + ROLL_OFF) / (2 * ROLL_OFF)
+    found: NDArray[np.float64] = np.sqrt(1.0 - np.interp(turn, np.linspace(0, 1, len(rise)), rise / rise[-1]))
+    return found
+
+
+def _sharp(time: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A windowed sinc, at times in samples of the lower rate."""
+    window = np.i0(BETA * np.sqrt(np.maximum(0.0, 1.0 - (time / (TAPS / 2)) ** 2)))
+    return np.sinc(MIDDLE * time) * window  # type: ignore[no-any-return]
+
+
+def _matched(time: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What has the response `edge`: its inverse Fourier transform."""
+    points, weights = np.polynomial.legendre.leggauss(64)
+    frequencies = 1.0 + ROLL_OFF * points
+    found = (1.0 - ROLL_OFF) * np.sinc((1.0 - ROLL_OFF) * time)
+    for frequency, height in zip(frequencies, ROLL_OFF * weights * edge(frequencies), strict=True):
+        found += height * np.cos(np.pi * frequency * time)
+    return found  # type: ignore[no-any-return]
+
+
+def _design(
+    step: Fraction, first: Fraction, reach: Fraction, shape: Callable[[NDArray[Any]], NDArray[Any]]
+) -> Polyphase:
+    """A conversion whose output i stands at ``i * step + first`` of the input and hears ``reach`` around, with
+    the weights ``shape`` of times in samples of the lower rate.
+    """
     phases = step.denominator
     taps = ceil(2 * reach / LANES) * LANES
     table, starts = np.zeros((phases, taps)), np.zeros(phases, np.int64)
@@ -161,8 +214,6 @@ def _design(step: Fraction, first: Fraction, reach: Fraction) -> Polyphase:
         middle = phase * step + first
         starts[phase] = ceil(middle + reach) - taps  # never later than needed: what is to spare comes before
         table[phase] = np.arange(taps) - float(middle - int(starts[phase]))
-    inside = np.abs(table) < width
-    window = np.i0(BETA * np.sqrt(np.maximum(0.0, 1.0 - (table / width) ** 2)))
-    table = np.where(inside, np.sinc(MIDDLE * TAPS / 2 / width * table) * window, 0.0)
+    table = np.where(np.abs(table) < width, shape(TAPS / 2 / width * table), 0.0)
     table /= table.sum(axis=1, keepdims=True)
     return Polyphase(table.astype(np.float32), starts, step.numerator)

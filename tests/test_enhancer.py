@@ -14,6 +14,7 @@ import streaming_models
 import tiny_speech
 from contract import Case
 from onnx import TensorProto, helper
+from scipy.signal import welch
 
 pytest.importorskip("onnxruntime", reason="runs networks")
 
@@ -250,6 +251,15 @@ def test_limit_is_the_most_that_is_taken_out(limit, tmp_path):
     out, removed, _ = run(x[None], model=str(path), limit=limit, onset=0.0)
     np.testing.assert_allclose(removed[0], (1 - 10 ** (-limit / 20)) * x, atol=1e-6)
     np.testing.assert_allclose(out[0], x - removed[0], atol=1e-7)
+
+
+@pytest.mark.parametrize("rate", [8_000, 16_000, 32_000])
+def test_at_low_rates_noise_is_taken_out_up_to_the_end_of_the_band(rate, tmp_path):
+    path = spectra(tmp_path / "net.onnx", "a", "b", fft=1024, window=960, extra=gain(0.0))
+    x = np.random.default_rng(0).normal(0, 0.1, 2 * rate).astype(np.float32)
+    out = run(x[None], rate, model=str(path), limit=60.0, onset=0.0)[0][0]
+    left, came = (welch(y[rate // 10 : -rate // 10], rate, nperseg=256)[1][2:] for y in (out, x))
+    assert 10 * np.log10(left / came).max() < -55
 
 
 def test_a_speech_presence_that_rises_protects_the_onset_for_50_ms(tmp_path):

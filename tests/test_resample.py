@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from rtaudio.kernel import power_of_two
-from rtaudio.resample import mirror, pair, polyphase
+from rtaudio.resample import edge, mirror, pair, polyphase
 
 HOSTS, MODELS = (22_050, 32_000, 44_100, 48_000, 96_000), (16_000, 24_000, 48_000)
 HOPS, LATE = (147, 160, 256), (0, 7)
@@ -118,6 +118,58 @@ def test_the_response_is_flat_and_then_stops(rate, inner):
         if part * lower < higher:
             y = convert(falls, tone(part * lower / 2, higher, n), (n - 500) * lower // higher)[500:]
             assert np.abs(y).max() < 10 ** (-80 / 20), part
+
+
+MIRRORED = [(8_000, 16_000), (16_000, 48_000), (22_050, 48_000), (32_000, 48_000)]
+
+
+@pytest.mark.parametrize(("rate", "inner"), MIRRORED)
+def test_where_a_filter_may_hear_a_mirror_all_of_the_band_comes_back(rate, inner):
+    """Tones up to 0.99 of half the host's rate come back as they were, within -75 dB, late by ``latency``; without
+    the mirror less than half of the highest does."""
+    n, half = rate // 2, rate / 2
+    for mirrored, parts in ((True, (0.02, 0.4, 0.75, 0.9, 0.97, 0.99)), (False, (0.02, 0.4, 0.75))):
+        for hop, late, blocks in ((480, 0, False), (160, 7, False), (480, 160, 480 * rate % inner == 0)):
+            both = pair(rate, inner, hop, late, blocks, mirrored)
+            assert both.latency == pair(rate, inner, hop, late, blocks).latency
+            for part in parts:
+                x = tone(part * half, rate, n)
+                made = convert(both.down, x, n * inner // rate - late)
+                y = convert(both.up, np.concatenate([np.zeros(late, np.float32), made]), n)
+                begin, end = both.latency + 1000, n - 200
+                left = np.abs(y[begin:end] - x[begin - both.latency : end - both.latency]).max()
+                assert left < 10 ** (-75 / 20), (mirrored, hop, part)
+    both = pair(rate, inner, 480)
+    x = tone(0.97 * half, rate, n)
+    y = convert(both.up, convert(both.down, x, n * inner // rate), n)
+    assert np.abs(y[2000:-200]).max() < 0.5
+
+
+@pytest.mark.parametrize(("rate", "inner"), MIRRORED)
+def test_a_mirror_has_the_amplitudes_of_the_edge(rate, inner):
+    """A tone is heard where it is and mirrored at half the host's rate, as loud as `edge` says; elsewhere it
+    is below -65 dB. Squares on both sides of 1 add up to 1, and from 1.25 on there is nothing."""
+    assert edge(np.array([0.0, 0.75, 1.25, 1.9])) == pytest.approx([1, 1, 0, 0], abs=1e-7)
+    assert edge(np.array(1.0)) == pytest.approx(np.sqrt(0.5), abs=1e-6)
+    away = np.linspace(0, 1, 300)
+    assert edge(1 - away) ** 2 + edge(1 + away) ** 2 == pytest.approx(np.ones(300), abs=1e-6)
+    assert (np.diff(edge(np.linspace(0, 2, 500))) <= 0).all()
+    conversion, half, n = pair(rate, inner, 480, mirrored=True).down, rate / 2, inner // 2
+    for part in (0.1, 0.6, 0.8, 0.95, 0.99):
+        y = convert(conversion, tone(part * half, rate, rate), n + 2000)[2000:]
+        turns = 2 * np.pi * np.array([part, 2 - part])[:, None] * half / inner * np.arange(n)
+        waves = np.concatenate([np.cos(turns), np.sin(turns)]).T
+        found = np.linalg.lstsq(waves, y.astype(float), rcond=None)[0]
+        heights = np.hypot(found[:2], found[2:])
+        np.testing.assert_allclose(heights, edge(np.array([part, 2 - part])), atol=10 ** (-65 / 20))
+        assert np.abs(y - waves @ found).max() < 10 ** (-65 / 20), part
+
+
+def test_a_rate_that_is_little_higher_has_no_room_for_a_mirror():
+    for rate, inner in ((44_100, 48_000), (48_000, 48_000), (48_000, 16_000)):
+        plain, mirrored = pair(rate, inner, 480), pair(rate, inner, 480, mirrored=True)
+        assert np.array_equal(plain.down.table, mirrored.down.table)
+        assert np.array_equal(plain.up.table, mirrored.up.table)
 
 
 def test_blocks_make_no_difference():
