@@ -23,6 +23,7 @@ from torch import Tensor
 
 from export.stock import make_noise, make_room, read_clip
 from rtaudio.errors import UserError
+from rtaudio.resample import edge
 
 DRAWS = 96
 """Uniform numbers that an example is made of."""
@@ -200,10 +201,12 @@ class Bank:
         frequency = torch.fft.rfftfreq(n, 1 / self.rate, device=draws.device)
         narrow = take() < chances.narrow
         corner = torch.where(narrow, 3_400 * (12_000 / 3_400) ** take(), self.rate)
-        # Speech of a low rate is at times heard as its file is, at times with noise above.
+        # Speech of a low rate is heard as its file is, or as a device of its rate is, or with noise above.
         file = (speech_band < self.rate / 2) & (take() < 0.6)
-        corner = torch.minimum(corner, torch.where(file, 0.97 * speech_band, self.rate))
+        as_device = file & (draws[:, -5] < 0.5)
+        corner = torch.minimum(corner, torch.where(file & ~as_device, 0.97 * speech_band, self.rate))
         spectra /= 1 + (frequency / corner[:, None]) ** ROLL_OFF
+        spectra[:, as_device] = mirrored(spectra[:, as_device], frequency, speech_band[as_device])
         clean, noise = torch.fft.irfft(spectra, n)
 
         silent, untouched = take(), take()
@@ -277,6 +280,26 @@ class Bank:
         wet = torch.fft.irfft(torch.fft.rfft(x, size) * torch.fft.rfft(self.rooms[which], size), size)[:, :n]
         gain = decibels(levels(x) - levels(wet))[:, None]
         return gain * wet  # type: ignore[no-any-return]
+
+
+def mirrored(spectra: Tensor, frequency: Tensor, band: Tensor) -> Tensor:
+    """As the engine hears sound of a rate of twice ``band``: by `rtaudio.resample.edge`, mirrored above.
+
+    Parameters
+    ----------
+    spectra
+        (any, batch, bins), complex.
+    frequency
+        (bins,), Hz.
+    band
+        (batch,), Hz.
+    """
+    at = frequency / band[:, None]
+    twice = torch.round(2 * band / frequency[1])[:, None].long()
+    other = (twice - torch.arange(len(frequency), device=band.device)).clamp(0, len(frequency) - 1)
+    mirror = torch.take_along_dim(spectra, other[None].expand_as(spectra), 2).conj()
+    gains = torch.from_numpy(edge(at.double().cpu().numpy())).to(spectra.real)
+    return gains * torch.where(at <= 1, spectra, mirror)
 
 
 class Clips:

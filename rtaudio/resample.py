@@ -8,8 +8,8 @@ that is possible.
 
 The response is flat up to 0.81 of half the lower rate (17.9 kHz between 44.1 and 48 kHz) and stops from 1.03
 of it on. For a filter whose rate is well above the host's, both ways can fall off around half the host's rate
-instead: what it hears mirrored above that comes back to where it belongs, so that all of the host's band can be
-filtered. docs/networks.md has the figures, tests/test_resample.py holds them.
+instead: what it hears mirrored above that comes back to where it belongs, so that all of the host's band can
+be filtered. docs/networks.md has the figures, tests/test_resample.py holds them.
 """
 
 from __future__ import annotations
@@ -129,8 +129,8 @@ def pair(
         The host's blocks are whole hops. Otherwise they are of any size, and the latency holds the wait for
         a hop.
     mirrored
-        The model is a filter, such as time-frequency gains. Where its rate is 1.25 of the host's or more, both
-        ways end the band by `edge`.
+        The model is a filter, such as time-frequency gains. Where its rate is 1.25 of the host's or more,
+        both ways end the band by `edge`.
 
     Raises
     ------
@@ -169,8 +169,8 @@ def pair(
 def edge(frequency: NDArray[np.float64]) -> NDArray[np.float64]:
     """Amplitudes with which the band of a signal ends that `pair` has ``mirrored``.
 
-    From 1 at 0.75 of half its rate to 0 at 1.25; the squares there and as far on the other side of 1 add up to
-    1 (J. P. Princen and A. B. Bradley, IEEE TASSP 34 (5), 1986; with the Kaiser-Bessel-derived slope).
+    From 1 at 0.75 of half its rate to 0 at 1.25; the squares there and as far on the other side of 1 add up
+    to 1 (J. P. Princen and A. B. Bradley, IEEE TASSP 34 (5), 1986; with the Kaiser-Bessel-derived slope).
 
     Parameters
     ----------
@@ -187,7 +187,7 @@ def edge(frequency: NDArray[np.float64]) -> NDArray[np.float64]:
 def _sharp(time: NDArray[np.float64]) -> NDArray[np.float64]:
     """A windowed sinc, at times in samples of the lower rate."""
     window = np.i0(BETA * np.sqrt(np.maximum(0.0, 1.0 - (time / (TAPS / 2)) ** 2)))
-    return np.sinc(MIDDLE * time) * window  # type: ignore[no-any-return]
+    return np.sinc(MIDDLE * time) * window
 
 
 def _matched(time: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -197,14 +197,14 @@ def _matched(time: NDArray[np.float64]) -> NDArray[np.float64]:
     found = (1.0 - ROLL_OFF) * np.sinc((1.0 - ROLL_OFF) * time)
     for frequency, height in zip(frequencies, ROLL_OFF * weights * edge(frequencies), strict=True):
         found += height * np.cos(np.pi * frequency * time)
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def _design(
     step: Fraction, first: Fraction, reach: Fraction, shape: Callable[[NDArray[Any]], NDArray[Any]]
 ) -> Polyphase:
-    """A conversion whose output i stands at ``i * step + first`` of the input and hears ``reach`` around, with
-    the weights ``shape`` of times in samples of the lower rate.
+    """A conversion whose output i stands at ``i * step + first`` of the input and hears ``reach`` around,
+    with the weights ``shape`` of times in samples of the lower rate.
     """
     phases = step.denominator
     taps = ceil(2 * reach / LANES) * LANES

@@ -8,9 +8,10 @@ import pytest
 import tiny_speech
 import torch
 
-from export.bank import DRAWS, Bank, Chances, Clips, active_levels, bursts
+from export.bank import DRAWS, Bank, Chances, Clips, active_levels, bursts, mirrored
 from export.levels import active_level, level
 from rtaudio.errors import UserError
+from rtaudio.resample import edge
 
 RATE = 16_000
 PLAIN = Chances(
@@ -98,6 +99,41 @@ def test_a_low_pass_takes_speech_and_noise(bank):
     narrow = batch.band == RATE / 2
     above = power[:, frequency > 7_900].sum(1) / power.sum(1)
     assert above[narrow].median() < 1e-5
+
+
+def test_sound_of_a_low_rate_is_heard_as_by_the_engine():
+    """That is, as samples with zeros between them are, which mirror all of the band, cut off by `edge`."""
+    n, band = 24_000, torch.tensor([8_000.0, 4_000.0])
+    frequency = torch.fft.rfftfreq(n, 1 / 48_000)
+    full, want = [], []
+    for row, half in enumerate(band):
+        every = round(24_000 / float(half))
+        x = torch.zeros(n)
+        x[::every] = every * torch.randn(n // every, generator=torch.Generator().manual_seed(row))
+        full.append(torch.fft.rfft(x))
+        want.append(full[row] * torch.from_numpy(edge(frequency.double().numpy() / float(half))))
+    low = torch.where(frequency <= band[:, None], torch.stack(full), 0)
+    found = mirrored(low[None], frequency, band)[0]
+    torch.testing.assert_close(found, torch.stack(want).to(found.dtype), rtol=1e-4, atol=0.01)
+
+
+def test_files_of_a_low_rate_are_heard_so_at_times(tmp_path):
+    """Of those that have no noise above their band (6 in 10), half are mirrored there."""
+    speech = sorted(tiny_speech.write_speech(tmp_path / "speech").iterdir())
+    noise = sorted(tiny_speech.write_noise(tmp_path / "noise").iterdir())
+    with ThreadPoolExecutor(1) as pool:
+        bank = Bank(speech, noise, 3, ("coloured", "fan"), 1, 48_000, 1.0, 1, pool)
+    found = bank.batch(draws(120), replace(PLAIN, synthetic=1, babble=0))
+    power = torch.fft.rfft(found.noisy).abs().square()
+    frequency = torch.fft.rfftfreq(bank.samples, 1 / 48_000)
+    file = found.band == 24_000
+    inside, mirror, above = (
+        power[file][:, (frequency > low) & (frequency < high)].sum(1)
+        for low, high in ((7_000, 7_700), (8_300, 9_000), (10_100, 20_000))
+    )
+    assert 0.45 < file.float().mean() < 0.75
+    assert (above < 1e-3 * inside).all()
+    assert 0.3 < (mirror > 0.1 * inside).float().mean() < 0.7
 
 
 def test_clips_are_cut_where_drawn():

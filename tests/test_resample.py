@@ -125,8 +125,8 @@ MIRRORED = [(8_000, 16_000), (16_000, 48_000), (22_050, 48_000), (32_000, 48_000
 
 @pytest.mark.parametrize(("rate", "inner"), MIRRORED)
 def test_where_a_filter_may_hear_a_mirror_all_of_the_band_comes_back(rate, inner):
-    """Tones up to 0.99 of half the host's rate come back as they were, within -75 dB, late by ``latency``; without
-    the mirror less than half of the highest does."""
+    """Tones up to 0.99 of half the host's rate come back as they were, within -75 dB, late by ``latency``;
+    without the mirror less than half of the highest does."""
     n, half = rate // 2, rate / 2
     for mirrored, parts in ((True, (0.02, 0.4, 0.75, 0.9, 0.97, 0.99)), (False, (0.02, 0.4, 0.75))):
         for hop, late, blocks in ((480, 0, False), (160, 7, False), (480, 160, 480 * rate % inner == 0)):
