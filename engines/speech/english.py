@@ -474,6 +474,12 @@ def _unit(match: re.Match[str]) -> Reading:
     return f"{spoken} {one if spoken in {'one', 'minus one'} or _adjective(match) else several}"
 
 
+def _unit_with_comma(match: re.Match[str]) -> Reading:
+    """As it is written on the continent: 1,5 kg."""
+    spoken = amount(match[1].replace(",", "."))
+    return f"{spoken} {UNITS[match[2]][1]}" if match[2] else spoken
+
+
 def _unit_before(match: re.Match[str]) -> Reading:
     """A quantity bound to its noun: a 20-lb. bag."""
     return f"{amount(match[1])} {UNITS[match[2]][0]}"
@@ -934,6 +940,11 @@ DIGITS = _rules(
     (rf"(\d{{4}})[{DASH}](\d{{4}}|\d\d)(?!\d)(?!-\d)", _years),
     (rf"(\d{{1,3}})[{DASH}](\d{{1,3}})(?!\d)", _score),
     (rf"({AMOUNT})\s?V( and | at |, )({AMOUNT})\s?A{NO_LETTER}", _volts_and_amperes),
+    (
+        rf"(\d{{1,3}},\d{{1,2}})(?:[\s\u00a0\u202f]?({UNIT}){NO_LETTER}(?![²³/^]){UNIT_STOP}"
+        r"|(?=\s?%| euros?\b| percent\b))",
+        _unit_with_comma,
+    ),
     (
         rf"({AMOUNT})[\s\u00a0\u202f]?({UNIT}){NO_LETTER}"
         rf"(?![²³/^]){UNIT_STOP}",
