@@ -29,15 +29,9 @@ from export.models.acoustic import (
 from export.output import file_hash
 from export.training import load_checkpoint, read_run
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SMALL = Shape(12, 2, 8, 1, 2)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def noise(*shape, seed=0):

@@ -27,6 +27,8 @@ from export.mixing import Pair
 from export.training import Board, Place, Run, Training, Uniform, load_checkpoint, mean_weight, rate_factor
 from rtaudio.errors import FileError, UserError
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 ENVIRONMENT = {
     **os.environ,
     "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
@@ -34,15 +36,6 @@ ENVIRONMENT = {
     "CUDA_VISIBLE_DEVICES": "",
 }
 CPU = Place(torch.device("cpu"))
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """The same sums in every process."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture
