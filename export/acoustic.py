@@ -86,7 +86,7 @@ class Loss:
     adversarial
         What the discriminator says. 0: there is none at any time.
     features
-        Difference of what its layers put out.
+        Difference of what its layers put out; HiFi-GAN's weight of 2 comes on top.
     """
 
     mel: float = 1.0
@@ -365,32 +365,35 @@ class Both(nn.Module):
 
 def normalised(examples: Sequence[Example], like: Sequence[Example]) -> list[Example]:
     """Examples with pitch and energy such that those of other ones, of the same speaker, have mean 0 and
-    variance 1 over all phonemes.
+    variance 1 over all phonemes. Clips without pitch (NaN) have the mean, and no part in it.
     """
     known = {}
     for speaker in {example.speaker for example in examples}:
         own = [example for example in like if example.speaker == speaker] or like
         for name in ("pitch", "energy"):
             every = np.concatenate([getattr(example, name) for example in own])
-            known[speaker, name] = every.mean(), max(np.float32(1e-3), every.std())
+            every = every[np.isfinite(every)]
+            some = every if len(every) else np.zeros(1, np.float32)
+            known[speaker, name] = some.mean(), max(np.float32(1e-3), some.std())
     found = []
     for example in examples:
         pitch, energy = (
             (getattr(example, name) - known[example.speaker, name][0]) / known[example.speaker, name][1]
             for name in ("pitch", "energy")
         )
-        found.append(replace(example, pitch=pitch, energy=energy))
+        found.append(replace(example, pitch=np.nan_to_num(pitch), energy=energy))
     return found
 
 
 def octaves_of(pitch: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Logarithms to base 2 of frequencies in Hz, straight lines where there is none (0); 0 if there is none.
+    """Logarithms to base 2 of frequencies in Hz, straight lines where there is none (0); NaN if there is none
+    anywhere.
 
     FastSpeech 2, section 2.3.
     """
     voiced = np.flatnonzero(pitch)
     if not len(voiced):
-        return np.zeros(len(pitch), np.float32)
+        return np.full(len(pitch), np.nan, np.float32)
     return np.interp(np.arange(len(pitch)), voiced, np.log2(pitch[voiced])).astype(np.float32)
 
 

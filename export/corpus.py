@@ -150,6 +150,8 @@ def _decoded(path: Path, kind: type[T], wrong: str, maker: str) -> T:
 def _wrong(said: StoredCorpus) -> str | None:
     """What cannot be in a corpus, in words."""
     known = set(said.symbols.values())
+    if said.rate < 1:
+        return f"its rate is {said.rate} Hz"
     if any(said.symbols.get(symbol) != number for symbol, number in RESERVED.items()):
         return f"its symbols have no {RESERVED}"
     if len(known) < len(said.symbols) or min(known) < 0:

@@ -84,7 +84,7 @@ class Loss:
     adversarial
         What the discriminators say. 0: there are none at any time.
     features
-        Difference of what their layers put out.
+        Difference of what their layers put out; HiFi-GAN's weight of 2 comes on top.
     """
 
     mel: float = 45.0
