@@ -18,7 +18,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from export.corpus import HOP, Clip, Corpus, read_corpus, read_durations, read_sound
+from export.config import check_least, check_optimiser, check_weights
+from export.corpus import (
+    CORPUS,
+    DURATIONS,
+    HOP,
+    Clip,
+    check_sizes,
+    corpus_of,
+    read_corpus,
+    read_durations,
+    read_sound,
+    record_of,
+    sides_of,
+)
 from export.mel import FLOOR
 from export.models.acoustic import PAD, Acoustic, MelDiscriminator, Shape, similarity
 from export.models.hifigan import discriminator_loss, feature_loss, generator_loss
@@ -55,8 +68,7 @@ class Data:
     validation: int = 32
 
     def __post_init__(self) -> None:
-        if self.validation < 1:
-            raise UserError(f"validation = {self.validation}: want 1 or more")
+        check_least(self, 1, "validation")
 
 
 @dataclass(frozen=True)
@@ -74,7 +86,7 @@ class Loss:
     adversarial
         What the discriminator says. 0: there is none at any time.
     features
-        Difference of what its layers put out.
+        Difference of what its layers put out; HiFi-GAN's weight of 2 comes on top.
     """
 
     mel: float = 1.0
@@ -86,9 +98,7 @@ class Loss:
     features: float = 0.1
 
     def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
-            if not 0 <= value < float("inf"):
-                raise UserError(f"{name} = {value}: want 0 or more")
+        check_weights(self)
 
 
 @dataclass(frozen=True)
@@ -102,9 +112,9 @@ class Adversary:
     width: int = 16
 
     def __post_init__(self) -> None:
-        for name, least in (("start", 0), ("frames", 16), ("width", 1)):
-            if getattr(self, name) < least:
-                raise UserError(f"{name} = {getattr(self, name)}: want {least} or more")
+        check_least(self, 0, "start")
+        check_least(self, 16, "frames")
+        check_least(self, 1, "width")
 
 
 @dataclass(frozen=True)
@@ -116,8 +126,7 @@ class Optimiser:
     decay: float = 0.01
 
     def __post_init__(self) -> None:
-        if not (0 < self.acoustic <= 1 and 0 < self.discriminator <= 1 and 0 <= self.decay <= 1):
-            raise UserError("want rates above 0 up to 1, and a decay from 0 to 1")
+        check_optimiser(self, "acoustic", "discriminator")
 
 
 @dataclass(frozen=True)
@@ -183,36 +192,20 @@ class AcousticTask:
         data, model, features = self.settings.data, self.settings.model, self.settings.features
         folder = Path(data.corpus)
         corpus = read_corpus(folder)
-        for name, found, want in (
-            ("rate", corpus.rate, features.rate),
-            ("speakers", len(corpus.speakers), model.speakers),
-        ):
-            if found != want:
-                raise UserError(f"{name} = {want}: {folder} has {found}")
-        if (highest := max(corpus.symbols.values())) >= model.symbols:
-            raise UserError(f"symbols = {model.symbols}: {folder} has ids up to {highest}")
+        if corpus.rate != features.rate:
+            raise UserError(
+                f"{folder} has {corpus.rate} Hz, [features] rate = {features.rate}: make them alike"
+            )
+        check_sizes(corpus, folder, model.symbols, model.speakers)
         path = Path(data.durations) if data.durations else None
         durations = read_durations(folder, corpus, path)
-        held = [clip for clip in corpus.clips if clip.held_out][: data.validation]
-        train = [clip for clip in corpus.clips if not clip.held_out]
-        if not held or not train:
-            raise UserError(f"{folder} has {len(train)} clips to train on, {len(held)} held out: want both")
+        train, held = sides_of(corpus, folder)
+        held = held[: data.validation]
         examples = self._read([*held, *train], durations)
         self.held_out, self.examples = (
             normalised(each, examples[len(held) :]) for each in (examples[: len(held)], examples[len(held) :])
         )
-        return {
-            "sources": corpus.sources,
-            "content": digest([folder / "corpus.json", path or folder / "durations.json"]),
-            "rate": corpus.rate,
-            "language": corpus.language,
-            "phoneme_type": corpus.phoneme_type,
-            "symbols": corpus.symbols,
-            "speakers": list(corpus.speakers),
-            "held out": f"{sum(clip.held_out for clip in corpus.clips)} clips",
-            "clips": len(train),
-            "minutes": round(sum(clip.samples for clip in train) / corpus.rate / 60, 1),
-        }
+        return record_of(corpus, train) | {"content": digest([folder / CORPUS, path or folder / DURATIONS])}
 
     def _read(self, clips: Sequence[Clip], durations: Mapping[str, tuple[int, ...]]) -> list[Example]:
         """Examples: pitch in octaves, energy as it is."""
@@ -307,11 +300,7 @@ class AcousticTask:
             raise UserError(f"--vocoder is a run of the task {other['task']}: want one of the task vocoder")
         if change := difference(asdict(task.settings.features), asdict(self.settings.features), "features"):
             raise UserError(f"the vocoder hears other features than the acoustic model makes: {change}")
-        said = record["data"]
-        corpus = Corpus(
-            said["rate"], said["language"], said["phoneme_type"], said["symbols"],
-            tuple(said["speakers"]), (), said["sources"],
-        )  # fmt: skip
+        corpus = corpus_of(record["data"])
         exportable = task.exportable(second)
         both = Both(network, exportable.network)
         spectra, whole = (speaking(f, both, corpus, HOP, half) for f in (both.spectra, both.speak))
@@ -376,32 +365,35 @@ class Both(nn.Module):
 
 def normalised(examples: Sequence[Example], like: Sequence[Example]) -> list[Example]:
     """Examples with pitch and energy such that those of other ones, of the same speaker, have mean 0 and
-    variance 1 over all phonemes.
+    variance 1 over all phonemes. Clips without pitch (NaN) have the mean, and no part in it.
     """
     known = {}
     for speaker in {example.speaker for example in examples}:
         own = [example for example in like if example.speaker == speaker] or like
         for name in ("pitch", "energy"):
             every = np.concatenate([getattr(example, name) for example in own])
-            known[speaker, name] = every.mean(), max(np.float32(1e-3), every.std())
+            every = every[np.isfinite(every)]
+            some = every if len(every) else np.zeros(1, np.float32)
+            known[speaker, name] = some.mean(), max(np.float32(1e-3), some.std())
     found = []
     for example in examples:
         pitch, energy = (
             (getattr(example, name) - known[example.speaker, name][0]) / known[example.speaker, name][1]
             for name in ("pitch", "energy")
         )
-        found.append(replace(example, pitch=pitch, energy=energy))
+        found.append(replace(example, pitch=np.nan_to_num(pitch), energy=energy))
     return found
 
 
 def octaves_of(pitch: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Logarithms to base 2 of frequencies in Hz, straight lines where there is none (0); 0 if there is none.
+    """Logarithms to base 2 of frequencies in Hz, straight lines where there is none (0); NaN if there is none
+    anywhere.
 
     FastSpeech 2, section 2.3.
     """
     voiced = np.flatnonzero(pitch)
     if not len(voiced):
-        return np.zeros(len(pitch), np.float32)
+        return np.full(len(pitch), np.nan, np.float32)
     return np.interp(np.arange(len(pitch)), voiced, np.log2(pitch[voiced])).astype(np.float32)
 
 

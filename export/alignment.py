@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from export.corpus import (
     StoredDurations,
     read_corpus,
     read_sound,
+    record_of,
 )
 from export.mel import logmel
 from export.models.aligner import BLANK, MELS, WINDOW, AlignerTask, check_fits, read_utterance
@@ -60,6 +61,24 @@ def align(task: AlignerTask, network: torch.nn.Module, corpus: Corpus) -> dict[s
             for clip, tokens in zip(some, task.durations(network, utterances), strict=True):
                 found[clip.name] = durations_of(clip, tokens)
     return {clip.name: found[clip.name] for clip in corpus.clips}
+
+
+def check_learned(learned: Mapping[str, Any], run: Path, corpus: Corpus, folder: Path) -> None:
+    """`UserError` if the symbols, speakers or rate of a corpus are not those that an aligner has learned.
+
+    Parameters
+    ----------
+    learned
+        The record's ``data``, see `export.corpus.record_of`.
+    run, corpus, folder
+        The aligner's; what is to be aligned, and where.
+    """
+    if learned["content"] == file_hash(folder / CORPUS):
+        return
+    now = record_of(corpus, corpus.clips)
+    for name in ("symbols", "speakers", "rate"):
+        if learned.get(name) != now[name]:
+            raise UserError(f"{folder} has other {name} than {run} was trained on: train an aligner on it")
 
 
 def draw(corpus: Corpus, clips: Sequence[Clip], durations: dict[str, tuple[int, ...]], path: Path) -> None:
@@ -118,6 +137,7 @@ def run(options: argparse.Namespace) -> int:
     if not isinstance(task, AlignerTask):
         raise UserError(f"{options.run_folder} is a run of the task {record['task']}: want one of aligner")
     check_fits(corpus, task.settings.model, options.corpus)
+    check_learned(record["data"], options.run_folder, corpus, options.corpus)
     found = align(task, network, corpus)
     state = load_checkpoint(options.run_folder)[1]
     path = options.output or options.corpus / DURATIONS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
@@ -64,6 +64,39 @@ def typed(table: Mapping[str, Any], kind: type[T], where: str) -> T:
         return kind(**values)
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
+
+
+def check_least(table: object, least: float, *names: str) -> None:
+    """`UserError` where one of a table's values, by name, is below ``least``."""
+    for name in names:
+        if not getattr(table, name) >= least:
+            raise UserError(f"{name} = {getattr(table, name)}: want {least} or more")
+
+
+def check_weights(table: Any) -> None:
+    """`UserError` where a value of a table, a dataclass of weights of losses, is below 0 or not finite."""
+    for name, value in asdict(table).items():
+        if not 0 <= value < float("inf"):
+            raise UserError(f"{name} = {value}: want 0 or more")
+
+
+def check_optimiser(table: Any, *rates: str) -> None:
+    """`UserError` where an optimiser of torch would refuse a table's values, or learn nothing by them.
+
+    Parameters
+    ----------
+    table
+        A dataclass, with ``decay``, and with ``betas`` perhaps.
+    rates
+        Names of its learning rates.
+    """
+    for name in rates:
+        if not 0 < getattr(table, name) <= 1:
+            raise UserError(f"{name} = {getattr(table, name)}: want rates above 0 up to 1")
+    if not 0 <= table.decay <= 1:
+        raise UserError(f"decay = {table.decay}: want 0 to 1")
+    if not all(0 <= beta < 1 for beta in getattr(table, "betas", ())):
+        raise UserError(f"betas = {list(table.betas)}: want 0 or more, below 1")
 
 
 def _plain(message: str) -> str:

@@ -7,17 +7,20 @@ speech`` makes it (`export.speech`). Ids are those of Piper's voices, ``^ _ p _ 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from export.output import file_hash
-from rtaudio.errors import FileError
+from rtaudio.errors import FileError, UserError
 from rtaudio.files import AudioReader
+
+T = TypeVar("T")
 
 CORPUS, CLIPS, DURATIONS = "corpus.json", "clips", "durations.json"
 """Files and folders of a corpus."""
@@ -27,6 +30,8 @@ RESERVED = {"_": 0, "^": 1, "$": 2}
 """Ids that every corpus has: of the blank between phonemes, the beginning and the end."""
 HOP = 256
 """Samples of a frame, which durations are counted in."""
+SPREAD = 0.1
+"""Part of its length by which a clip may be out of order in `alike`, so that batches differ every time."""
 
 
 @dataclass(frozen=True)
@@ -110,14 +115,7 @@ def read_corpus(folder: Path) -> Corpus:
         There is none, or it says what cannot be.
     """
     path = folder / CORPUS
-    try:
-        said = msgspec.json.decode(path.read_bytes(), type=StoredCorpus)
-    except OSError as error:
-        raise FileError(
-            f"cannot read {path}: {error.strerror}; 'python -m export data speech' makes a corpus"
-        ) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise FileError(f"{path} is no corpus: {error}") from None
+    said = _decoded(path, StoredCorpus, "is no corpus", "'python -m export data speech' makes a corpus")
     if said.format != FORMAT:
         raise FileError(f"{path} has format {said.format}, this version reads {FORMAT}: make it anew")
     if wrong := _wrong(said):
@@ -139,9 +137,21 @@ def read_corpus(folder: Path) -> Corpus:
     )
 
 
+def _decoded(path: Path, kind: type[T], wrong: str, maker: str) -> T:
+    """A JSON file; `FileError` where it is of another kind, or not there, and says what makes it."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except OSError as error:
+        raise FileError(f"cannot read {path}: {error.strerror}; {maker}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise FileError(f"{path} {wrong}: {error}") from None
+
+
 def _wrong(said: StoredCorpus) -> str | None:
     """What cannot be in a corpus, in words."""
     known = set(said.symbols.values())
+    if said.rate < 1:
+        return f"its rate is {said.rate} Hz"
     if any(said.symbols.get(symbol) != number for symbol, number in RESERVED.items()):
         return f"its symbols have no {RESERVED}"
     if len(known) < len(said.symbols) or min(known) < 0:
@@ -158,6 +168,87 @@ def _wrong(said: StoredCorpus) -> str | None:
         if not known.issuperset(clip.ids):
             return f"{clip.name} has ids without a symbol"
     return None
+
+
+def check_sizes(corpus: Corpus, folder: Path, symbols: int, speakers: int) -> None:
+    """`UserError` where a network has no room for a corpus' symbols, or has not as many speakers."""
+    if len(corpus.speakers) != speakers:
+        raise UserError(
+            f"{folder} has {len(corpus.speakers)} speakers, [model] has speakers = {speakers}: "
+            "make them equal"
+        )
+    if (highest := max(corpus.symbols.values())) >= symbols:
+        raise UserError(
+            f"{folder} has symbols up to number {highest}, [model] has symbols = {symbols}: "
+            f"want {highest + 1} or more"
+        )
+
+
+def sides_of(corpus: Corpus, folder: Path) -> tuple[list[Clip], list[Clip]]:
+    """Clips to train on, and those that are held out; `UserError` where there are none of either."""
+    sides = [[clip for clip in corpus.clips if clip.held_out == held] for held in (False, True)]
+    if not all(sides):
+        raise UserError(
+            f"{folder} has no clip that is {'held out' if sides[0] else 'trained on'}: make it with another "
+            "--held-out"
+        )
+    return sides[0], sides[1]
+
+
+def record_of(corpus: Corpus, clips: Sequence[Clip]) -> dict[str, Any]:
+    """What the record of a run says of its corpus, of which it is trained on some clips."""
+    return {
+        "sources": corpus.sources,
+        "rate": corpus.rate,
+        "language": corpus.language,
+        "phoneme_type": corpus.phoneme_type,
+        "symbols": corpus.symbols,
+        "speakers": list(corpus.speakers),
+        "held out": f"{sum(clip.held_out for clip in corpus.clips)} clips",
+        "clips": len(clips),
+        "minutes": round(sum(clip.samples for clip in clips) / corpus.rate / 60, 1),
+    }
+
+
+def corpus_of(record: Mapping[str, Any]) -> Corpus:
+    """The corpus that `record_of` tells of, without its clips."""
+    return Corpus(
+        record["rate"],
+        record["language"],
+        record["phoneme_type"],
+        record["symbols"],
+        tuple(record["speakers"]),
+        (),
+        record["sources"],
+    )
+
+
+def alike(lengths: Sequence[int], size: int, seed: int, examples: range) -> list[int]:
+    """Which clips a batch has: of about one length, every clip once before any comes again.
+
+    Parameters
+    ----------
+    lengths
+        Of all clips.
+    size
+        Of a batch. What is missing to the last one, which has the longest clips, is of the shortest.
+    seed
+        Of the order, which is another every time.
+    examples
+        Numbers of examples, of one batch; batch n has those from n ``size`` on.
+
+    Returns
+    -------
+    Indices of clips.
+    """
+    step, place = divmod(examples.start, size)
+    count = -(-len(lengths) // size)
+    turn, number = divmod(step, count)
+    random = np.random.default_rng([seed, turn])
+    spread = random.uniform(1 - SPREAD, 1 + SPREAD, len(lengths))
+    order = np.argsort(np.array(lengths) * spread, kind="stable")
+    begin = random.permutation(count)[number] * size + place
+    return [int(order[(begin + n) % len(order)]) for n in range(len(examples))]
 
 
 def is_file_name(name: str) -> bool:
@@ -205,14 +296,7 @@ def read_durations(folder: Path, corpus: Corpus, path: Path | None = None) -> di
         There are none, or they are not of this corpus.
     """
     path = path or folder / DURATIONS
-    try:
-        said = msgspec.json.decode(path.read_bytes(), type=StoredDurations)
-    except OSError as error:
-        raise FileError(
-            f"cannot read {path}: {error.strerror}; 'python -m export align' makes them"
-        ) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise FileError(f"{path} has no durations: {error}") from None
+    said = _decoded(path, StoredDurations, "has no durations", "'python -m export align' makes them")
     again = "align the corpus again"
     if said.format != FORMAT or said.hop != HOP:
         raise FileError(

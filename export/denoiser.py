@@ -24,6 +24,7 @@ from torch.nn import functional
 
 from export import losses, sets
 from export.bank import DRAWS, Bank, Batch, Chances
+from export.config import check_least, check_optimiser, check_weights
 from export.models.denoiser import (
     BINS,
     HOP,
@@ -99,11 +100,8 @@ class Loss:
     every: int = 4
 
     def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
-            if not 0 <= value < float("inf"):
-                raise UserError(f"{name} = {value}: want 0 or more")
-        if self.every < 1:
-            raise UserError(f"every = {self.every}: want 1 or more")
+        check_weights(self)
+        check_least(self, 1, "every")
 
 
 @dataclass(frozen=True)
@@ -115,8 +113,7 @@ class Optimiser:
     critic: float = 2e-4
 
     def __post_init__(self) -> None:
-        if not (0 < self.denoiser <= 1 and 0 < self.critic <= 1 and 0 <= self.decay <= 1):
-            raise UserError("want rates above 0 up to 1, and a decay from 0 to 1")
+        check_optimiser(self, "denoiser", "critic")
 
 
 @dataclass(frozen=True)
@@ -152,9 +149,7 @@ class Data:
     validation: int = 32
 
     def __post_init__(self) -> None:
-        for name in ("synthetic", "rooms", "validation"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} = {getattr(self, name)}: want 1 or more")
+        check_least(self, 1, "synthetic", "rooms", "validation")
         if not 0.5 <= self.seconds <= 30:
             raise UserError(f"seconds = {self.seconds}: want 0.5 to 30")
         for name in self.kinds:

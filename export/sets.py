@@ -175,7 +175,8 @@ def read_metadata(folder: Path, speakers: bool = False) -> tuple[list[Clip], lis
     """Clips of an LJSpeech folder, what is wrong with its ``metadata.csv``, and ids that it leaves out.
 
     Ids are looked up among the files of ``wavs/``, or those beside the table where there is no such folder,
-    so that none leads elsewhere. With ``speakers`` lines are ``id|speaker|text``.
+    so that none leads elsewhere. With ``speakers`` lines are ``id|speaker|text``. Of lines with more columns
+    than a normalised text nobody knows which is the text.
     """
     files: dict[str, Path] = {}
     wavs = folder / "wavs"
@@ -200,7 +201,8 @@ def read_metadata(folder: Path, speakers: bool = False) -> tuple[list[Clip], lis
         else:
             who = (texts.pop(0).strip() if speakers else "") or speaker
             normalised_first = map(str.strip, texts[1::-1])
-            clips[name] = Clip(files[name], who, next(filter(None, normalised_first), ""))
+            text = next(filter(None, normalised_first), "") if len(texts) <= 2 else None
+            clips[name] = Clip(files[name], who, text)
     return sorted(clips.values(), key=lambda clip: clip.path), problems, sorted(set(files) - set(clips))
 
 
@@ -210,8 +212,9 @@ def read_text(path: Path, errors: str = "strict") -> str:
         return path.read_text(encoding="utf-8-sig", errors=errors)
     except OSError as error:
         raise FileError(f"cannot read {path}: {error.strerror}") from None
-    except ValueError:
-        raise FileError(f"cannot read {path}: it is not UTF-8 text") from None
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise FileError(f"cannot read {path}: it is not UTF-8 text in line {line}") from None
 
 
 def shown(path: Path) -> str:

@@ -34,7 +34,7 @@ from export.corpus import (
     StoredCorpus,
 )
 from export.output import appear, digest, progress, show
-from export.sets import LJSPEECH, WANTED, licence, parts, read_metadata, shown
+from export.sets import LJSPEECH, licence, parts, read_metadata, shown
 from rtaudio.cli import one_line
 from rtaudio.errors import FileError, UserError
 from rtaudio.files import AudioReader, AudioWriter
@@ -123,7 +123,17 @@ def find_prompts(folders: Sequence[Path], speakers: bool) -> tuple[list[Prompt],
             clips, wrong, without = read_metadata(part, speakers)
             problems += wrong
             problems += [f"{shown(part)}: audio {name!r} has no line in metadata.csv" for name in without]
-            prompts = [Prompt(clip.path.stem, clip.path, clip.speaker, clip.text or "") for clip in clips]
+            columns = "id|speaker|text|normalised text" if speakers else "id|text|normalised text"
+            problems += [
+                f"{shown(part)}: {clip.path.stem!r} has more columns than {columns} in metadata.csv"
+                for clip in clips
+                if clip.text is None
+            ]
+            prompts = [
+                Prompt(clip.path.stem, clip.path, clip.speaker, clip.text)
+                for clip in clips
+                if clip.text is not None
+            ]
             found.append((part, prompts))
     names = [part.resolve().name for part, _ in found]
     if twice := [name for name, count in Counter(names).items() if count > 1]:
@@ -139,6 +149,12 @@ def find_prompts(folders: Sequence[Path], speakers: bool) -> tuple[list[Prompt],
     if twice := [name for name, count in counts.items() if count > 1]:
         raise FileError(f"two clips would be called {twice[0]}: rename a folder")
     return several, problems
+
+
+def few(lines: Sequence[str], count: int) -> str:
+    """The first lines on one, and how many there are more."""
+    more = [f"{len(lines) - count} more"] if len(lines) > count else []
+    return "; ".join([*lines[:count], *more])
 
 
 def read_text(text: str, language: str, voice: str, espeak: Espeak) -> Said:
@@ -369,7 +385,7 @@ def run(options: argparse.Namespace) -> int:
     refuse_inside(options.output, options.folders)
     prompts, problems = find_prompts(options.folders, options.speakers)
     if not prompts:
-        raise UserError(f"no recording has a text: {WANTED}")
+        raise UserError(f"no recording has a text: {few(problems, 3) or 'want metadata.csv of id|text'}")
     settings = _settings(options, prompts)
     language, clips = options.language.partition("-")[0], options.output / CLIPS
     voice = options.language if options.phonemes == "espeak" else ""
@@ -409,6 +425,9 @@ def run(options: argparse.Namespace) -> int:
                 dropped[UNLIKE] += 1
                 keep({**rows[name], "dropped": UNLIKE})
                 del said[name]
+    if not said:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.most_common())
+        raise UserError(f"no recording is of use: {reasons}; mend what the lines above say")
     samples = {name: int(rows[name]["samples"]) for name in said}
     corpus = _corpus([prompt for prompt in prompts if prompt.name in said], said, samples, options, settings)
     # A clip a line; a quote inside of a text has a backslash before it.

@@ -196,7 +196,7 @@ class Place:
         if self.world == 1:
             return list(values)
         shared = torch.tensor(values, dtype=torch.float64, device=self.device)
-        torch.distributed.all_reduce(shared, torch.distributed.ReduceOp.MAX)
+        _all_reduce(shared, torch.distributed.ReduceOp.MAX)
         return list(map(float, shared))
 
     def average_gradients(self, network: nn.Module) -> None:
@@ -207,7 +207,7 @@ class Place:
         if self.world > 1:
             gradients = [p.grad for p in network.parameters() if p.grad is not None]
             flat = torch.cat([gradient.flatten() for gradient in gradients])
-            torch.distributed.all_reduce(flat)
+            _all_reduce(flat, torch.distributed.ReduceOp.SUM)
             flat /= self.world
             for gradient, mean in zip(
                 gradients, torch.split(flat, [g.numel() for g in gradients]), strict=True
@@ -215,9 +215,30 @@ class Place:
                 gradient.copy_(mean.view_as(gradient))
 
 
+def _all_reduce(x: Tensor, by: Any) -> None:
+    """Replace a tensor by its sum, or what else is asked for, over all processes."""
+    try:
+        torch.distributed.all_reduce(x, by)
+    except RuntimeError as error:  # of connections, which the others have closed
+        raise UserError(f"another process stopped: see its message ({str(error)[:100]})") from None
+
+
+def ignore_signals() -> None:
+    """From here on the process ends, whatever comes.
+
+    A terminal sends Ctrl-C to every process, and torchrun sends it to them once more. If that cuts
+    the end of a process group short, the process aborts (SIGABRT).
+    """
+    for number in (signal.SIGINT, *ENDING):
+        signal.signal(number, signal.SIG_IGN)
+
+
 @contextmanager
 def find_place(compute: str) -> Iterator[Place]:
-    """The device asked for, and the other processes if ``torchrun`` started some."""
+    """The device asked for, and the other processes if ``torchrun`` started some.
+
+    In one of several processes, signals are ignored from the end on: see `ignore_signals`.
+    """
     if compute == "cuda" and not torch.cuda.is_available():
         raise UserError("--compute cuda: torch finds no CUDA device here; use --compute cpu")
     cuda = compute != "cpu" and torch.cuda.is_available()
@@ -234,6 +255,7 @@ def find_place(compute: str) -> Iterator[Place]:
     try:
         yield Place(device, torch.distributed.get_rank(), torch.distributed.get_world_size())
     finally:
+        ignore_signals()
         torch.distributed.destroy_process_group()
 
 
@@ -504,9 +526,8 @@ class Run:
                 ended, progress.seconds = place.largest(float(stopped), progress.seconds + now - last)
                 last = now
                 for name, value in losses.items():
-                    recent[name] = (
-                        value if name not in recent else recent[name] + 0.05 * (value - recent[name])
-                    )
+                    if math.isfinite(value):  # what is not, is counted, and would be all that is shown
+                        recent[name] = 0.95 * recent.get(name, value) + 0.05 * value
                 over = self.done >= 1.0
                 if progress.step % 10 == 0:
                     board.scalars(
@@ -523,6 +544,8 @@ class Run:
                     self.save()
                     saved = now
                 if over or ended:
+                    if place.world > 1:
+                        ignore_signals()
                     return over
         return True
 

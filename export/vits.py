@@ -8,7 +8,7 @@ padded and masked.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,17 +17,27 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from export.corpus import Clip, Corpus, read_corpus, read_sound
+from export.config import check_least, check_optimiser, check_weights
+from export.corpus import (
+    CORPUS,
+    Clip,
+    alike,
+    check_sizes,
+    corpus_of,
+    read_corpus,
+    read_sound,
+    record_of,
+    sides_of,
+)
 from export.models.hifigan import Discriminators, discriminator_loss, feature_loss, folded, generator_loss
 from export.models.vits import Model, Vits, cut
+from export.output import file_hash
 from export.spectra import Mel
 from export.training import Arrays, Training, Update, Validation
 from export.voices import Speaking, speaking
 from rtaudio.cli import say
 from rtaudio.errors import UserError
 
-SPREAD = 0.1
-"""Part of its length by which a clip may be out of order in a batch, so that batches differ every time."""
 HEARD = 4
 """Held-out clips whose sounds are shown."""
 
@@ -51,9 +61,7 @@ class Data:
     validation: int = 16
 
     def __post_init__(self) -> None:
-        for name in ("segment", "validation"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} = {getattr(self, name)}: want 1 or more")
+        check_least(self, 1, "segment", "validation")
 
 
 @dataclass(frozen=True)
@@ -81,9 +89,7 @@ class Loss:
     adversarial: float = 1.0
 
     def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
-            if not 0 <= value < float("inf"):
-                raise UserError(f"{name} = {value}: want 0 or more")
+        check_weights(self)
 
 
 @dataclass(frozen=True)
@@ -108,10 +114,9 @@ class Optimiser:
     decay: float = 0.01
 
     def __post_init__(self) -> None:
-        if not (0 < self.generator <= 1 and 0 < self.discriminators <= 1 and 0 <= self.decay <= 1):
-            raise UserError("want rates above 0 up to 1, and a decay from 0 to 1")
-        if not all(0 <= beta < 1 for beta in self.betas) or not 0 < self.epsilon < 1:
-            raise UserError("want betas from 0, below 1, and an epsilon above 0, below 1")
+        check_optimiser(self, "generator", "discriminators")
+        if not 0 < self.epsilon < 1:
+            raise UserError(f"epsilon = {self.epsilon}: want more than 0, below 1")
 
 
 @dataclass(frozen=True)
@@ -158,36 +163,18 @@ class VitsTask:
         """Read the list of clips; those that are too short for their text, or for a segment, are left out."""
         data, model = self.settings.data, self.settings.model
         corpus = read_corpus(Path(data.corpus))
-        if len(corpus.speakers) != model.speakers:
-            raise UserError(
-                f"{data.corpus} has {len(corpus.speakers)} speakers, [model] has speakers = "
-                f"{model.speakers}: make them equal"
-            )
-        if (highest := max(corpus.symbols.values())) >= model.symbols:
-            raise UserError(
-                f"{data.corpus} has symbols up to number {highest}, [model] has symbols = {model.symbols}: "
-                f"want {highest + 1} or more"
-            )
-        fitting = [clip for clip in corpus.clips if self._fits(clip)]
-        self.clips = [clip for clip in fitting if not clip.held_out]
-        self.held_out = [clip for clip in fitting if clip.held_out][: data.validation]
+        check_sizes(corpus, Path(data.corpus), model.symbols, model.speakers)
+        self.clips, held_out = (
+            [clip for clip in side if self._fits(clip)] for side in sides_of(corpus, Path(data.corpus))
+        )
+        self.held_out = held_out[: data.validation]
         for name, found in (("to train on", self.clips), ("held out", self.held_out)):
             if not found:
                 raise UserError(f"{data.corpus} has no clip {name} that is long enough for its text")
         self.mel = Mel(corpus.rate, model.fft, self.hop, model.fft)
         self.rate = corpus.rate
         self.before = (model.fft - self.hop) // 2
-        return {
-            "sources": corpus.sources,
-            "rate": corpus.rate,
-            "language": corpus.language,
-            "phoneme_type": corpus.phoneme_type,
-            "symbols": corpus.symbols,
-            "speakers": list(corpus.speakers),
-            "held out": f"{sum(clip.held_out for clip in fitting)} clips",
-            "clips": len(self.clips),
-            "minutes": round(sum(clip.samples for clip in self.clips) / corpus.rate / 60, 1),
-        }
+        return record_of(corpus, self.clips) | {"content": file_hash(Path(data.corpus) / CORPUS)}
 
     def _fits(self, clip: Clip) -> bool:
         frames, least = clip.samples // self.hop, max(len(clip.ids), self.settings.data.segment)
@@ -196,21 +183,15 @@ class VitsTask:
         return frames >= least
 
     def batch(self, examples: range) -> Arrays:
-        """Clips of about one length, every clip once before any comes again.
+        """Clips as `export.corpus.alike` chooses them.
 
         Returns
         -------
         Ids (batch, P) and how many, (batch,); sound (batch, N), and frames, (batch,); speakers, (batch,).
         """
-        training, clips = self.settings.training, self.clips
-        step, place = divmod(examples.start, training.batch)
-        count = -(-len(clips) // training.batch)
-        turn, number = divmod(step, count)
-        random = np.random.default_rng([self.settings.seed, turn])
-        lengths = np.array([clip.samples for clip in clips])
-        order = np.argsort(lengths * random.uniform(1 - SPREAD, 1 + SPREAD, len(clips)), kind="stable")
-        begin = random.permutation(count)[number] * training.batch + place
-        return self._arrays([clips[order[(begin + n) % len(clips)]] for n in range(len(examples))])
+        lengths = [clip.samples for clip in self.clips]
+        chosen = alike(lengths, self.settings.training.batch, self.settings.seed, examples)
+        return self._arrays([self.clips[index] for index in chosen])
 
     def _arrays(self, clips: list[Clip]) -> Arrays:
         """See `batch`. Behind a clip its end is reflected, as it would be if it were alone."""
@@ -220,8 +201,6 @@ class VitsTask:
         for row, (clip, count) in enumerate(zip(clips, frames, strict=True)):
             ids[row, : len(clip.ids)] = clip.ids
             x = read_sound(clip)[: count * self.hop]
-            if len(x) < count * self.hop:
-                raise UserError(f"{clip.path} is shorter than the corpus says: prepare the corpus anew")
             x = np.concatenate([x, x[-2 : -2 - self.before : -1]])[: sound.shape[1]]
             sound[row, : len(x)] = x
         numbers = ([len(clip.ids) for clip in clips], frames, [clip.speaker for clip in clips])
@@ -239,7 +218,9 @@ class VitsTask:
         judged = _plain(self.discriminators(real)), _plain(self.discriminators(fake.detach()))
         critics = discriminator_loss(*judged)
         update("discriminators", critics)
-        judged = _plain(self.discriminators(real)), _plain(self.discriminators(fake))
+        with torch.no_grad():
+            known = self.discriminators(real)
+        judged = _plain(known), _plain(self.discriminators(fake))
         found = {
             "mel": (wanted - made).abs().mean(),
             "divergence": heard.divergence,
@@ -290,13 +271,8 @@ class VitsTask:
 
     def voice(self, network: Vits, record: Mapping[str, Any], half: bool = False) -> Speaking:
         """The network as a voice, compared with torch; see `export.voices`."""
-        said = record["data"]
-        corpus = Corpus(
-            said["rate"], said["language"], said["phoneme_type"], said["symbols"],
-            tuple(said["speakers"]), (), said["sources"],
-        )  # fmt: skip
         plain = cast(Vits, folded(network))
-        return speaking(plain.speak, plain, corpus, self.hop, half)
+        return speaking(plain.speak, plain, corpus_of(record["data"]), self.hop, half)
 
 
 def _plain(judged: list[tuple[Tensor, list[Tensor]]]) -> list[tuple[Tensor, list[Tensor]]]:

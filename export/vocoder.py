@@ -19,6 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from export import sets
+from export.config import check_least, check_optimiser, check_weights
+from export.corpus import CORPUS, read_corpus, read_sound, sides_of
 from export.mixing import read_mono
 from export.models.hifigan import Discriminators, discriminator_loss, feature_loss, generator_loss
 from export.models.vocos import Shape, Vocos
@@ -64,9 +66,7 @@ class Data:
     def __post_init__(self) -> None:
         if bool(self.corpus) == bool(self.clean):
             raise UserError("want either corpus or clean")
-        for name in ("held_out", "validation"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} = {getattr(self, name)}: want 1 or more")
+        check_least(self, 1, "held_out", "validation")
         if not 16 <= self.frames <= 1024:
             raise UserError(f"frames = {self.frames}: want 16 to 1024")
 
@@ -84,7 +84,7 @@ class Loss:
     adversarial
         What the discriminators say. 0: there are none at any time.
     features
-        Difference of what their layers put out.
+        Difference of what their layers put out; HiFi-GAN's weight of 2 comes on top.
     """
 
     mel: float = 45.0
@@ -93,9 +93,7 @@ class Loss:
     features: float = 1.0
 
     def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
-            if not 0 <= value < float("inf"):
-                raise UserError(f"{name} = {value}: want 0 or more")
+        check_weights(self)
 
 
 @dataclass(frozen=True)
@@ -119,8 +117,8 @@ class Adversary:
     width: float = 0.125
 
     def __post_init__(self) -> None:
-        if self.start < 0 or self.frames < 1:
-            raise UserError(f"start = {self.start}, frames = {self.frames}: want 0, and 1, or more")
+        check_least(self, 0, "start")
+        check_least(self, 1, "frames")
 
 
 @dataclass(frozen=True)
@@ -133,10 +131,7 @@ class Optimiser:
     decay: float = 0.01
 
     def __post_init__(self) -> None:
-        if not (0 < self.vocoder <= 1 and 0 < self.discriminators <= 1 and 0 <= self.decay <= 1):
-            raise UserError("want rates above 0 up to 1, and a decay from 0 to 1")
-        if not all(0 <= beta < 1 for beta in self.betas):
-            raise UserError(f"betas = {list(self.betas)}: want 0 or more, below 1")
+        check_optimiser(self, "vocoder", "discriminators")
 
 
 @dataclass(frozen=True)
@@ -292,20 +287,16 @@ class VocoderTask:
         """Clips to train on, clips to validate with, and what the record says of them."""
         data, rate = self.settings.data, self.settings.features.rate
         if data.corpus:
-            from export.corpus import read_corpus, read_sound
-
             corpus = read_corpus(Path(data.corpus))
             if corpus.rate != rate:
-                raise UserError(f"{data.corpus} has {corpus.rate} Hz, [features] {rate}: make them alike")
-            held = [clip for clip in corpus.clips if clip.held_out][: data.validation]
-            train = [clip for clip in corpus.clips if not clip.held_out]
-            if not held or not train:
                 raise UserError(
-                    f"{data.corpus} has {len(train)} clips to train on, {len(held)} held out: want both"
+                    f"{data.corpus} has {corpus.rate} Hz, [features] rate = {rate}: make them alike"
                 )
+            train, held = sides_of(corpus, Path(data.corpus))
+            held = held[: data.validation]
             said = {
                 "sources": corpus.sources,
-                "content": digest([Path(data.corpus) / "corpus.json"]),
+                "content": digest([Path(data.corpus) / CORPUS]),
                 "held out": [clip.name for clip in held],
                 "clips": len(train),
             }

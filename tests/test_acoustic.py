@@ -1,6 +1,7 @@
 """The acoustic model: its parts, its training, and the voice that it is with a vocoder."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -29,15 +30,9 @@ from export.models.acoustic import (
 from export.output import file_hash
 from export.training import load_checkpoint, read_run
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SMALL = Shape(12, 2, 8, 1, 2)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def noise(*shape, seed=0):
@@ -177,7 +172,7 @@ def test_means_over_tokens(lengths, seed):
 def test_pitch_goes_straight_where_there_is_none():
     found = octaves_of(np.array([0, 128, 0, 0, 0, 256, 0], np.float32))
     np.testing.assert_allclose(found, [7, 7, 7.25, 7.5, 7.75, 8, 8])
-    assert not octaves_of(np.zeros(4, np.float32)).any()
+    assert np.isnan(octaves_of(np.zeros(4, np.float32))).all()
 
 
 def test_pitch_and_energy_are_relative_to_the_speaker():
@@ -197,6 +192,12 @@ def test_pitch_and_energy_are_relative_to_the_speaker():
             assert every.std() == pytest.approx(1, abs=1e-4)
     (held,) = normalised([train[0]], train)
     assert np.array_equal(held.pitch, found[0].pitch)
+    whispered = replace(train[0], pitch=np.full(50, np.nan, np.float32))
+    *others, found_of_it = normalised([*train, whispered], [*train, whispered])
+    assert not found_of_it.pitch.any()
+    assert all(np.array_equal(a.pitch, b.pitch) for a, b in zip(others, found, strict=True))
+    (alone,) = normalised([whispered], [whispered])
+    assert not alone.pitch.any()
 
 
 # ------------------------------------------------------------------------------------------------ training

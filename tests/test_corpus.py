@@ -210,7 +210,8 @@ def test_each_fault_is_told_in_a_line_and_the_rest_goes_on(tmp_path, capsys):
     add(folder, "loud", np.clip(50 * speech, -1, 1), "loud clip.")
     (folder / "wavs" / "noise.wav").write_bytes(b"no audio")
     with (folder / "metadata.csv").open("a") as file:
-        file.write("noise|no audio\ngone|not there\nno bar\nclip00|twice\n")
+        file.write("noise|no audio\ngone|not there\nno bar\nclip00|twice\nright|a|b|c\n")
+    sf.write(folder / "wavs" / "right.wav", speech, RATE)
     sf.write(folder / "wavs" / "left.wav", speech, RATE)
     assert make(folder, to=tmp_path / "out", options=["--seconds", "4"]) == 0
     out, err = capsys.readouterr()
@@ -231,8 +232,12 @@ def test_each_fault_is_told_in_a_line_and_the_rest_goes_on(tmp_path, capsys):
     for where, what in wanted.items():
         assert sum(line.startswith(f"{where}: {what}") for line in lines) == 1, (where, err)
     assert any(line.endswith("audio 'left' has no line in metadata.csv") for line in lines)
-    assert len(lines) == len(wanted) + 1
-    assert "4 dropped: without text or audio" in out
+    assert any(
+        line.endswith("anna: 'right' has more columns than id|text|normalised text in metadata.csv")
+        for line in lines
+    )
+    assert len(lines) == len(wanted) + 2
+    assert "5 dropped: without text or audio" in out
     assert "3 dropped: unreadable" in out
     assert "1 clips reach full scale" in out
     corpus = read_corpus(tmp_path / "out")
@@ -260,6 +265,24 @@ def test_mistakes_are_told_in_a_line(tmp_path, capsys, options, message):
     assert message in err
     assert err.count("\n") == 1
     assert not (tmp_path / "out" / "corpus.json").exists()
+
+
+def test_a_table_of_which_nothing_is_of_use_says_why(tmp_path, capsys):
+    folder = put(tmp_path / "anna", TEXTS[:5])
+    lines = "".join(f"clip{number:02};{text}\n" for number, text in enumerate(TEXTS[:5]))
+    (folder / "metadata.csv").write_text(lines)
+    assert make(folder, to=tmp_path / "out") == 2
+    said = capsys.readouterr().err
+    assert "no recording has a text: anna/metadata.csv, line 1: no '|', want id|text; " in said
+    assert said.endswith("; 7 more\n")
+    assert said.count("\n") == 1
+    (folder / "metadata.csv").write_text("clip00|...\nclip01|?!\n")
+    assert make(folder, to=tmp_path / "again", options=["--held-out", "0"]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert said[-1].endswith(
+        "no recording is of use: 3 without text or audio, 2 no phonemes; mend what the lines above say"
+    )
+    assert not (tmp_path / "again" / "corpus.json").exists()
 
 
 def test_folders_that_are_no_corpora_are_refused(tmp_path, capsys):
@@ -347,6 +370,7 @@ def test_no_clip_lies_elsewhere(made, tmp_path, name):
     [
         ({"format": 9}, "has format 9, this version reads 1"),
         ({"rate": "fast"}, r"is no corpus: .*\$\.rate"),
+        ({"rate": 0}, "its rate is 0 Hz"),
         ({"speaker": 1}, "is of speaker 1, of 1"),
         ({"samples": 100}, "has 100 samples for 23 ids"),
         ({"ids": [1, 0, 77, 0, 2]}, "ids without a symbol"),

@@ -36,15 +36,9 @@ from export.networks import differences, round_weights, to_onnx
 from export.training import load_checkpoint, open_task, read_run
 from rtaudio.errors import UserError
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SMALL = Shape((3, 4, 4), 8)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def noise(*shape, seed=0):

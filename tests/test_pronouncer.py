@@ -34,6 +34,8 @@ from export.pronunciation import from_espeak, written_alike
 from export.training import load_checkpoint, read_run
 from rtaudio.errors import FileError, UserError
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 CONSONANTS = {"ক": "k", "গ": "g", "ত": "t", "ন": "n", "প": "p", "ব": "b", "ম": "m", "ল": "l"}
 SIGNS = {"া": "a", "ি": "i", "ু": "u", "ে": "e"}
@@ -61,14 +63,6 @@ def small(folder, steps=120):
         encoding="utf-8",
     )
     return path, lexicon
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -184,7 +184,7 @@ def test_an_id_leads_nowhere_else(tmp_path, name):
         (b"a|one\na|two\n", "line 2: 'a' is there twice"),
         (b"a\n", "line 1: no '|', want id|text"),
         (b"a|one\nb|two\nc|three\n", "line 2: no audio 'b' in wavs/ (and 1 more): mend"),
-        (b"a|\xff\n", "it is not UTF-8 text"),
+        (b"b|one\na|\xff\n", "it is not UTF-8 text in line 2"),
         (b"", "has no speech"),
     ],
 )

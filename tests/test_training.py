@@ -27,6 +27,8 @@ from export.mixing import Pair
 from export.training import Board, Place, Run, Training, Uniform, load_checkpoint, mean_weight, rate_factor
 from rtaudio.errors import FileError, UserError
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 ENVIRONMENT = {
     **os.environ,
     "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
@@ -34,15 +36,6 @@ ENVIRONMENT = {
     "CUDA_VISIBLE_DEVICES": "",
 }
 CPU = Place(torch.device("cpu"))
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """The same sums in every process."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture
@@ -168,6 +161,57 @@ def test_two_processes_train_as_one(tmp_path):
     for name in one:
         if not name.startswith("optimiser"):
             torch.testing.assert_close(one[name], two[name], rtol=1e-3, atol=1e-5, msg=name)
+
+
+ENDS = """
+import os, signal, sys, torch
+from export.training import find_place
+end = torch.distributed.destroy_process_group
+def hit():
+    os.kill(os.getpid(), signal.SIGINT)
+    end()
+torch.distributed.destroy_process_group = hit
+with find_place("cpu") as place:
+    assert place.largest(place.rank) == [1.0]
+    if place.first:
+        sys.stdin.read()
+os.kill(os.getpid(), signal.SIGINT)
+sys.exit(130)
+"""
+
+
+def test_ctrl_c_that_comes_twice_does_not_cut_an_end_short():
+    """In the first process to end, and in the other, which is there until then."""
+    store = torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    group = {
+        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port), "WORLD_SIZE": "2",
+        "TORCHELASTIC_USE_AGENT_STORE": "True",
+    }  # fmt: skip
+    first, second = (
+        subprocess.Popen(
+            [sys.executable, "-c", ENDS],
+            env={**ENVIRONMENT, **group, "RANK": rank, "LOCAL_RANK": rank},
+            stdin=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in "01"
+    )
+    for process in (second, first):
+        _, said = process.communicate(timeout=120)
+        assert (process.returncode, said) == (130, "")
+
+
+def test_a_process_whose_partner_is_gone_says_so_in_a_line(monkeypatch):
+    def gone(*arguments):
+        raise RuntimeError("[pair.cc:553] Connection closed by peer")
+
+    monkeypatch.setattr(torch.distributed, "all_reduce", gone)
+    place, line = Place(torch.device("cpu"), 0, 2), nn.Linear(1, 1)
+    line(torch.ones(1)).backward()
+    for call in (lambda: place.largest(1.0), lambda: place.average_gradients(line)):
+        with pytest.raises(UserError, match=r"another process stopped: see its message .*Connection closed"):
+            call()
 
 
 def test_uniform_numbers_are_shared_out():
@@ -315,6 +359,16 @@ def test_steps_that_are_not_finite_are_left_out(tmp_path):
 
 def weights_of(run):
     return torch.cat([p.detach().flatten().clone() for p in run.task.networks["line"].parameters()])
+
+
+def test_a_loss_that_is_not_finite_once_is_not_all_that_is_shown(tmp_path):
+    run = toy_run(tmp_path, steps=12)
+    values = iter([4.0, *[math.nan] * 2, *[2.0] * 9])
+    run.task.train = lambda batch, random, update: {"error": next(values)}
+    shown = []
+    run.train(lambda done, line: shown.append(line), Board(None, 0))
+    assert shown[2] == "step 3: error 4"
+    assert shown[3] == "step 4: error 3.9"
 
 
 def test_gives_up_when_no_step_is_finite(tmp_path):

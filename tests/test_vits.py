@@ -229,6 +229,16 @@ def test_durations_that_are_drawn_are_those_of_the_whole_flow_backwards():
     torch.testing.assert_close(back, drawn, rtol=0, atol=1e-4)
 
 
+def test_durations_teach_neither_text_nor_speakers():
+    network = tiny(speakers=2)
+    random = torch.Generator().manual_seed(1)
+    ids, spectra = clip(random, 5, 17)
+    heard = network(ids, torch.tensor([5]), spectra, torch.tensor([17]), torch.tensor([1]), 0)
+    heard.duration.backward()
+    taught = {name.partition(".")[0] for name, p in network.named_parameters() if p.grad is not None}
+    assert taught == {"durations"}
+
+
 def test_likelihood_of_durations_is_a_bound():
     """A probability of whole numbers: summed over these, the mean of its estimate is at most 1."""
     network, highest, many = tiny().durations, 60, 300

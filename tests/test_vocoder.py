@@ -17,13 +17,7 @@ from export.training import load_checkpoint, read_run
 from export.vocoder import Settings, VocoderTask
 from rtaudio.errors import UserError
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def noise(*shape, seed=0):

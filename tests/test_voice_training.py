@@ -23,6 +23,8 @@ from export.training import load_checkpoint, open_task, read_run
 from export.vits import Settings, VitsTask
 from rtaudio.errors import FileError, UserError
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TEXT = "abc dea bed. cab"
 
 
@@ -50,14 +52,6 @@ def nothing_is_known_of_cuts(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def train(config, folder, *more):
@@ -233,6 +227,18 @@ def test_what_does_not_fit_is_said_in_one_line(tmp_path, capsys, change, message
     said = capsys.readouterr().err.splitlines()
     assert message in said[-1]
     assert not (tmp_path / "run" / "checkpoint.json").exists()
+
+
+def test_a_corpus_that_was_changed_is_not_gone_on_with(tmp_path, capsys):
+    """Its texts, say, though sizes and symbols are as before."""
+    config = small(tmp_path, steps=1)
+    assert train(config, tmp_path / "run") == 0
+    said = json.loads((tmp_path / "corpus" / "corpus.json").read_text())
+    clip = said["clips"][-1]
+    clip["ids"] = [1, 0, *(number for each in reversed(clip["text"]) for number in (SYMBOLS[each], 0)), 2]
+    (tmp_path / "corpus" / "corpus.json").write_text(json.dumps(said))
+    assert train(small(tmp_path, steps=2), tmp_path / "run", "--resume") == 2
+    assert "is a run with another data.content" in capsys.readouterr().err
 
 
 def test_a_corpus_of_more_speakers_than_the_run_is_not_resumed(trained, capsys):

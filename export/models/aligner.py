@@ -27,7 +27,19 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from export import monotonic
-from export.corpus import HOP, RESERVED, Clip, Corpus, read_corpus, read_sound
+from export.config import check_optimiser
+from export.corpus import (
+    CORPUS,
+    HOP,
+    RESERVED,
+    Clip,
+    Corpus,
+    alike,
+    read_corpus,
+    read_sound,
+    record_of,
+    sides_of,
+)
 from export.mel import logmel
 from export.output import file_hash
 from export.training import Arrays, Training, Update, Validation
@@ -96,6 +108,9 @@ class Optimiser:
     rate: float = 1e-4
     betas: tuple[float, float] = (0.9, 0.998)
     decay: float = 1e-6
+
+    def __post_init__(self) -> None:
+        check_optimiser(self, "rate")
 
 
 @dataclass(frozen=True)
@@ -294,32 +309,16 @@ class AlignerTask:
         folder = Path(self.settings.data.corpus)
         corpus = read_corpus(folder)
         check_fits(corpus, self.settings.model, folder)
-        sides = [[clip for clip in corpus.clips if clip.held_out == held] for held in (False, True)]
-        if not all(sides):
-            raise UserError(
-                f"{folder} has no clip that is {'held out' if sides[0] else 'trained on'}: make it with "
-                "another --held-out"
-            )
-        self.known = [read_utterance(clip, corpus.rate) for clip in sides[0]]
-        self.known.sort(key=lambda each: len(each.spectra))
-        self.held_out = [read_utterance(clip, corpus.rate) for clip in sides[1][:HEARD]]
-        return {
-            "sources": corpus.sources,
-            "content": file_hash(folder / "corpus.json"),
-            "speakers": list(corpus.speakers),
-            "clips": len(sides[0]),
-            "minutes": round(sum(clip.samples for clip in sides[0]) / corpus.rate / 60, 1),
-        }
+        train, held = sides_of(corpus, folder)
+        self.known = [read_utterance(clip, corpus.rate) for clip in train]
+        self.held_out = [read_utterance(clip, corpus.rate) for clip in held[:HEARD]]
+        return record_of(corpus, train) | {"content": file_hash(folder / CORPUS)}
 
     def batch(self, examples: range) -> Arrays:
-        """See `padded`."""
-        whole = self.settings.training.batch
-        step, place = divmod(examples.start, whole)
-        random = np.random.default_rng([self.settings.seed, step])
-        near = min(len(self.known), 4 * whole)
-        begin = random.integers(len(self.known) - near + 1)
-        chosen = begin + random.choice(near, whole, replace=near < whole)
-        return padded([self.known[index] for index in chosen[place : place + len(examples)]])
+        """Utterances as `export.corpus.alike` chooses them, `padded`."""
+        lengths = [len(each.spectra) for each in self.known]
+        chosen = alike(lengths, self.settings.training.batch, self.settings.seed, examples)
+        return padded([self.known[index] for index in chosen])
 
     def train(
         self, batch: tuple[Tensor, ...], random: Callable[..., Tensor], update: Update
