@@ -797,8 +797,11 @@ def open_run(run_: Run, folder: Path, record: Mapping[str, Any], resume: bool) -
             raise UserError(f"{folder} holds a run: go on with --resume, or name another folder with -o")
         try:
             before = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise FileError(f"{path}: {error}") from None
+            # What is newer than the run has its default.
+            settings = typed(before["settings"], run_.task.settings_type, str(path))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise FileError(f"{path} is not the record of a run: {type(error).__name__}: {error}") from None
+        before["settings"] = json.loads(json.dumps(asdict(settings)))
         if change := difference(before, json.loads(json.dumps(record))):
             raise UserError(f"{folder} is a run with another {change}: name another folder with -o")
         run_.resume()

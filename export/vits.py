@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from export.corpus import Clip, Corpus, read_corpus, read_sound
 from export.models.hifigan import Discriminators, discriminator_loss, feature_loss, folded, generator_loss
+from export.models.quantised import frozen
 from export.models.vits import Model, Vits, cut
 from export.spectra import Mel
 from export.training import Arrays, Training, Update, Validation
@@ -295,8 +296,9 @@ class VitsTask:
             said["rate"], said["language"], said["phoneme_type"], said["symbols"],
             tuple(said["speakers"]), (), said["sources"],
         )  # fmt: skip
-        plain = cast(Vits, folded(network))
-        return speaking(plain.speak, plain, corpus, self.hop, half)
+        plain = cast(Vits, frozen(folded(network)))
+        boundary = plain.decoder.stages[0].up if self.settings.model.decoder.int8 else None
+        return speaking(plain.speak, plain, corpus, self.hop, half, cast("nn.Module | None", boundary))
 
 
 def _plain(judged: list[tuple[Tensor, list[Tensor]]]) -> list[tuple[Tensor, list[Tensor]]]:
