@@ -769,6 +769,9 @@ def begin_with(folders: Sequence[Path], task: Task) -> list[dict[str, Any]]:
                 raise FileError(f"{folder} is of other networks than the configuration: {reason}") from None
             if name == task.averaged:
                 averaged.append(weights)
+    if any(each.keys() != averaged[0].keys() for each in averaged):
+        named = ", ".join(map(str, folders))
+        raise FileError(f"{named} are of other networks than each other: their weights have no mean")
     task.networks[task.averaged].load_state_dict(mean_of(averaged))
     return runs[::-1]
 

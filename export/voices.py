@@ -162,17 +162,19 @@ def speaking(
                 first, *more = (open_session(Path("exported"), part) for part in parts)
                 second = more[0] if more else None
             feed = {key: x.numpy() for key, x in inputs.items()}
-            by_onnx = first.run(None, feed)
+            made, counts = first.run(None, feed)
+            pairs = [(made, sound.numpy())]
             if second is not None:
-                if by_onnx[0].shape == taken[0].shape:
-                    found.append(float(np.abs(by_onnx[0] - taken[0].numpy()).max()))
-                by_onnx[0] = second.run(None, {second.get_inputs()[0].name: taken[0].numpy()})[0]
-            if by_onnx[0].shape != sound.shape or not np.array_equal(by_onnx[1], frames.numpy()):
+                given_to = taken[0].numpy()
+                made = second.run(None, {second.get_inputs()[0].name: given_to})[0]
+                pairs = [(pairs[0][0], given_to), (made, sound.numpy())]
+            fits = all(a.shape == b.shape for a, b in pairs)
+            if not fits or not np.array_equal(counts, frames.numpy()):
                 raise UserError(
-                    f"{name}: torch makes {sound.shape[2]} samples, ONNX Runtime {by_onnx[0].shape[-1]}: "
+                    f"{name}: torch makes {sound.shape[2]} samples, ONNX Runtime {made.shape[-1]}: "
                     "not exported"
                 )
-            found.append(float(np.abs(by_onnx[0] - sound.numpy()).max()))
+            found += [float(np.abs(a - b).max()) for a, b in pairs]
         differences[f"torch - onnx, {name}"] = max(found)
     return Speaking(corpus, content, hop, differences)
 

@@ -76,6 +76,16 @@ def test_nothing_is_learned_of_what_is_not_finite():
     assert seen([-1.0, 1.0], [float("inf"), -1.0]).ends.tolist() == [-1.0, 1.0]
 
 
+def test_processes_see_what_any_of_them_sees(monkeypatch):
+    def with_another(mine, how):
+        assert how == torch.distributed.ReduceOp.MAX
+        mine.copy_(torch.maximum(mine, torch.tensor([3.0, 2.0])))  # whose batch is from -3 to 2
+
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "all_reduce", with_another)
+    assert seen([-1.0, 5.0]).ends.tolist() == [-3.0, 5.0]
+
+
 def test_a_range_learns_in_training_alone_and_rounds_only_what_it_knows():
     x = torch.tensor([0.123456, 9.0])
     fresh = Range().eval()
@@ -99,7 +109,7 @@ def test_weights_are_multiples_of_a_step_of_their_channel():
     layer = Conv1d(3, 4, 5)
     with torch.no_grad():
         layer.weight.mul_(torch.tensor([1e-3, 1.0, 50.0, 0.0])[:, None, None])
-    found = rounded(layer.weight, layer.scales(), 0)
+    found = rounded(layer.weight, layer.scales(layer.weight), 0)
     for mine, weight in zip(found.detach().numpy(), layer.weight.detach().numpy().astype(float), strict=True):
         step = np.abs(weight).max() / 63
         wanted = np.clip(np.round(weight / step), -63, 63) * step if step else 0 * weight
@@ -134,7 +144,7 @@ def test_sums_of_a_transposed_convolution_are_exact(spread):
     sums = sums[:, 1:-1] + network[0].bias.numpy()[:, None]
     assert np.abs(sums).max() < 2**24
     assert np.abs(weight).max() > 8
-    step = np.float32(scale) * layer.scales().numpy()
+    step = np.float32(scale) * layer.scales(layer.weight).numpy()
     np.testing.assert_array_equal(network(x)[0].numpy(), sums.astype(np.float32) * step[:, None])
 
 

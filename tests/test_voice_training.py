@@ -13,6 +13,7 @@ import torch
 from tone_corpus import HOP, RATE, SYMBOLS, ids_of, write_corpus
 
 from engines.sessions import open_session
+from engines.speech.cut import Halves
 from engines.speech.piper import PiperVoice
 from engines.speech.text import sentences
 from engines.speech.voices import open_voice
@@ -329,6 +330,9 @@ def test_integers_begin_with_a_floating_points_weights_but_not_the_other_way(
     assert {name.rpartition(".")[2] for name in after.keys() - before.keys()} == {"ends", "seen"}
     assert train(small(trained), tmp_path / "run", "--from", str(trained / "int8")) == 2
     assert "is of other networks than the configuration" in capsys.readouterr().err
+    config = small(trained, name="both.toml", int8=True)
+    assert train(config, tmp_path / "run", "--from", str(trained / "int8"), str(trained / "run")) == 2
+    assert "are of other networks than each other: their weights have no mean" in capsys.readouterr().err
 
 
 def test_a_voice_of_integers_speaks_and_its_pieces_are_the_whole(rounded):
@@ -343,8 +347,28 @@ def test_a_voice_of_integers_speaks_and_its_pieces_are_the_whole(rounded):
         np.testing.assert_array_equal(sound, whole.ravel())
         assert np.any(sound)
     voice.close()
-    weights = {each.data_type for each in onnx.load_from_string(content).graph.initializer}
-    assert onnx.TensorProto.INT8 in weights
+    halves = Halves(content)
+    frames, _ = open_session(rounded, halves.first).run(None, feed("abcde"))
+    assert np.any(frames != np.round(frames))  # It is cut before they are integers.
+    decoder = open_session(rounded, halves.second(16))
+    [sound] = decoder.run(None, {decoder.get_inputs()[0].name: frames})
+    np.testing.assert_array_equal(sound, session.run(None, feed("abcde"))[0])
+
+
+def test_integers_that_onnx_computes_otherwise_are_not_exported(rounded, trained, monkeypatch):
+    def another(*arguments):
+        model = onnx.load_from_string(traced(*arguments))
+        [weights] = [each for each in model.graph.initializer if each.dims == [8, 8, 3]]
+        integers = onnx.numpy_helper.to_array(weights).copy()
+        integers[3, 4, 1] += 9
+        weights.CopyFrom(onnx.numpy_helper.from_array(integers, weights.name))
+        return model.SerializeToString()
+
+    traced = voices._traced
+    task, network, record = read_run(trained / "int8")
+    assert max(task.voice(network, record).differences.values()) < 1e-5
+    monkeypatch.setattr(voices, "_traced", another)
+    assert max(task.voice(network, record).differences.values()) > 1e-4
 
 
 def test_a_voice_of_integers_with_speakers_at_half_precision(tmp_path):
@@ -506,9 +530,10 @@ def espeaking(folder, target):
     return target
 
 
-def test_piper_says_it_with_as_many_samples(folders, tmp_path):
+@pytest.mark.parametrize("int8", [False, True])
+def test_piper_says_it_with_as_many_samples(folders, rounded, tmp_path, int8):
     piper = pytest.importorskip("piper", reason="piper-tts is not installed")
-    folder = espeaking(folders[0], tmp_path / "v")
+    folder = espeaking(rounded if int8 else folders[0], tmp_path / "v")
     voice = piper.PiperVoice.load(folder / "v.onnx")
     config = piper.SynthesisConfig(
         noise_scale=0.0, noise_w_scale=0.0, length_scale=1.0, normalize_audio=False

@@ -94,13 +94,14 @@ class Conv1d(nn.Conv1d):
         super().__init__(*sizes, **more)
         self.taken, self.given = Range(), Range()
 
-    def scales(self) -> Tensor:
+    def scales(self, weight: Tensor) -> Tensor:
         """Steps of the weights of each output channel, (outputs,)."""
-        return self.weight.detach().float().abs().amax((1, 2)).clamp_min(LEAST) / WEIGHT
+        return weight.detach().float().abs().amax((1, 2)).clamp_min(LEAST) / WEIGHT
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, inputs, n) to (batch, outputs, n), float32."""
-        y = self._conv_forward(self.taken(x), rounded(self.weight, self.scales(), 0), self.bias)
+        weight = self.weight  # What is normalised is computed each time that it is asked for.
+        y = self._conv_forward(self.taken(x), rounded(weight, self.scales(weight), 0), self.bias)
         found: Tensor = self.given(y)
         return found
 
@@ -116,16 +117,17 @@ class ConvTranspose1d(nn.ConvTranspose1d):
         super().__init__(*sizes, **more)
         self.taken = Range()
 
-    def scales(self) -> Tensor:
+    def scales(self, weight: Tensor) -> Tensor:
         """Steps of the weights of each output channel, (outputs,): larger where sums could be inexact."""
-        size = self.weight.detach().float().abs()
+        size = weight.detach().float().abs()
         each = size.view(*size.shape[:2], -1, self.stride[0])  # (inputs, outputs, taps of a sample, samples)
         added = each.sum((0, 2)).amax(1) * (HIGHEST / EXACT)
         return torch.maximum(size.amax((0, 2)) / WEIGHT, added).clamp_min(LEAST)
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
         """(batch, inputs, n) to (batch, outputs, n * stride)."""
-        weight = rounded(self.weight, self.scales(), 1)
+        weight = self.weight
+        weight = rounded(weight, self.scales(weight), 1)
         padding = cast("tuple[int, ...]", self.padding)
         return functional.conv_transpose1d(self.taken(x), weight, self.bias, self.stride, padding)
 
@@ -223,7 +225,7 @@ class Frozen(nn.Module):
         self.stride, self.padding, self.dilation = layer.stride, layer.padding, layer.dilation
         self.taken = _Rounding(layer.taken, name)
         self.given = _Rounding(layer.given, name) if isinstance(layer, Conv1d) else None
-        self.scales = layer.scales()
+        self.scales = layer.scales(layer.weight)
         self.steps = self.taken.scale * self.scales
         """Of the sums, for each output channel."""
         shape = (-1, 1, 1) if isinstance(layer, Conv1d) else (-1, 1)
