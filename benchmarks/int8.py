@@ -26,13 +26,14 @@ from export.models.quantised import frozen
 from export.networks import OPSET
 
 RATE, LATENT = 22_050, 192
-GOALS = {"V1": (V1, 2.0), "V3": (V3, 1.7)}
+CASES = [("V1", V1, 3, 2.0), ("V1", V1, 4, 2.0), ("V3", V3, 2, 1.7), ("V3", V3, 3, 1.7)]
+"""Decoders, stages that are of integers, and goals."""
 
 
-def contents(shape: Shape) -> tuple[bytes, bytes]:
+def contents(shape: Shape, stages: int) -> tuple[bytes, bytes]:
     """A decoder's ONNX file, and that of its integers."""
     torch.manual_seed(0)
-    plain, rounded = Generator(LATENT, shape), Generator(LATENT, replace(shape, int8=True))
+    plain, rounded = Generator(LATENT, shape), Generator(LATENT, replace(shape, int8=stages))
     rounded.load_state_dict(plain.state_dict())
     with torch.no_grad():
         rounded(torch.randn(2, LATENT, 32))
@@ -55,9 +56,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=8)
     rounds = parser.parse_args().rounds
     torch.set_num_threads(1)
-    table = Table("decoder", "float32", "MB", "int8", "MB", "times as fast", "goal")
-    for name, (shape, goal) in GOALS.items():
-        both = contents(shape)
+    table = Table("decoder", "stages", "float32", "MB", "int8", "MB", "times as fast", "goal")
+    for name, shape, stages, goal in CASES:
+        both = contents(shape, stages)
         sessions = [open_session(Path(name), content) for content in both]
         hop = int(np.prod(shape.rates))
         frames = np.random.default_rng(0).standard_normal((1, LATENT, RATE // hop)).astype(np.float32)
@@ -70,7 +71,14 @@ def main() -> None:
         slow, fast = (float(np.median(each[1:])) * RATE / (frames.shape[2] * hop) for each in spent)
         sizes = [f"{len(content) / 1e6:.1f}" for content in both]
         table.add_row(
-            name, f"{slow:.3f}", sizes[0], f"{fast:.3f}", sizes[1], f"{slow / fast:.2f}", f"{goal:g}"
+            name,
+            str(stages),
+            f"{slow:.3f}",
+            sizes[0],
+            f"{fast:.3f}",
+            sizes[1],
+            f"{slow / fast:.2f}",
+            f"{goal:g}",
         )
     Console().print(table)
 

@@ -28,7 +28,7 @@ from rtaudio.errors import FileError, UserError
 TEXT = "abc dea bed. cab"
 
 
-def small(folder, steps=20, more="", speakers=1, name="small.toml", int8=False, **corpus):
+def small(folder, steps=20, more="", speakers=1, name="small.toml", int8=0, **corpus):
     """A configuration of a network that trains in seconds."""
     if not (folder / "corpus").exists():
         write_corpus(folder / "corpus", speakers=speakers, **corpus)
@@ -38,7 +38,7 @@ def small(folder, steps=20, more="", speakers=1, name="small.toml", int8=False, 
         f"[model]\nsymbols = 16\nspeakers = {speakers}\nhidden = 16\nfilter = 16\nlayers = 1\nlatent = 8\n"
         "posterior = 2\nflows = 1\nflow_layers = 1\nembedding = 8\n[model.decoder]\nchannels = 16\n"
         'rates = [8, 8, 4]\nkernels = [3]\ndilations = [[1]]\nkind = "2"\n'
-        f"int8 = {str(int8).lower()}\n"
+        f"int8 = {int8}\n"
         "[discriminators]\nperiods = [2]\nscales = 0\nwidth = 0.125\n"
         "[optimiser]\ngenerator = 3e-3\ndiscriminators = 1e-3\n"
         f"[training]\nsteps = {steps}\nbatch = 4\nrise = 2\nvalidate = 10\nmean = 0.5\n{more}",
@@ -88,7 +88,7 @@ def folders(trained):
 @pytest.fixture(scope="module")
 def rounded(trained):
     """The voice, trained on with 8-bit integers, and exported: its folder."""
-    config = small(trained, 12, name="int8.toml", int8=True)
+    config = small(trained, 12, name="int8.toml", int8=3)
     assert train(config, trained / "int8", "--from", str(trained / "run")) == 0
     assert main(["voice", str(trained / "int8"), "-o", str(trained / "rounded")]) == 0
     return trained / "rounded"
@@ -162,7 +162,7 @@ def test_a_run_that_was_killed_ends_as_one_that_was_not(trained, tmp_path, monke
 
 
 def test_a_run_of_integers_that_was_killed_ends_as_one_that_was_not(rounded, trained, tmp_path, monkeypatch):
-    config = small(trained, 12, name="slow8.toml", int8=True, more="checkpoint = 0.01\n")
+    config = small(trained, 12, name="slow8.toml", int8=3, more="checkpoint = 0.01\n")
     run = tmp_path / "run"
     start = ("--from", str(trained / "run"))
     step = VitsTask.train
@@ -185,7 +185,7 @@ def test_a_run_of_integers_that_was_killed_ends_as_one_that_was_not(rounded, tra
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
-@pytest.mark.parametrize("int8", [False, True])
+@pytest.mark.parametrize("int8", [0, 3])
 def test_half_precision_trains(trained, tmp_path, int8):
     config = small(trained, 3, name=f"half{int8}.toml", int8=int8, more='precision = "bfloat16"\n')
     assert train(config, tmp_path / "run") == 0
@@ -259,6 +259,7 @@ def test_clips_that_are_too_short_are_named_and_left_out(tmp_path, capsys):
         (("symbols = 16", "symbols = 8"), "symbols up to number 8, [model] has symbols = 8: want 9 or more"),
         (("segment = 8", "segment = 800"), "has no clip to train on that is long enough"),
         (("segment = 8", "segment = 0"), "segment = 0: want 1 or more"),
+        (("int8 = 0", "int8 = 4"), "int8 = 4: want 0 to 3, the number of stages"),
         (("latent = 8", "latent = 9"), "latent = 9: want an even number"),
         (("generator = 3e-3", "generator = 0"), "want rates above 0 up to 1"),
     ],
@@ -330,7 +331,7 @@ def test_integers_begin_with_a_floating_points_weights_but_not_the_other_way(
     assert {name.rpartition(".")[2] for name in after.keys() - before.keys()} == {"ends", "seen"}
     assert train(small(trained), tmp_path / "run", "--from", str(trained / "int8")) == 2
     assert "is of other networks than the configuration" in capsys.readouterr().err
-    config = small(trained, name="both.toml", int8=True)
+    config = small(trained, name="both.toml", int8=3)
     assert train(config, tmp_path / "run", "--from", str(trained / "int8"), str(trained / "run")) == 2
     assert "are of other networks than each other: their weights have no mean" in capsys.readouterr().err
 
@@ -372,7 +373,7 @@ def test_integers_that_onnx_computes_otherwise_are_not_exported(rounded, trained
 
 
 def test_a_voice_of_integers_with_speakers_at_half_precision(tmp_path):
-    config = small(tmp_path, steps=4, speakers=2, int8=True)
+    config = small(tmp_path, steps=4, speakers=2, int8=3)
     assert train(config, tmp_path / "run") == 0
     assert main(["voice", str(tmp_path / "run"), "-o", str(tmp_path / "two"), "--half", "--pair"]) == 0
     voice = open_voice(str(quiet(tmp_path / "two")))
@@ -382,7 +383,7 @@ def test_a_voice_of_integers_with_speakers_at_half_precision(tmp_path):
 
 
 def test_integers_that_have_seen_nothing_are_not_exported(trained):
-    task = opened(small(trained, name="unseen.toml", int8=True))
+    task = opened(small(trained, name="unseen.toml", int8=3))
     with pytest.raises(UserError, match=r"decoder\.stages\.0\.up has not been trained with int8"):
         task.voice(task.generator, {"data": task.open_data()})
 
