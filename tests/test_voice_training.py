@@ -547,11 +547,13 @@ def test_piper_says_it_with_as_many_samples(folders, rounded, tmp_path, int8):
     np.testing.assert_allclose(sound, mine._sound(ids, 0), rtol=0, atol=1e-5)
 
 
-def test_sherpa_says_it_with_as_many_samples(folders, tmp_path):
+@pytest.mark.parametrize("int8", [False, True])
+def test_sherpa_says_it_with_as_many_samples(folders, rounded, tmp_path, int8):
     sherpa = pytest.importorskip("sherpa_onnx", reason="sherpa-onnx is not installed")
-    phonemes = espeaking(folders[0], tmp_path / "v")
+    folder = rounded if int8 else folders[0]
+    phonemes = espeaking(folder, tmp_path / "v")
     mine = PiperVoice(phonemes, "v")._sound(ids_of("abcde"), 0)
-    for network in (phonemes / "v.onnx", folders[0] / "whole.onnx"):
+    for network in (phonemes / "v.onnx", folder / f"{folder.name}.onnx"):
         said = sherpa.OfflineTtsVitsModelConfig(
             model=str(network), tokens=str(network.parent / "tokens.txt"), lexicon="",
             noise_scale=0.0, noise_scale_w=0.0, length_scale=1.0,
