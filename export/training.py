@@ -792,6 +792,9 @@ def begin_with(folders: Sequence[Path], task: Task) -> list[dict[str, Any]]:
                 raise FileError(f"{folder} is of other networks than the configuration: {reason}") from None
             if name == task.averaged:
                 averaged.append(weights)
+    if any(each.keys() != averaged[0].keys() for each in averaged):
+        named = ", ".join(map(str, folders))
+        raise FileError(f"{named} are of other networks than each other: their weights have no mean")
     task.networks[task.averaged].load_state_dict(mean_of(averaged))
     return runs[::-1]
 
@@ -820,8 +823,11 @@ def open_run(run_: Run, folder: Path, record: Mapping[str, Any], resume: bool) -
             raise UserError(f"{folder} holds a run: go on with --resume, or name another folder with -o")
         try:
             before = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise FileError(f"{path}: {error}") from None
+            # What is newer than the run has its default.
+            settings = typed(before["settings"], run_.task.settings_type, str(path))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise FileError(f"{path} is not the record of a run: {type(error).__name__}: {error}") from None
+        before["settings"] = json.loads(json.dumps(asdict(settings)))
         if change := difference(before, json.loads(json.dumps(record))):
             raise UserError(f"{folder} is a run with another {change}: name another folder with -o")
         run_.resume()

@@ -30,6 +30,7 @@ from export.corpus import (
     sides_of,
 )
 from export.models.hifigan import Discriminators, discriminator_loss, feature_loss, folded, generator_loss
+from export.models.quantised import frozen
 from export.models.vits import Model, Vits, cut
 from export.output import file_hash
 from export.spectra import Mel
@@ -271,8 +272,11 @@ class VitsTask:
 
     def voice(self, network: Vits, record: Mapping[str, Any], half: bool = False) -> Speaking:
         """The network as a voice, compared with torch; see `export.voices`."""
-        plain = cast(Vits, folded(network))
-        return speaking(plain.speak, plain, corpus_of(record["data"]), self.hop, half)
+        plain = cast(Vits, frozen(folded(network)))
+        boundary = plain.decoder.stages[0].up if self.settings.model.decoder.int8 else None
+        return speaking(
+            plain.speak, plain, corpus_of(record["data"]), self.hop, half, cast("nn.Module | None", boundary)
+        )
 
 
 def _plain(judged: list[tuple[Tensor, list[Tensor]]]) -> list[tuple[Tensor, list[Tensor]]]:

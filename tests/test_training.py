@@ -567,6 +567,19 @@ def test_a_run_is_gone_on_with_only_when_asked(tmp_path, toy, capsys):
     assert "a run with another settings.training.batch (4, now 2)" in capsys.readouterr().err
 
 
+def test_a_run_from_before_a_setting_is_gone_on_with(tmp_path, toy, capsys):
+    arguments = ["train", str(toy_config(tmp_path)), "-o", str(tmp_path / "run"), "--compute", "cpu"]
+    assert main(arguments) == 0
+    path = tmp_path / "run" / "run.json"
+    record = json.loads(path.read_text())
+    assert record["settings"]["training"].pop("clip") == 0
+    path.write_text(json.dumps(record))
+    assert main([*arguments, "--resume"]) == 0
+    path.write_text("{}")
+    assert main([*arguments, "--resume"]) == 2
+    assert "run.json is not the record of a run: KeyError: 'settings'" in capsys.readouterr().err
+
+
 X = 'task = "enhancer"\n[data]\nclean = ["x"]\n'
 
 

@@ -12,6 +12,8 @@ import pytest
 import torch
 from tone_corpus import HOP, RATE, SYMBOLS, ids_of, write_corpus
 
+from engines.sessions import open_session
+from engines.speech.cut import Halves
 from engines.speech.piper import PiperVoice
 from engines.speech.text import sentences
 from engines.speech.voices import open_voice
@@ -28,7 +30,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 TEXT = "abc dea bed. cab"
 
 
-def small(folder, steps=20, more="", speakers=1, name="small.toml", **corpus):
+def small(folder, steps=20, more="", speakers=1, name="small.toml", int8=0, **corpus):
     """A configuration of a network that trains in seconds."""
     if not (folder / "corpus").exists():
         write_corpus(folder / "corpus", speakers=speakers, **corpus)
@@ -38,6 +40,7 @@ def small(folder, steps=20, more="", speakers=1, name="small.toml", **corpus):
         f"[model]\nsymbols = 16\nspeakers = {speakers}\nhidden = 16\nfilter = 16\nlayers = 1\nlatent = 8\n"
         "posterior = 2\nflows = 1\nflow_layers = 1\nembedding = 8\n[model.decoder]\nchannels = 16\n"
         'rates = [8, 8, 4]\nkernels = [3]\ndilations = [[1]]\nkind = "2"\n'
+        f"int8 = {int8}\n"
         "[discriminators]\nperiods = [2]\nscales = 0\nwidth = 0.125\n"
         "[optimiser]\ngenerator = 3e-3\ndiscriminators = 1e-3\n"
         f"[training]\nsteps = {steps}\nbatch = 4\nrise = 2\nvalidate = 10\nmean = 0.5\n{more}",
@@ -74,6 +77,15 @@ def folders(trained):
             main(["voice", str(trained / "run"), "-o", str(trained / name), "--licence", "CC0", *more]) == 0
         )
     return trained / "whole", trained / "pair"
+
+
+@pytest.fixture(scope="module")
+def rounded(trained):
+    """The voice, trained on with 8-bit integers, and exported: its folder."""
+    config = small(trained, 12, name="int8.toml", int8=3)
+    assert train(config, trained / "int8", "--from", str(trained / "run")) == 0
+    assert main(["voice", str(trained / "int8"), "-o", str(trained / "rounded")]) == 0
+    return trained / "rounded"
 
 
 @pytest.fixture(scope="module")
@@ -143,8 +155,33 @@ def test_a_run_that_was_killed_ends_as_one_that_was_not(trained, tmp_path, monke
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
-def test_half_precision_trains(trained, tmp_path):
-    config = small(trained, 3, name="half.toml", more='precision = "bfloat16"\n')
+def test_a_run_of_integers_that_was_killed_ends_as_one_that_was_not(rounded, trained, tmp_path, monkeypatch):
+    config = small(trained, 12, name="slow8.toml", int8=3, more="checkpoint = 0.01\n")
+    run = tmp_path / "run"
+    start = ("--from", str(trained / "run"))
+    step = VitsTask.train
+    made = []
+
+    def dying(*arguments):
+        made.append(step(*arguments))
+        if len(made) == 7:  # Its ranges and weights have moved, and nothing is written of that.
+            raise MemoryError
+        return made[-1]
+
+    monkeypatch.setattr(VitsTask, "train", dying)
+    with pytest.raises(MemoryError):
+        train(config, run, *start)
+    assert load_checkpoint(run)[1]["step"] == 6
+    assert train(config, run, "--resume", *start) == 0
+    ours, theirs = load_checkpoint(run)[0], load_checkpoint(trained / "int8")[0]
+    assert ours.keys() == theirs.keys()
+    assert sum(name.endswith("ends") for name in theirs) == 2 * 3 * 3  # a mean, too; taken, given, and of up
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+@pytest.mark.parametrize("int8", [0, 3])
+def test_half_precision_trains(trained, tmp_path, int8):
+    config = small(trained, 3, name=f"half{int8}.toml", int8=int8, more='precision = "bfloat16"\n')
     assert train(config, tmp_path / "run") == 0
     _, state = load_checkpoint(tmp_path / "run")
     assert (state["step"], state["skipped"]) == (3, 0)
@@ -216,6 +253,7 @@ def test_clips_that_are_too_short_are_named_and_left_out(tmp_path, capsys):
         (("symbols = 16", "symbols = 8"), "symbols up to number 8, [model] has symbols = 8: want 9 or more"),
         (("segment = 8", "segment = 800"), "has no clip to train on that is long enough"),
         (("segment = 8", "segment = 0"), "segment = 0: want 1 or more"),
+        (("int8 = 0", "int8 = 4"), "int8 = 4: want 0 to 3, the number of stages"),
         (("latent = 8", "latent = 9"), "latent = 9: want an even number"),
         (("generator = 3e-3", "generator = 0"), "want rates above 0 up to 1"),
     ],
@@ -289,6 +327,71 @@ def test_what_is_exported_is_what_torch_says(folders, trained):
         by_onnx = session.run(None, asked)
         np.testing.assert_array_equal(by_onnx[1], frames)
         np.testing.assert_allclose(by_onnx[0], sound, rtol=0, atol=1e-5)
+
+
+def test_integers_begin_with_a_floating_points_weights_but_not_the_other_way(
+    rounded, trained, tmp_path, capsys
+):
+    before, after = (load_checkpoint(trained / name)[0] for name in ("run", "int8"))
+    assert before.keys() < after.keys()
+    assert {name.rpartition(".")[2] for name in after.keys() - before.keys()} == {"ends", "seen"}
+    assert train(small(trained), tmp_path / "run", "--from", str(trained / "int8")) == 2
+    assert "is of other networks than the configuration" in capsys.readouterr().err
+    config = small(trained, name="both.toml", int8=3)
+    assert train(config, tmp_path / "run", "--from", str(trained / "int8"), str(trained / "run")) == 2
+    assert "are of other networks than each other: their weights have no mean" in capsys.readouterr().err
+
+
+def test_a_voice_of_integers_speaks_and_its_pieces_are_the_whole(rounded):
+    content = (rounded / "rounded.onnx").read_bytes()
+    session = open_session(rounded / "rounded.onnx", content)
+    assert [each.name for each in session.get_inputs()] == ["input", "input_lengths", "scales"]
+    voice = open_voice(str(quiet(rounded)))
+    assert voice.cut.channels == 16
+    for text, sound in zip(("abc dea bed.", "cab"), spoken(voice, TEXT), strict=True):
+        whole, frames = session.run(None, feed("".join(symbol for symbol in text if symbol in SYMBOLS)))
+        assert len(sound) == HOP * frames.sum() == whole.shape[2]
+        np.testing.assert_array_equal(sound, whole.ravel())
+        assert np.any(sound)
+    voice.close()
+    halves = Halves(content)
+    frames, _ = open_session(rounded, halves.first).run(None, feed("abcde"))
+    assert np.any(frames != np.round(frames))  # It is cut before they are integers.
+    decoder = open_session(rounded, halves.second(16))
+    [sound] = decoder.run(None, {decoder.get_inputs()[0].name: frames})
+    np.testing.assert_array_equal(sound, session.run(None, feed("abcde"))[0])
+
+
+def test_integers_that_onnx_computes_otherwise_are_not_exported(rounded, trained, monkeypatch):
+    def another(*arguments):
+        model = onnx.load_from_string(traced(*arguments))
+        [weights] = [each for each in model.graph.initializer if each.dims == [8, 8, 3]]
+        integers = onnx.numpy_helper.to_array(weights).copy()
+        integers[3, 4, 1] += 9
+        weights.CopyFrom(onnx.numpy_helper.from_array(integers, weights.name))
+        return model.SerializeToString()
+
+    traced = voices._traced
+    task, network, record = read_run(trained / "int8")
+    assert max(task.voice(network, record).differences.values()) < 1e-5
+    monkeypatch.setattr(voices, "_traced", another)
+    assert max(task.voice(network, record).differences.values()) > 1e-4
+
+
+def test_a_voice_of_integers_with_speakers_at_half_precision(tmp_path):
+    config = small(tmp_path, steps=4, speakers=2, int8=3)
+    assert train(config, tmp_path / "run") == 0
+    assert main(["voice", str(tmp_path / "run"), "-o", str(tmp_path / "two"), "--half", "--pair"]) == 0
+    voice = open_voice(str(quiet(tmp_path / "two")))
+    assert voice.reach is not None
+    sounds = [spoken(voice, "cab", speaker)[0] for speaker in (0, 1)]
+    assert len(sounds[0]) != len(sounds[1]) or np.abs(sounds[0] - sounds[1]).max() > 1e-6
+
+
+def test_integers_that_have_seen_nothing_are_not_exported(trained):
+    task = opened(small(trained, name="unseen.toml", int8=3))
+    with pytest.raises(UserError, match=r"decoder\.stages\.0\.up has not been trained with int8"):
+        task.voice(task.generator, {"data": task.open_data()})
 
 
 def test_the_networks_contract(folders):
@@ -434,9 +537,10 @@ def espeaking(folder, target):
     return target
 
 
-def test_piper_says_it_with_as_many_samples(folders, tmp_path):
+@pytest.mark.parametrize("int8", [False, True])
+def test_piper_says_it_with_as_many_samples(folders, rounded, tmp_path, int8):
     piper = pytest.importorskip("piper", reason="piper-tts is not installed")
-    folder = espeaking(folders[0], tmp_path / "v")
+    folder = espeaking(rounded if int8 else folders[0], tmp_path / "v")
     voice = piper.PiperVoice.load(folder / "v.onnx")
     config = piper.SynthesisConfig(
         noise_scale=0.0, noise_w_scale=0.0, length_scale=1.0, normalize_audio=False
@@ -449,11 +553,13 @@ def test_piper_says_it_with_as_many_samples(folders, tmp_path):
     np.testing.assert_allclose(sound, mine._sound(ids, 0), rtol=0, atol=1e-5)
 
 
-def test_sherpa_says_it_with_as_many_samples(folders, tmp_path):
+@pytest.mark.parametrize("int8", [False, True])
+def test_sherpa_says_it_with_as_many_samples(folders, rounded, tmp_path, int8):
     sherpa = pytest.importorskip("sherpa_onnx", reason="sherpa-onnx is not installed")
-    phonemes = espeaking(folders[0], tmp_path / "v")
+    folder = rounded if int8 else folders[0]
+    phonemes = espeaking(folder, tmp_path / "v")
     mine = PiperVoice(phonemes, "v")._sound(ids_of("abcde"), 0)
-    for network in (phonemes / "v.onnx", folders[0] / "whole.onnx"):
+    for network in (phonemes / "v.onnx", folder / f"{folder.name}.onnx"):
         said = sherpa.OfflineTtsVitsModelConfig(
             model=str(network), tokens=str(network.parent / "tokens.txt"), lexicon="",
             noise_scale=0.0, noise_scale_w=0.0, length_scale=1.0,

@@ -23,6 +23,7 @@ WEIGHTS_NAME, PUT_NAME, PUT_TYPE = 8, 1, 2
 NUMBER, LONG, BYTES, SHORT = 0, 1, 2, 5
 """How a field is written."""
 RAISES = b"ConvTranspose"
+ROUNDS = b"QuantizeLinear", b"DequantizeLinear"
 
 Parts = list[bytes | memoryview]
 
@@ -127,8 +128,9 @@ class Halves:
     """A network in two halves.
 
     The first has the network's inputs and gives the frames that the first layer takes that raises their rate
-    and that all paths to the sound lead through, float32 [1, C, T]; then the network's outputs but the sound,
-    where they do not need that layer. The second makes sound of frames, and of nothing else.
+    and that all paths to the sound lead through, float32 [1, C, T], before they are rounded if they are;
+    then the network's outputs but the sound, where they do not need that layer. The second makes sound of
+    frames, and of nothing else.
 
     Parameters
     ----------
@@ -179,10 +181,19 @@ class Halves:
         given = self._inputs.keys() - self._weights.keys()
         for index, node in enumerate(self._nodes):
             if node.kind == RAISES and node.takes:
-                behind, needed = self._behind([self._sound], node.takes[0])
+                frames = self._unrounded(node.takes[0])
+                behind, needed = self._behind([self._sound], frames)
                 if index in behind and not given & needed:
-                    return node.takes[0], index
+                    return frames, index
         raise Uncut("it has no layer that raises the rate of frames, and that all paths to the sound take")
+
+    def _unrounded(self, name: bytes) -> bytes:
+        """The tensor that one is of integers of, or itself."""
+        for _ in ROUNDS:
+            index = self._makers.get(name)
+            if index is not None and self._nodes[index].kind in ROUNDS and self._nodes[index].takes:
+                name = self._nodes[index].takes[0]
+        return name
 
     def _behind(self, wanted: Iterable[bytes], given: bytes = b"") -> tuple[set[int], set[bytes]]:
         """Nodes that tensors depend on, and all tensors on the way, where one of them is given."""

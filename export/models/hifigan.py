@@ -18,6 +18,7 @@ from torch.nn import functional
 from torch.nn.utils import parametrize
 from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 
+from export.models import quantised
 from rtaudio.errors import UserError
 
 SLOPE = 0.1
@@ -45,6 +46,9 @@ class Shape:
         Of the convolutions of each branch.
     kind
         ``1``: every convolution of a branch is followed by one without dilation; ``2``: it is not.
+    int8
+        Stages, from the first on, that are of `export.models.quantised`: 8-bit integers in ONNX Runtime. What
+        the last one rounds is heard as noise.
     """
 
     channels: int = 512
@@ -52,6 +56,7 @@ class Shape:
     kernels: tuple[int, ...] = (3, 7, 11)
     dilations: tuple[tuple[int, ...], ...] = ((1, 3, 5), (1, 3, 5), (1, 3, 5))
     kind: str = "1"
+    int8: int = 0
 
     def __post_init__(self) -> None:
         if not self.rates or any(rate < 2 or rate % 2 for rate in self.rates):
@@ -64,6 +69,8 @@ class Shape:
             raise UserError(f"dilations = {self.dilations}: want a list of numbers from 1 on for each kernel")
         if self.kind not in ("1", "2"):
             raise UserError(f"kind = {self.kind!r}: want 1 or 2")
+        if not 0 <= self.int8 <= len(self.rates):
+            raise UserError(f"int8 = {self.int8}: want 0 to {len(self.rates)}, the number of stages")
 
 
 V1 = Shape()
@@ -77,12 +84,13 @@ V3 = Shape(256, (8, 8, 4), (3, 5, 7), ((1, 2), (2, 6), (3, 12)), "2")
 class Branch(nn.Module):
     """Convolutions, each added to what it gets."""
 
-    def __init__(self, channels: int, kernel: int, dilations: Sequence[int], kind: str) -> None:
+    def __init__(self, channels: int, kernel: int, dilations: Sequence[int], kind: str, int8: bool) -> None:
         super().__init__()
+        layer = quantised.Conv1d if int8 else nn.Conv1d
 
         def convolution(dilation: int) -> nn.Module:
             padding = dilation * (kernel - 1) // 2
-            plain = nn.Conv1d(channels, channels, kernel, dilation=dilation, padding=padding)
+            plain = layer(channels, channels, kernel, dilation=dilation, padding=padding)
             normed: nn.Module = weight_norm(plain)
             return normed
 
@@ -107,12 +115,13 @@ class Stage(nn.Module):
     The transposed convolution has two taps for each input, 2 ``rate`` taps in all.
     """
 
-    def __init__(self, channels: int, rate: int, shape: Shape) -> None:
+    def __init__(self, channels: int, rate: int, shape: Shape, int8: bool) -> None:
         super().__init__()
         self.rate = rate
-        self.up = weight_norm(nn.ConvTranspose1d(channels, channels // 2, 2 * rate, rate, rate // 2))
+        layer = quantised.ConvTranspose1d if int8 else nn.ConvTranspose1d
+        self.up = weight_norm(layer(channels, channels // 2, 2 * rate, rate, rate // 2))
         branches = [
-            Branch(channels // 2, kernel, dilations, shape.kind)
+            Branch(channels // 2, kernel, dilations, shape.kind, int8)
             for kernel, dilations in zip(shape.kernels, shape.dilations, strict=True)
         ]
         self.branches = nn.ModuleList(branches)
@@ -156,7 +165,8 @@ class Generator(nn.Module):
         self.first = weight_norm(nn.Conv1d(inputs, channels[0], 7, padding=3))
         self.condition = nn.Conv1d(condition, channels[0], 1) if condition else None
         self.stages = nn.ModuleList(
-            Stage(before, rate, shape) for before, rate in zip(channels[:-1], shape.rates, strict=True)
+            Stage(before, rate, shape, number < shape.int8)
+            for number, (before, rate) in enumerate(zip(channels[:-1], shape.rates, strict=True))
         )
         self.last = weight_norm(nn.Conv1d(channels[-1], 1, 7, padding=3))
 
