@@ -23,6 +23,7 @@ from torch import Tensor
 
 from export.stock import make_noise, make_room, read_clip
 from rtaudio.errors import UserError
+from rtaudio.resample import ROLL_OFF as EDGE
 from rtaudio.resample import edge
 
 DRAWS = 96
@@ -152,6 +153,7 @@ class Bank:
         self.speech = Clips([x for x, _ in speech], [band for _, band in speech], self.longest)
         self.noise = Clips([*made, *recorded], [], self.longest)
         self._made = float(self.noise.ends[len(made) - 1]) if made else 0.0
+        self._edge = torch.from_numpy(edge(np.linspace(0, 2, 16_385))).float()
         self.rooms = torch.zeros(max(1, rooms), rate)
         self.rooms[0, 0] = 1.0
         for row, x in zip(self.rooms, responses, strict=False):
@@ -161,7 +163,7 @@ class Bank:
         """Move everything."""
         for clips in (self.speech, self.noise):
             clips.to(device)
-        self.rooms = self.rooms.to(device)
+        self.rooms, self._edge = self.rooms.to(device), self._edge.to(device)
         return self
 
     def batch(self, draws: Tensor, chances: Chances) -> Batch:
@@ -203,10 +205,10 @@ class Bank:
         corner = torch.where(narrow, 3_400 * (12_000 / 3_400) ** take(), self.rate)
         # Speech of a low rate is heard as its file is, or as a device of its rate is, or with noise above.
         file = (speech_band < self.rate / 2) & (take() < 0.6)
-        as_device = file & (draws[:, -5] < 0.5)
+        as_device = file & (draws[:, -5] < 0.5) & (2 * (1 + EDGE) * speech_band <= self.rate)
         corner = torch.minimum(corner, torch.where(file & ~as_device, 0.97 * speech_band, self.rate))
         spectra /= 1 + (frequency / corner[:, None]) ** ROLL_OFF
-        spectra[:, as_device] = mirrored(spectra[:, as_device], frequency, speech_band[as_device])
+        spectra[:, as_device] = mirrored(spectra[:, as_device], frequency, speech_band[as_device], self._edge)
         clean, noise = torch.fft.irfft(spectra, n)
 
         silent, untouched = take(), take()
@@ -282,8 +284,8 @@ class Bank:
         return gain * wet  # type: ignore[no-any-return]
 
 
-def mirrored(spectra: Tensor, frequency: Tensor, band: Tensor) -> Tensor:
-    """As the engine hears sound of a rate of twice ``band``: by `rtaudio.resample.edge`, mirrored above.
+def mirrored(spectra: Tensor, frequency: Tensor, band: Tensor, edges: Tensor) -> Tensor:
+    """As the engine hears sound of a rate of twice ``band``, mirrored above it.
 
     Parameters
     ----------
@@ -293,12 +295,14 @@ def mirrored(spectra: Tensor, frequency: Tensor, band: Tensor) -> Tensor:
         (bins,), Hz.
     band
         (batch,), Hz.
+    edges
+        (points,), `rtaudio.resample.edge` from 0 to 2.
     """
     at = frequency / band[:, None]
     twice = torch.round(2 * band / frequency[1])[:, None].long()
     other = (twice - torch.arange(len(frequency), device=band.device)).clamp(0, len(frequency) - 1)
     mirror = torch.take_along_dim(spectra, other[None].expand_as(spectra), 2).conj()
-    gains = torch.from_numpy(edge(at.double().cpu().numpy())).to(spectra.real)
+    gains = edges[torch.round(at * ((len(edges) - 1) / 2)).long().clamp(max=len(edges) - 1)]
     return gains * torch.where(at <= 1, spectra, mirror)
 
 

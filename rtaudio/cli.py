@@ -338,7 +338,7 @@ def _say_rendered(report: dict[str, Any], console: Any) -> None:
             *report["notes"],
         ]
         if report["clipped"]:
-            facts.append(f"{report['clipped']} samples clipped: lower the gain, or write float")
+            facts.append(f"{report['clipped']} samples clipped: lower the gain, or --subtype float")
         if report["non_finite_replaced"]:
             facts.append(f"{report['non_finite_replaced']} non-finite input samples replaced by 0")
         facts += report["failures"]
