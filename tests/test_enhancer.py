@@ -204,7 +204,7 @@ def test_what_comes_out_is_what_the_network_gives_offline():
     assert np.abs(removed[0] + out[0] - x).max() < 1e-6
     # Presence of frame k is that of the hop that is its first half.
     assert np.abs(activity[0] - np.repeat(presence[1:], HOP)[: len(x)]).max() < 1e-4
-    assert presence.max() > 0.9
+    assert presence.max() > 0.8
 
 
 @pytest.mark.parametrize("rate", [16_000, 44_100, 96_000])
@@ -468,13 +468,14 @@ def test_clean_speech_is_kept():
 
 @pytest.mark.shared
 @pytest.mark.parametrize("reader", ["1088", "1355", "163", "1963"])
-def test_clean_speech_of_readers_it_never_heard_is_kept(reader):
+@pytest.mark.parametrize("host", [RATE, 16_000])
+def test_clean_speech_of_readers_it_never_heard_is_kept(host, reader):
     found = sorted(SHARED.glob(f"speech/librispeech-251/**/{reader}-*"))
     if not found:
         pytest.skip(f"there are no recordings of reader {reader} in {SHARED}")
     x, rate = sf.read(found[0], dtype="float32")
-    x = soxr.resample(x[: 10 * rate], rate, RATE).astype(np.float32)
-    assert si_sdr(x, run(x[None])[0][0]) >= 25
+    x = soxr.resample(x[: 10 * rate], rate, host).astype(np.float32)
+    assert si_sdr(x, run(x[None], host)[0][0]) >= 25
 
 
 def test_music_is_lowered_by_the_limit_at_most():
