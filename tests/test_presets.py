@@ -146,7 +146,7 @@ def test_no_rack_hides_behind_an_engine():
 def talk(request):
     """Speech in noise, then the noise alone for 1.5 s; at 44.1 and 48 kHz, (1, samples)."""
     rate = request.param
-    clean = soxr.resample(np.concatenate([voice(3.0, 3), np.zeros(3 * RATE // 2, np.float32)]), RATE, rate)
+    clean = soxr.resample(np.concatenate([voice(3.0, 4), np.zeros(3 * RATE // 2, np.float32)]), RATE, rate)
     noise = np.random.default_rng(0).standard_normal(clean.shape).astype(np.float32)
     return rate, clean.astype(np.float32)[None], noise[None]
 
