@@ -66,6 +66,7 @@ MUTATIONS = {
         "    if words[READY] == 0:\n        return MISSING\n",
         "",
         LATENESS,
+        slow=True,
     ),
     "no de-click": Mutation(
         "rtaudio/executor.py",
@@ -78,6 +79,7 @@ MUTATIONS = {
         "turn(ramps, wet, at, 1.0, 0, row[CROSSFADE])",
         "turn(ramps, wet, at, 1.0, 0, 0.0)",
         LANES + "test_leaving_a_fallback_is_a_crossfade",
+        slow=True,
     ),
     "the dry path of a muted node is open": Mutation(
         "rtaudio/executor.py",
@@ -104,6 +106,7 @@ MUTATIONS = {
         "            renew(words[RESETS], words[N_RESETS])\n",
         "",
         f"{LAPPED}[2-delayed paths that meet in a state]",
+        slow=True,
     ),
     "delayed paths are not reset": Mutation(
         "rtaudio/executor.py",
@@ -158,6 +161,7 @@ MUTATIONS = {
         "                anchor, since = done + period, 0\n",
         "",
         LIVE + "test_a_block_that_takes_too_long_is_a_miss_and_no_burst_follows",
+        slow=True,
     ),
     "no priority for the device": Mutation(
         "rtaudio/null.py",
@@ -171,6 +175,7 @@ MUTATIONS = {
         "raise_priority(segment.thread, level)",
         "True",
         LANES + "test_workers_run_just_below_the_device",
+        slow=True,
     ),
     "a worker that hangs keeps its priority": Mutation(
         "rtaudio/host.py",
@@ -282,6 +287,7 @@ MUTATIONS = {
         'self._process.kill(f"hung for',
         'dict(x=f"hung for',
         PROCESSES + "test_a_worker_that_hangs_is_killed_and_replaced[sleep]",
+        slow=True,
     ),
     "a worker gives no sign of life": Mutation(
         "rtaudio/lanes.py",
