@@ -9,9 +9,7 @@ decoder of HiFi-GAN V1, 1.7 times with that of V3.
 from __future__ import annotations
 
 import argparse
-import io
 import time
-import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +21,7 @@ from rich.table import Table
 from engines.sessions import open_session
 from export.models.hifigan import V1, V3, Generator, Shape, folded
 from export.models.quantised import frozen
-from export.networks import OPSET
+from export.networks import Exportable, to_onnx
 
 RATE, LATENT = 22_050, 192
 CASES = [("V1", V1, 3, 2.0), ("V1", V1, 4, 2.0), ("V3", V3, 2, 1.7), ("V3", V3, 3, 1.7)]
@@ -37,17 +35,14 @@ def contents(shape: Shape, stages: int) -> tuple[bytes, bytes]:
     rounded.load_state_dict(plain.state_dict())
     with torch.no_grad():
         rounded(torch.randn(2, LATENT, 32))
-    found = []
-    for network in (folded(plain), frozen(folded(rounded))):
-        file = io.BytesIO()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            torch.onnx.export(
-                network, (torch.zeros(1, LATENT, 8),), file, input_names=["frames"],  # type: ignore[arg-type]
-                dynamic_axes={"frames": {2: "n"}}, opset_version=OPSET, dynamo=False,
-            )  # fmt: skip
-        found.append(file.getvalue())
-    return found[0], found[1]
+    plain_onnx, rounded_onnx = (
+        to_onnx(
+            Exportable(network, {"frames": torch.zeros(1, LATENT, 8)}, ("sound",), {}, time=2, sequence=True),
+            half=False,
+        )
+        for network in (folded(plain), frozen(folded(rounded)))
+    )
+    return plain_onnx, rounded_onnx
 
 
 def main() -> None:

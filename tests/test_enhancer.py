@@ -196,7 +196,7 @@ def test_without_mix_or_limit_the_input_comes_out_to_the_bit(rate, model):
 
 
 def test_what_comes_out_is_what_the_network_gives_offline():
-    x = voice() + noise(4.0)
+    x = voice(seed=4) + noise(4.0)
     want, presence = offline(x)
     out, removed, activity = run(x[None], limit=100.0, onset=0.0)
     assert np.abs(want - x).max() > 0.01
@@ -204,7 +204,7 @@ def test_what_comes_out_is_what_the_network_gives_offline():
     assert np.abs(removed[0] + out[0] - x).max() < 1e-6
     # Presence of frame k is that of the hop that is its first half.
     assert np.abs(activity[0] - np.repeat(presence[1:], HOP)[: len(x)]).max() < 1e-4
-    assert presence.max() > 0.8
+    assert presence.max() > 0.9
 
 
 @pytest.mark.parametrize("rate", [16_000, 44_100, 96_000])

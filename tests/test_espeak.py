@@ -220,7 +220,7 @@ def test_without_the_library(monkeypatch):
     # In the process itself:
     monkeypatch.setattr(libespeak, "NAMES", ("libnothing.so.1",))
     with pytest.raises(RuntimeError, match="apt-get install"):
-        libespeak.Library(lambda events, samples: None)
+        libespeak.Synthesiser(lambda events, samples: None)
 
 
 def test_the_voice_tells_the_words_of_a_sentence(fresh):

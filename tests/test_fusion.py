@@ -490,7 +490,7 @@ def test_songs_that_cannot_be_used_are_refused(tmp_path, songs):
     pytest.importorskip("torch", reason="torch is needed to train only")
     import soundfile as sf
 
-    from export.models.fusion import Library, excerpts, pairs
+    from export.models.fusion import Recordings, excerpts, pairs
 
     (songs / "song0.drums.flac").rename(songs / "other.drums.flac")
     with pytest.raises(FileError, match="no song with both parts"):
@@ -500,7 +500,7 @@ def test_songs_that_cannot_be_used_are_refused(tmp_path, songs):
         excerpts(songs)
     sf.write(songs / "song0.drums.flac", np.zeros(30_000), 44_100)
     with pytest.raises(FileError, match="its channels are 1: want stereo"):
-        Library(songs).read("song0.drums")
+        Recordings(songs).read("song0.drums")
 
 
 def test_a_run_of_another_task_and_other_names_are_refused(tmp_path, songs, monkeypatch, capsys):

@@ -8,8 +8,8 @@ Requests and answers are frames of bytes on a connection. A request is JSON: ``s
 ``phonemes`` (with ``voice``), a list of texts, or ``groups`` (with ``voice``), and a text. ``speak`` is
 answered by pairs of frames, JSON of events and 16-bit samples, as they are made; each ends with a JSON frame
 that has ``end``, and ``cpu``, the seconds that the process has taken so far, or ``error``. The end of
-``phonemes`` is for each text what `Library.phonemes` says of it, that of ``groups`` the same of one, and what
-`Library.groups` says.
+``phonemes`` is for each text what `Synthesiser.phonemes` says of it, that of ``groups`` the same of one, and
+what `Synthesiser.groups` says.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def load() -> ctypes.CDLL | None:
     return None
 
 
-class Library:
+class Synthesiser:
     """The library, initialised; there can be one in a process.
 
     Parameters
@@ -201,22 +201,25 @@ def work(descriptor: int) -> None:
                 connection.send_bytes(samples)
 
         try:
-            library = Library(heard)
+            synthesiser = Synthesiser(heard)
         except RuntimeError as error:
             say(error=str(error))
             return
-        say(end=library.rate, cpu=time.process_time())
+        say(end=synthesiser.rate, cpu=time.process_time())
         while True:
             request = json.loads(connection.recv_bytes())
             try:
-                library.choose(request["voice"])
+                synthesiser.choose(request["voice"])
                 if "speak" in request:
-                    library.speak(request["speak"], request["rate"], request["pitch"], request["named"])
+                    synthesiser.speak(request["speak"], request["rate"], request["pitch"], request["named"])
                     say(end=True, cpu=time.process_time())
                 elif "groups" in request:
                     text = request["groups"]
-                    say(end=[library.phonemes(text), library.groups(text)], cpu=time.process_time())
+                    say(end=[synthesiser.phonemes(text), synthesiser.groups(text)], cpu=time.process_time())
                 else:
-                    say(end=[library.phonemes(text) for text in request["phonemes"]], cpu=time.process_time())
+                    say(
+                        end=[synthesiser.phonemes(text) for text in request["phonemes"]],
+                        cpu=time.process_time(),
+                    )
             except ValueError as error:
                 say(error=str(error))

@@ -197,7 +197,7 @@ def spectra(x: Audio, window: NDArray[np.float32]) -> NDArray[np.complex64]:
 # ------------------------------------------------------------------------------------------------- mixing
 
 
-class Library:
+class Recordings:
     """The files of `export.songs` in a folder, as 16-bit samples kept on disk."""
 
     def __init__(self, folder: Path) -> None:
@@ -250,17 +250,17 @@ def _level(x: Audio) -> float:
     return max(1e-5, float(np.sqrt(np.mean(x**2))))
 
 
-def mix(rng: Random, library: Library) -> tuple[Audio, Audio]:
+def mix(rng: Random, recordings: Recordings) -> tuple[Audio, Audio]:
     """A mixture and its pitched part, (2, samples) each, sometimes after silence."""
     kind = rng.random()
-    if kind < 0.55 and library.songs:
-        song = _pick(rng, library.songs)
+    if kind < 0.55 and recordings.songs:
+        song = _pick(rng, recordings.songs)
         drums, pitched = f"{song}.drums", f"{song}.pitched"
     else:
-        drums, pitched = _pick(rng, library.drums), _pick(rng, library.pitched or library.voices)
-    p, d = library.read(pitched), library.read(drums)
-    if kind > 0.75 and library.voices:
-        voice = library.read(_pick(rng, library.voices))
+        drums, pitched = _pick(rng, recordings.drums), _pick(rng, recordings.pitched or recordings.voices)
+    p, d = recordings.read(pitched), recordings.read(drums)
+    if kind > 0.75 and recordings.voices:
+        voice = recordings.read(_pick(rng, recordings.voices))
         samples = min(p.shape[1], voice.shape[1])
         accompanied = 0.0 if rng.random() < 0.3 else 10 ** (rng.uniform(-10, 3) / 20)
         p = voice[:, :samples] / _level(voice) + accompanied * p[:, :samples] / _level(p)
@@ -373,15 +373,15 @@ def si_sdr(source: Audio, estimate: Audio) -> float:
 
 def pairs(folder: Path) -> Iterator[tuple[Audio, Audio]]:
     """Pitched and drum part of every song of a folder, then voices over drum patterns, equally loud."""
-    library = Library(folder)
-    songs = [(name.removesuffix("drums") + "pitched", name) for name in library.drums]
-    songs = [names for names in songs if names[0] in library.pitched]
-    kits = [name for name in library.drums if name.startswith("kit")]
-    over_kits = list(zip(library.voices, kits, strict=False))
+    recordings = Recordings(folder)
+    songs = [(name.removesuffix("drums") + "pitched", name) for name in recordings.drums]
+    songs = [names for names in songs if names[0] in recordings.pitched]
+    kits = [name for name in recordings.drums if name.startswith("kit")]
+    over_kits = list(zip(recordings.voices, kits, strict=False))
     if not songs and not over_kits:
         raise FileError(f"{folder}: no song with both parts, NAME.drums.flac and NAME.pitched.flac")
     for names in songs + over_kits:
-        p, d = map(library.read, names)
+        p, d = map(recordings.read, names)
         samples = min(p.shape[1], d.shape[1])
         p, d = p[:, :samples], d[:, :samples]
         yield (p / (10 * _level(p)), d / (10 * _level(d))) if names in over_kits else (p, d)
@@ -473,16 +473,16 @@ class FusionTask:
 
     def __getstate__(self) -> dict[str, Any]:
         """What processes need that make batches."""
-        return {"settings": self.settings, "library": self.library, "mixes": self.mixes}
+        return {"settings": self.settings, "recordings": self.recordings, "mixes": self.mixes}
 
     def open_data(self) -> dict[str, Any]:
         """Find the songs, read those that are held out."""
         data = self.settings.data
-        self.library = Library(Path(data.songs))
+        self.recordings = Recordings(Path(data.songs))
         self.held_out = [pair for folder in data.held_out for pair in excerpts(Path(folder))]
         return {
             "sources": {data.songs: sets.licence(Path(data.songs))},
-            "files": len(self.library.files),
+            "files": len(self.recordings.files),
             "held out": list(data.held_out),
         }
 
@@ -492,7 +492,7 @@ class FusionTask:
 
     def mix(self, number: int) -> tuple[Audio, Audio]:
         """A mixture and its pitched part, (2, samples) each."""
-        return mix(self.random(number), self.library)
+        return mix(self.random(number), self.recordings)
 
     def batch(self, examples: range) -> Arrays:
         """`chunks_of` mixes drawn for the step from POOL, of which every step replaces one."""
@@ -605,7 +605,7 @@ def run(options: argparse.Namespace) -> int:
     if options.output.suffix != ".safetensors":
         raise UserError(f"{options.output}: want a name that ends with .safetensors")
     for folder in options.score:
-        Library(folder)
+        Recordings(folder)
     _, network, record = read_run(options.run_folder)
     if not isinstance(network, Fusion):
         raise UserError(f"{options.run_folder} is a run of the task {record['task']}: want one of fusion")
