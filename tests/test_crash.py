@@ -95,8 +95,7 @@ def test_a_crash_while_it_is_measured_and_when_it_is_switched_on(live):
     assert "Fatal Python error: Segmentation fault" in said
     status, said, _ = live(chain, "--control", "--loop", "--seconds", "100000", lines="unbypass x\n")
     assert said.splitlines()[0] == SAID
-    assert "x is not bypassed" in said
-    assert status == -signal.SIGSEGV
+    assert status == -signal.SIGSEGV  # It may be gone before it can answer.
 
 
 @pytest.mark.parametrize("lane", [0, 1])

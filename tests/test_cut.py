@@ -1,4 +1,4 @@
-"""One network cut in two before its decoder: the halves, what is remembered of them, and what is not cut."""
+"""One network cut before its decoder and its flow: the parts, what is remembered of them, what is not cut."""
 
 import json
 from contextlib import suppress
@@ -18,7 +18,7 @@ pytest.importorskip("onnxruntime", reason="runs networks")
 import onnxruntime as ort
 
 from engines.speech import piper
-from engines.speech.cut import Halves, Uncut
+from engines.speech.cut import Flow, Halves, Uncut
 from engines.speech.cuts import Cut, cut_of, recall, remember
 from engines.speech.piper import PiperVoice
 from engines.speech.text import sentences
@@ -147,6 +147,65 @@ def test_a_decoder_that_takes_more_than_frames_is_not_cut(tmp_path):
             Halves(content)
 
 
+# The flow
+
+
+def parts_of(content, **given):
+    """What is before the cut of a flow makes, and what the flow makes of it."""
+    flow = Flow(content)
+    session = ort.InferenceSession(flow.after, providers=["CPUExecutionProvider"])
+    names = [put.name for put in session.get_inputs()]
+    before = ran(flow.before, **given)
+    taken = [before[0], *before[len(before) - len(names) + 1 :]]
+    return before, session.run(None, dict(zip(names, taken, strict=True))), names
+
+
+@pytest.mark.parametrize("frames", [False, True])
+@pytest.mark.parametrize("speakers", [1, 3])
+def test_what_is_before_a_flow_and_the_flow_make_what_the_half_makes(tmp_path, speakers, frames):
+    content = Halves((made(tmp_path, speakers=speakers, frames=frames) / "voice.onnx").read_bytes()).first
+    for speaker in range(speakers) if speakers > 1 else [None]:
+        half = ran(content, **feeds(speaker))
+        before, [again], names = parts_of(content, **feeds(speaker))
+        assert names == ["z_p", "mask", *["conditioned"] * (speakers > 1)]
+        assert len(before) == len(names) + frames
+        np.testing.assert_allclose(again, half[0], atol=1e-6)
+        for one, other in zip(before[1 : 1 + frames], half[1:], strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_the_noise_is_drawn_before_a_flow(tmp_path):
+    content = Halves((made(tmp_path) / "voice.onnx").read_bytes()).first
+    flow = onnx.load_from_string(Flow(content).after)
+    assert {each.op_type for each in flow.graph.node} == {"Mul", "Tanh", "Add", "Conv", "LeakyRelu"}
+    one, other = (parts_of(content, **feeds(noise=noise))[0][0] for noise in (0.0, 1.0))
+    assert np.abs(one - other).max() > 0.1
+
+
+def test_a_flow_shares_no_node_and_no_weight(tmp_path):
+    half = onnx.load_from_string(Halves((made(tmp_path, speakers=2) / "voice.onnx").read_bytes()).first)
+    flow = Flow(half.SerializeToString())
+    before, after = onnx.load_from_string(flow.before), onnx.load_from_string(flow.after)
+    both = [*before.graph.node, *after.graph.node]
+    assert sorted(map(str, both)) == sorted(map(str, half.graph.node))
+    weights = [*before.graph.initializer, *after.graph.initializer]
+    assert sorted(each.name for each in weights) == sorted(each.name for each in half.graph.initializer)
+
+
+def test_what_has_no_flow(tmp_path):
+    content = (tiny_voices.pair(tmp_path / "two", phoneme_type="text") / "text.onnx").read_bytes()
+    with pytest.raises(Uncut, match="no noise"):
+        Flow(content)
+    half = onnx.load_from_string(Halves((made(tmp_path / "one") / "voice.onnx").read_bytes()).first)
+    half.graph.output.append(tensor("z", 1, 6, "T"))
+    with pytest.raises(Uncut, match="more than its frames"):
+        Flow(half.SerializeToString())
+    del half.graph.output[:]
+    half.graph.output.append(tensor("z_p", 1, 6, "T"))
+    with pytest.raises(Uncut, match="what is drawn"):
+        Flow(half.SerializeToString())
+
+
 @pytest.fixture(scope="module")
 def content(tmp_path_factory):
     return (made(tmp_path_factory.mktemp("whole"), speakers=2) / "voice.onnx").read_bytes()
@@ -162,6 +221,8 @@ def test_a_damaged_file_is_cut_or_refused(content, data):
     with suppress(Uncut):
         halves = Halves(bytes(damaged[:end]))
         assert len(halves.first) + len(halves.second(8)) > 0
+        flow = Flow(halves.first)
+        assert len(flow.before) + len(flow.after) > 0
 
 
 # Voices
@@ -172,12 +233,81 @@ def test_a_voice_of_one_network_is_heard_in_pieces(tmp_path, speakers):
     folder = made(tmp_path / "voice", speakers=speakers)
     voice = PiperVoice(folder, "cut")
     assert (voice.cut.channels, voice.cut.why, voice.note, voice.hop) == (8, "", "", HOP)
+    assert voice.cut.flow == 6  # Its convolutions hear 5 frames; one is to spare.
     whole = PiperVoice(folder, "whole", cut=Cut(why="asked for"))
     for speaker in range(speakers):
         pieces = spoken(voice, speaker)
         [truth] = spoken(whole, speaker)
         assert len(pieces) > 2
         np.testing.assert_allclose(np.concatenate(pieces), truth, atol=1e-5)
+
+
+@pytest.mark.parametrize("ahead", [1, 50])
+@pytest.mark.parametrize(("first", "step"), [(1, 7), (5, 211), (16, 48), (300, 1)])
+def test_pieces_of_a_flow_are_the_whole(tmp_path, monkeypatch, first, step, ahead):
+    monkeypatch.setattr(piper, "AHEAD", ahead)
+    voice = PiperVoice(made(tmp_path / "voice", speakers=3), "cut")
+    drawn = voice._drawn(IDS)
+    total = drawn[0].shape[2]
+    rng = np.random.default_rng(0)
+    drawn = [rng.normal(size=x.shape).astype(np.float32) if x.shape[2] == total else x for x in drawn]
+    assert total == len(IDS) * PER_ID
+    whole = voice._decode(voice._flowed(drawn, 0, total))
+    pieces = [piece for _, piece in voice.decoded(drawn, first, step)]
+    np.testing.assert_allclose(np.concatenate(pieces), whole, atol=1e-5)
+    assert len(pieces[0]) == min(first, total) * HOP
+
+
+HEARS_ALL_FLOWING = [
+    node("ReduceMean", ["masked"], ["mean_of_flow"], axes=[2]),
+    node("Sub", ["masked", "mean_of_flow"], ["flowing"]),
+]
+KNOWS_THE_TIME = [
+    node("Shape", ["floats"], ["count_of_frames"]),
+    node("Cast", ["count_of_frames"], ["float_count"], to=onnx.TensorProto.FLOAT),
+    node("Div", ["masked", "float_count"], ["flowing"]),
+]
+AGAINST_THE_TIME = [
+    node("Transpose", ["masked"], ["turned"], perm=[0, 2, 1]),
+    node("CumSum", ["turned", "one"], ["summed"], reverse=1),
+    node("Transpose", ["summed"], ["flowing"], perm=[0, 2, 1]),
+]
+
+
+def test_a_flow_may_be_told_what_is_the_same_at_all_times(tmp_path):
+    folder = made(tmp_path / "voice", flow=KNOWS_THE_TIME)
+    voice = PiperVoice(folder, "cut")
+    assert voice.cut.flow == 6
+    [truth] = spoken(PiperVoice(folder, "whole", cut=Cut(why="asked for")))
+    np.testing.assert_allclose(np.concatenate(spoken(voice)), truth, atol=1e-5)
+
+
+@pytest.mark.parametrize("flow", [HEARS_ALL_FLOWING, AGAINST_THE_TIME])
+def test_a_flow_that_cannot_be_run_in_pieces_is_run_on_the_sentence(tmp_path, flow, opened):
+    folder = made(tmp_path / "voice", flow=flow)
+    voice = PiperVoice(folder, "cut")
+    assert (voice.cut.channels, voice.cut.flow, voice.note) == (8, 0, "")
+    [truth] = spoken(PiperVoice(folder, "whole", cut=Cut(why="asked for")))
+    pieces = spoken(voice)
+    assert len(pieces) > 2
+    np.testing.assert_allclose(np.concatenate(pieces), truth, atol=1e-5)
+    opened.clear()
+    assert PiperVoice(folder, "cut").cut == voice.cut
+    assert len(opened) == 2
+
+
+def test_a_pair_has_a_flow_too(tmp_path):
+    one = made(tmp_path / "one")
+    halves = Halves((one / "voice.onnx").read_bytes())
+    two = tmp_path / "two"
+    two.mkdir()
+    (two / "text.onnx").write_bytes(halves.first)
+    (two / "dec.onnx").write_bytes(halves.second(8))
+    (two / "voice.onnx.json").write_text((one / "voice.onnx.json").read_text())
+    found, truth = (PiperVoice(folder, "x") for folder in (two, one))
+    assert found.cut == truth.cut
+    assert found.cut.flow == 6
+    np.testing.assert_array_equal(np.concatenate(spoken(found)), np.concatenate(spoken(truth)))
 
 
 def test_words_are_where_they_are_in_the_whole(tmp_path):
@@ -207,7 +337,7 @@ def test_what_was_found_out_is_remembered_of_that_network_alone(tmp_path, opened
     assert sorted(each.name for each in folder.iterdir()) == ["voice.onnx", "voice.onnx.json"]
     opened.clear()
     again = PiperVoice(folder, "cut")
-    assert (again.cut, len(opened)) == (first.cut, 2)
+    assert (again.cut, len(opened)) == (first.cut, 3)
     np.testing.assert_array_equal(np.concatenate(spoken(again)), np.concatenate(spoken(first)))
     other = made(tmp_path / "other", speakers=2)
     assert PiperVoice(other, "other").cut.channels == 8
@@ -222,11 +352,11 @@ def test_what_is_remembered_wrongly_is_found_out_anew(tmp_path, wrong):
     right = PiperVoice(folder, "cut").cut
     [kept] = (cache_folder() / "voices").iterdir()
     if isinstance(wrong, Cut):
-        remember((folder / "voice.onnx").read_bytes(), wrong)
+        remember([(folder / "voice.onnx").read_bytes()], wrong)
     else:
         kept.write_bytes(wrong)
     assert PiperVoice(folder, "cut").cut == right
-    assert recall((folder / "voice.onnx").read_bytes()) == right
+    assert recall([(folder / "voice.onnx").read_bytes()]) == right
 
 
 def test_without_a_cache_folder_it_is_found_out_each_time(tmp_path, monkeypatch, opened):
@@ -235,15 +365,15 @@ def test_without_a_cache_folder_it_is_found_out_each_time(tmp_path, monkeypatch,
     for _ in range(2):
         opened.clear()
         assert PiperVoice(made(tmp_path / "voice"), "cut").cut.channels == 8
-        assert len(opened) == 3
+        assert len(opened) == 5
 
 
 @given(st.recursive(st.none() | st.integers() | st.text(), st.lists, max_leaves=3))
 @settings(max_examples=50, deadline=None)
 def test_any_value_is_a_cut_or_none(value):
     assert cut_of(value) is None
-    said = {"channels": 8, "reach": 9, "hop": 16, "why": ""}
-    assert cut_of(said) == Cut(8, 9, 16)
+    said = {"channels": 8, "reach": 9, "hop": 16, "flow": 7, "why": ""}
+    assert cut_of(said) == Cut(8, 9, 16, 7)
     for name in said:
         found = cut_of(said | {name: value})
         assert found is None or isinstance(found, Cut)
@@ -288,7 +418,7 @@ def test_an_added_voice_keeps_how_it_is_cut(tmp_path, monkeypatch, opened):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another"))
     opened.clear()
     assert len(spoken(open_voice("ada"))) > 2
-    assert len(opened) == 2
+    assert len(opened) == 3
     assert not (tmp_path / "another").exists()
     added = add_voice(tiny_voices.telling(tmp_path / "bob", phoneme_type="text"), "bob")
     assert "has no layer" in added.note

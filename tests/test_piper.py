@@ -187,7 +187,7 @@ def test_pieces_are_the_whole(tmp_path, names, reach):
     frames = np.random.default_rng(1).normal(size=(1, 6, 211)).astype(np.float32)
     whole = voice._decode(frames)
     for first, step in ((16, 48), (1, 7), (5, 211), (300, 1)):
-        pieces = [piece for _, piece in voice.decoded(frames, first, step)]
+        pieces = [piece for _, piece in voice.decoded([frames], first, step)]
         np.testing.assert_allclose(np.concatenate(pieces), whole, atol=1e-5)
         assert len(pieces[0]) == min(first, 211) * HOP
 

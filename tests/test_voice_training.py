@@ -550,6 +550,8 @@ def test_piper_says_it_with_as_many_samples(folders, rounded, tmp_path, int8):
     sound = voice.phoneme_ids_to_audio(ids, config)
     sound = sound[0] if isinstance(sound, tuple) else sound
     mine = PiperVoice(folder, "v")
+    assert mine.cut.channels > 0
+    assert mine.cut.flow > 0
     np.testing.assert_allclose(sound, mine._sound(ids, 0), rtol=0, atol=1e-5)
 
 

@@ -58,7 +58,7 @@ def test_an_added_voice_is_listed_and_speaks(made, home):
 def test_a_pair_keeps_what_was_measured(tmp_path):
     folder = tiny_voices.pair(tmp_path / "two", phoneme_type="text")
     assert add_voice(folder).name == "two"
-    assert json.loads((user_voices() / "two" / "rtaudio.json").read_text())["reach"] == 10
+    assert json.loads((user_voices() / "two" / "rtaudio.json").read_text())["cut"]["reach"] == 10
     assert open_voice("two").reach == 10
 
 

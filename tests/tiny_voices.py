@@ -140,12 +140,13 @@ def pair(folder, names=("text.onnx", "dec.onnx"), channels=6, reach=9, everythin
     return folder
 
 
-def vits(folder, speakers=1, frames=False, decoder=(), **said):
+def vits(folder, speakers=1, frames=False, flow=(), decoder=(), **said):
     """A voice of one network with random weights, built as a VITS is: ids to noisy frames of a mean, a
-    convolution as its flow, and a decoder that hears 4 frames around, conditioned on the speaker.
+    masked convolution as its flow, and a decoder that hears 4 frames around, conditioned on the speaker.
 
-    ``decoder``: nodes between the layer that raises the rate, which gives ``raised``, and the last
-    convolution, which takes ``shaped``.
+    ``flow``: nodes between the mask, which is no mask but differs from frame to frame and gives ``masked``,
+    and the convolution, which takes ``flowing``. ``decoder``: nodes between the layer that raises the rate,
+    which gives ``raised``, and the last convolution, which takes ``shaped``.
     """
     folder.mkdir(parents=True, exist_ok=True)
     channels, width = 6, 8
@@ -159,11 +160,17 @@ def vits(folder, speakers=1, frames=False, decoder=(), **said):
         node("Gather", ["scales", "zero"], ["noise_scale"]),
         node("Mul", ["random", "noise_scale"], ["noise"]),
         node("Add", ["mean", "noise"], ["z_p"]),
-        node("Conv", ["z_p", "flow"], ["z"], pads=[2, 2]),
+        node("Cast", ["frame_ids"], ["floats"], to=FLOAT),
+        node("Cos", ["floats"], ["of_frames"]),
+        node("Unsqueeze", ["of_frames", "places"], ["mask"]),
+        node("Mul", ["z_p", "mask"], ["masked"]),
+        *(flow or [node("Tanh", ["masked"], ["bounded"]), node("Add", ["bounded", "z_p"], ["flowing"])]),
+        node("Conv", ["flowing", "flow"], ["z"], pads=[2, 2]),
         node("Conv", ["z", "pre"], ["heard"], pads=[3, 3]),
     ]
     constants += [
         weights("table", SYMBOLS, channels, scale=1.0),
+        constant("places", [0, 1]),
         weights("flow", channels, channels, 5),
         weights("pre", width, channels, 7),
         weights("up", width, 4, 2 * HOP),

@@ -1,4 +1,4 @@
-"""A voice's one network, cut in two before the layers of its decoder that raise the rate.
+"""A voice's one network, cut before the layers of its decoder that raise the rate, and before its flow.
 
 An ONNX file is a message of Protocol Buffers, whose encoding does not change. It is read here as far as a cut
 needs: which tensors a node takes and gives, and what the weights are called. All else goes into the halves
@@ -7,7 +7,7 @@ byte by byte as it is written, so that no node and no weight can become another.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 GRAPH, TRAINING = 7, 20
@@ -24,6 +24,9 @@ NUMBER, LONG, BYTES, SHORT = 0, 1, 2, 5
 """How a field is written."""
 RAISES = b"ConvTranspose"
 ROUNDS = b"QuantizeLinear", b"DequantizeLinear"
+DRAWS = b"RandomNormalLike", b"RandomNormal", b"RandomUniformLike", b"RandomUniform"
+SUMS = b"Mul", b"Add", b"Sub", b"Div", b"Cast"
+"""What is done with what was drawn, until it is what a flow takes."""
 
 Parts = list[bytes | memoryview]
 
@@ -83,12 +86,17 @@ def _field(number: int, parts: Iterable[bytes | memoryview]) -> Parts:
     return [_varint(number << 3 | BYTES), _varint(sum(map(len, parts))), *parts]
 
 
-def _put(name: bytes, channels: int) -> Parts:
+def _put(name: bytes, channels: int = 0) -> Parts:
     """What an input or output is: float32 [1, channels, T]; 0 channels: not known."""
     known = [b"\x08", _varint(channels)] if channels else _field(2, [b"C"])
     shape = [*_field(1, [b"\x08\x01"]), *_field(1, known), *_field(1, _field(2, [b"T"]))]
     kind = _field(1, [b"\x08\x01", *_field(2, shape)])
     return [*_field(PUT_NAME, [name]), *_field(PUT_TYPE, kind)]
+
+
+def _put_any(name: bytes) -> Parts:
+    """What an input or output is: float32 of any shape."""
+    return [*_field(PUT_NAME, [name]), *_field(PUT_TYPE, _field(1, [b"\x08\x01"]))]
 
 
 @dataclass(frozen=True)
@@ -124,13 +132,8 @@ def _taken_inside(graph: memoryview) -> Iterator[bytes]:
             yield _name(content, PUT_NAME)
 
 
-class Halves:
-    """A network in two halves.
-
-    The first has the network's inputs and gives the frames that the first layer takes that raises their rate
-    and that all paths to the sound lead through, float32 [1, C, T], before they are rounded if they are;
-    then the network's outputs but the sound, where they do not need that layer. The second makes sound of
-    frames, and of nothing else.
+class _Network:
+    """What an ONNX file holds.
 
     Parameters
     ----------
@@ -140,7 +143,7 @@ class Halves:
     Raises
     ------
     Uncut
-        It has no such layer.
+        It cannot be read.
     """
 
     def __init__(self, content: bytes) -> None:
@@ -168,22 +171,79 @@ class Halves:
             elif field == TITLE:
                 self._rest.append(written)
         self._makers = {name: index for index, node in enumerate(self._nodes) for name in node.gives}
-        self._sound = next(iter(self._outputs), b"")
+        self._given = [name for name in self._inputs if name not in self._weights]
+        self._main = next(iter(self._outputs), b"")
+
+    def _behind(self, wanted: Iterable[bytes], given: Collection[bytes] = ()) -> tuple[set[int], set[bytes]]:
+        """Nodes that tensors depend on, and all tensors on the way, where some of them are given."""
+        nodes: set[int] = set()
+        tensors: set[bytes] = set()
+        left = list(wanted)
+        while left:
+            name = left.pop()
+            if name in tensors or name in given:
+                continue
+            tensors.add(name)
+            index = self._makers.get(name)
+            if index is not None and index not in nodes:
+                nodes.add(index)
+                left += self._nodes[index].takes
+        return nodes, tensors
+
+    def _before(self, names: Iterable[bytes], drawn: bool = False) -> set[bytes]:
+        """Tensors that depend on some, with them; ``drawn``: and on what is drawn at random."""
+        found = set(names)
+        for node in self._nodes:  # Files have them in the order in which they can be run.
+            if (drawn and node.kind in DRAWS) or not found.isdisjoint(node.takes):
+                found.update(node.gives)
+        return found
+
+    def _written(self, wanted: Iterable[bytes], given: Collection[bytes], puts: Parts) -> bytes:
+        nodes, tensors = self._behind(wanted, given)
+        written = [node.written for index, node in enumerate(self._nodes) if index in nodes]
+        kept = [name for name in self._weights if name in tensors]
+        weights = [self._weights[name] for name in kept]
+        # Old files name their weights among the inputs.
+        inputs = [self._inputs[name] for name in kept if name in self._inputs]
+        graph = [*self._rest, *written, *weights, *inputs, *puts]
+        return b"".join([*self._around, *_field(GRAPH, graph)])
+
+
+class Halves(_Network):
+    """A network in two halves.
+
+    The first has the network's inputs and gives the frames that the first layer takes that raises their rate
+    and that all paths to the sound lead through, float32 [1, C, T], before they are rounded if they are;
+    then the network's outputs but the sound, where they do not need that layer. The second makes sound of
+    frames, and of nothing else.
+
+    Parameters
+    ----------
+    content
+        Of an ONNX file that ONNX Runtime has opened.
+
+    Raises
+    ------
+    Uncut
+        It has no such layer.
+    """
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__(content)
         self._frames, raising = self._found()
         self._more = [
             name
             for name in self._outputs
-            if name not in (self._sound, self._frames) and raising not in self._behind([name])[0]
+            if name not in (self._main, self._frames) and raising not in self._behind([name])[0]
         ]
 
     def _found(self) -> tuple[bytes, int]:
         """The tensor to cut at, and the node that takes it."""
-        given = self._inputs.keys() - self._weights.keys()
         for index, node in enumerate(self._nodes):
             if node.kind == RAISES and node.takes:
                 frames = self._unrounded(node.takes[0])
-                behind, needed = self._behind([self._sound], frames)
-                if index in behind and not given & needed:
+                behind, needed = self._behind([self._main], [frames])
+                if index in behind and needed.isdisjoint(self._given):
                     return frames, index
         raise Uncut("it has no layer that raises the rate of frames, and that all paths to the sound take")
 
@@ -195,40 +255,83 @@ class Halves:
                 name = self._nodes[index].takes[0]
         return name
 
-    def _behind(self, wanted: Iterable[bytes], given: bytes = b"") -> tuple[set[int], set[bytes]]:
-        """Nodes that tensors depend on, and all tensors on the way, where one of them is given."""
-        nodes: set[int] = set()
-        tensors: set[bytes] = set()
-        left = list(wanted)
-        while left:
-            name = left.pop()
-            if name in tensors or name == given:
-                continue
-            tensors.add(name)
-            index = self._makers.get(name)
-            if index is not None and index not in nodes:
-                nodes.add(index)
-                left += self._nodes[index].takes
-        return nodes, tensors
-
     @property
     def first(self) -> bytes:
         """The first half, an ONNX file."""
-        inputs = [put for name, put in self._inputs.items() if name not in self._weights]
-        outputs = [*_field(OUTPUT, _put(self._frames, 0)), *(self._outputs[name] for name in self._more)]
-        return self._written([self._frames, *self._more], b"", [*inputs, *outputs])
+        inputs = [self._inputs[name] for name in self._given]
+        outputs = [*_field(OUTPUT, _put(self._frames)), *(self._outputs[name] for name in self._more)]
+        return self._written([self._frames, *self._more], (), [*inputs, *outputs])
 
     def second(self, channels: int) -> bytes:
         """The second half, an ONNX file, for frames of so many channels."""
-        puts = [*_field(INPUT, _put(self._frames, channels)), self._outputs[self._sound]]
-        return self._written([self._sound], self._frames, puts)
+        puts = [*_field(INPUT, _put(self._frames, channels)), self._outputs[self._main]]
+        return self._written([self._main], [self._frames], puts)
 
-    def _written(self, wanted: Iterable[bytes], given: bytes, puts: Parts) -> bytes:
-        nodes, tensors = self._behind(wanted, given)
-        written = [node.written for index, node in enumerate(self._nodes) if index in nodes]
-        kept = [name for name in self._weights if name in tensors]
-        weights = [self._weights[name] for name in kept]
-        # Old files name their weights among the inputs.
-        inputs = [self._inputs[name] for name in kept if name in self._inputs]
-        graph = [*self._rest, *written, *weights, *inputs, *puts]
-        return b"".join([*self._around, *_field(GRAPH, graph)])
+
+class Flow(_Network):
+    """A network that gives frames, such as a first half, cut where the last noise has been added.
+
+    What is before the cut has the network's inputs; it gives what was drawn, float32 [1, C, T], then the
+    network's outputs but the frames, then what else the other takes: masks [1, 1, T], and what is the same at
+    all times, such as a speaker. What is after it makes frames of that: the flow of a VITS, which takes more
+    time than all that is before it, and hears some frames around each.
+
+    Parameters
+    ----------
+    content
+        Of an ONNX file that ONNX Runtime has opened.
+
+    Raises
+    ------
+    Uncut
+        Nothing is drawn, nothing follows, or another output depends on it.
+    """
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__(content)
+        behind, _ = self._behind([self._main])
+        draws = [i for i in sorted(behind) if self._nodes[i].kind in DRAWS and self._nodes[i].gives]
+        if not draws:
+            raise Uncut("no noise is drawn for its frames")
+        self._drawn = self._added(self._nodes[draws[-1]].gives[0], behind)
+        self._more = [name for name in self._outputs if name != self._main]
+        if self._drawn == self._main:
+            raise Uncut("its frames are what is drawn")
+        after = self._before([self._drawn])
+        if not after.isdisjoint(self._more):
+            raise Uncut("more than its frames is made of noise")
+        takes = (
+            name
+            for i in sorted(behind)
+            if not after.isdisjoint(self._nodes[i].gives) and self._drawn not in self._nodes[i].gives
+            for name in self._nodes[i].takes
+        )
+        moving = self._before(self._given, drawn=True) - after
+        self._beside = [name for name in dict.fromkeys(takes) if name in moving]
+
+    def _added(self, name: bytes, behind: set[int]) -> bytes:
+        """What becomes of a tensor by sums and products, until more than one node takes it."""
+        while True:
+            takers = [i for i in behind if name in self._nodes[i].takes]
+            if len(takers) != 1 or self._nodes[takers[0]].kind not in SUMS or name == self._main:
+                return name
+            name = self._nodes[takers[0]].gives[0]
+
+    @property
+    def before(self) -> bytes:
+        """What is before the cut, an ONNX file."""
+        inputs = [self._inputs[name] for name in self._given]
+        wanted = [self._drawn, *self._more, *self._beside]
+        outputs = [*_field(OUTPUT, _put(self._drawn)), *(self._outputs[name] for name in self._more)]
+        for name in self._beside:
+            outputs += _field(OUTPUT, _put_any(name))
+        return self._written(wanted, (), [*inputs, *outputs])
+
+    @property
+    def after(self) -> bytes:
+        """What is after the cut, an ONNX file."""
+        inputs = _field(INPUT, _put(self._drawn))
+        for name in self._beside:
+            inputs += _field(INPUT, _put_any(name))
+        given = {self._drawn, *self._beside}
+        return self._written([self._main], given, [*inputs, self._outputs[self._main]])

@@ -1,7 +1,7 @@
-"""What has been found out about voices of one network that were cut in two, kept in the user's cache folder.
+"""What has been found out about how voices can be run piece by piece, kept in the user's cache folder.
 
-A file is named after the hash of the network's content, so that it is of that network and of no other. The
-halves are not kept: to cut takes less time than to read and check a copy.
+A file is named after the hash of the networks' content, so that it is of those and of no others. What they
+are cut into is not kept: to cut takes less time than to read and check a copy.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,23 +18,25 @@ from typing import Any
 
 from rtaudio.folders import cache_folder
 
-VERSION = 1
+VERSION = 2
 """Of the way in which networks are cut and tried."""
 WIDEST, FARTHEST = 1 << 16, 1 << 10
 
 
 @dataclass(frozen=True)
 class Cut:
-    """How a network is run."""
+    """How a voice's one network, or its pair, is run."""
 
     channels: int = 0
-    """Of the frames between its halves; 0: it stays whole."""
+    """Of the frames between its halves; 0: it is run on the whole sentence."""
     reach: int = 0
     """Frames on either side that the second half hears."""
     hop: int = 0
     """Samples of a frame."""
+    flow: int = 0
+    """Frames on either side that the flow hears; 0: it is not cut from the first half."""
     why: str = ""
-    """Why it stays whole."""
+    """Why it is run on the whole sentence."""
 
     def note(self, voice: str) -> str:
         """What who uses the voice may want to know, or nothing."""
@@ -45,35 +47,35 @@ def cut_of(said: object) -> Cut | None:
     """A cut from its fields by name; None if that is none."""
     if not isinstance(said, Mapping):
         return None
-    channels, reach, hop, why = (said.get(name) for name in ("channels", "reach", "hop", "why"))
-    if (
-        type(channels) is not int
-        or type(reach) is not int
-        or type(hop) is not int
-        or not isinstance(why, str)
-    ):
+    found, why = [said.get(name) for name in ("channels", "reach", "hop", "flow")], said.get("why")
+    numbers = [number for number in found if type(number) is int]
+    if len(numbers) < len(found) or not isinstance(why, str):
         return None
-    fits = 0 <= channels < WIDEST and 0 <= reach < FARTHEST and 0 <= hop < WIDEST
-    return Cut(channels, reach, hop, why) if fits and bool(channels and hop) != bool(why) else None
+    channels, reach, hop, flow = numbers
+    fits = 0 <= channels < WIDEST and 0 <= reach < FARTHEST and 0 <= hop < WIDEST and 0 <= flow < FARTHEST
+    return Cut(channels, reach, hop, flow, why) if fits and bool(channels and hop) != bool(why) else None
 
 
-def _place(content: bytes) -> Path:
-    return cache_folder() / "voices" / f"{hashlib.sha256(content).hexdigest()}.json"
+def _place(networks: Sequence[bytes]) -> Path:
+    found = hashlib.sha256()
+    for content in networks:
+        found.update(hashlib.sha256(content).digest())
+    return cache_folder() / "voices" / f"{found.hexdigest()}.json"
 
 
-def recall(content: bytes) -> Cut | None:
-    """What is known of a network; None: nothing."""
+def recall(networks: Sequence[bytes]) -> Cut | None:
+    """What is known of a voice's networks; None: nothing."""
     try:
-        said: Any = json.loads(_place(content).read_bytes())
+        said: Any = json.loads(_place(networks).read_bytes())
     except (OSError, ValueError, RecursionError):
         return None
     known = isinstance(said, dict) and said.get("version") == VERSION
     return cut_of(said) if known else None
 
 
-def remember(content: bytes, cut: Cut) -> None:
+def remember(networks: Sequence[bytes], cut: Cut) -> None:
     """Keep what was found out; where that is not possible it is found out again the next time."""
-    place = _place(content)
+    place = _place(networks)
     part = place.with_name(f".{place.stem}.{secrets.token_hex(4)}.part")
     try:
         place.parent.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,8 @@ length, noise of the durations) and, with several speakers, ``sid`` (int64 [1]);
 the rest. In place of one network there may be two, ``text.onnx`` and ``dec.onnx``, or ``acoustic.onnx`` and
 ``vocoder.onnx``: the first gives frames, float32 [1, C, T], the second makes sound of them. It is run piece
 by piece, with as many frames around as it hears, so that the first sound is there early and the samples are
-the same. One network is cut in two (`engines.speech.cut`) where its halves make the same sound as it does.
+the same. One network is cut in two, and a flow from what is before it (`engines.speech.cut`), where the parts
+make the same sound as the whole does.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import unicodedata
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.sessions import open_session, reason
-from engines.speech.cut import Halves, Uncut
+from engines.speech.cut import Flow, Halves, Uncut
 from engines.speech.cuts import Cut, recall, remember
 from engines.speech.espeak import Espeak
 from engines.speech.letters import name_letters
@@ -42,10 +43,12 @@ PAIRS = ("text.onnx", "dec.onnx"), ("acoustic.onnx", "vocoder.onnx")
 PAD, BEGIN, END = "_^$"
 STRESS, LENGTH = "ˈˌ", "ːˑ"
 """Marks of IPA, before and after the phone that they belong to."""
-FIRST, STEP = 16, 48
+FIRST, STEP = 16, 96
 """Frames of the first piece of a sentence, and the most of those after it: none is longer than all before."""
-FARTHEST = 40
-"""Frames that a decoder may hear on either side; one that hears more is run on the whole sentence."""
+AHEAD = 384
+"""Frames that a flow makes at a time, after the first few."""
+FARTHEST, FLOWING = 40, 120
+"""Frames that a decoder, and a flow, may hear on either side; else it is run on the whole sentence."""
 SYMBOLS, FEW_SYMBOLS = 64, 24
 """Of a trial of speed, and of halves."""
 DIGITS = "1 2 3 4 5 6 7 8 9"
@@ -274,12 +277,10 @@ class PiperVoice:
         A folder with one voice, or NAME.onnx.
     name
         What it is called.
-    reach
-        Frames on either side that the second network of a pair hears, if that is known; see `measured_reach`.
     contents
         The networks' bytes, if they have been read; they are else.
     cut
-        How its one network is run, if that is known; else it is tried, once: see `engines.speech.cuts`.
+        How they are run, if that is known; else it is tried, once: see `engines.speech.cuts`.
 
     Raises
     ------
@@ -291,92 +292,130 @@ class PiperVoice:
         self,
         path: Path,
         name: str,
-        reach: int | None = None,
         contents: Sequence[bytes] | None = None,
         cut: Cut | None = None,
     ) -> None:
-        card, networks = find_parts(path)
+        card, self._networks = find_parts(path)
         self.config = config = read_config(card)
         self.name, self.language, self.rate = name, config.language, config.rate
         self.speakers: Sequence[str] = config.speakers
         self._espeak = Espeak()
-        self._path = networks[0]
-        contents = contents or [_content(network) for network in networks]
-        self.cut: Cut | None = None
-        """How its one network is run; None: it has two."""
-        if len(networks) == 1:
-            self.cut = self._open_one(contents[0], cut or recall(contents[0]))
-        else:
-            sessions = [open_session(each, content) for each, content in zip(networks, contents, strict=True)]
-            self._take(sessions, networks, reach)
+        contents = contents or [_content(network) for network in self._networks]
+        self.cut = self._opened(contents, cut or recall(contents))
+        """How its networks are run."""
 
-    def _take(
-        self, sessions: Sequence[Any], networks: Sequence[Path], reach: int | None = None, hop: int = 0
-    ) -> None:
-        """Speak with one network, or two."""
-        self._first, self._decoder = sessions[0], sessions[1] if len(sessions) > 1 else None
-        self._roles = _roles(self._first, networks[0], self.config)
-        self.reach: int | None = None
+    def _opened(self, contents: Sequence[bytes], cut: Cut | None) -> Cut:
+        """Open the networks as is known, or find out how they are run, and keep that."""
+        if cut is not None:
+            with suppress(Uncut, UserError):  # What was known is of others than these then.
+                self._take(contents, cut)
+                return cut
+        cut = self._tried(contents)
+        remember(contents, cut)
+        return cut
+
+    def _take(self, contents: Sequence[bytes], cut: Cut, opened: dict[bytes, Any] | None = None) -> None:
+        """Speak with the networks, cut so; ``opened``: sessions by their content, added to."""
+        opened = {} if opened is None else opened
+        halves = Halves(contents[0]) if cut.channels and len(contents) == 1 else None
+        first, *more = contents if halves is None else (halves.first, halves.second(cut.channels))
+        flow = Flow(first) if cut.flow else None
+        parts = [first, *more] if flow is None else [flow.before, *more, flow.after]
+        path, second = self._networks[0], self._networks[-1]
+        for part in parts:
+            if part not in opened:
+                opened[part] = open_session(second if part in more else path, part)
+        self._first = opened[parts[0]]
+        self._decoder = opened[parts[1]] if more else None
+        self._flow = None if flow is None else opened[parts[2]]
+        self._roles = _roles(self._first, path, self.config)
+        self._beside = 0 if self._flow is None else len(self._flow.get_inputs()) - 1
+        self._tells = len(self._first.get_outputs()) - self._beside > 1
+        self.reach = cut.reach if cut.channels else None
         """Frames on either side that the second network hears; None: there is none, or it hears all."""
+        self.flow = cut.flow
+        """Frames on either side that the flow hears; 0: it is not run on its own."""
         self.hop = 0
         """Samples per frame of a pair."""
         if self._decoder is not None:
-            channels = _check_decoder(self._decoder, networks[1], self._first, networks[0])
+            channels = _check_decoder(self._decoder, second, self._flow or self._first, path)
             self._decoded = self._decoder.get_inputs()[0].name
-            self.hop = hop or _hop_of(self._decode, channels, networks[1])
-            self.reach = measured_reach(self._decode, channels, self.hop) if reach is None else reach
+            self.hop = cut.hop or _hop_of(self._decode, channels, second)
 
-    def _open_one(self, content: bytes, cut: Cut | None) -> Cut:
-        """Open one network as its halves, or as it is, and find out which if that is not known."""
-        path = self._path
-        if cut is not None and cut.channels:
-            with suppress(Uncut, UserError):  # What was known is of another than this then.
-                halves = Halves(content)
-                sessions = [open_session(path, each) for each in (halves.first, halves.second(cut.channels))]
-                self._take(sessions, (path, path), cut.reach, cut.hop)
-                return cut
-        whole = open_session(path, content)
-        self._take([whole], [path])
-        if cut is not None and not cut.channels:
-            return cut
-        try:
-            halves = Halves(content)
-        except Uncut as error:
-            return Cut(why=str(error))
-        try:
-            cut = self._halved(halves)
-        except (Uncut, UserError) as error:
-            self._take([whole], [path])
-            cut = Cut(why=str(error))
-        remember(content, cut)
+    def _tried(self, contents: Sequence[bytes]) -> Cut:
+        """Find out how the networks can be run, and open them so."""
+        whole = cut = Cut(why="it has not been tried")
+        opened: dict[bytes, Any] = {}
+        self._take(contents, whole, opened)
+        ids = self._trial(FEW_SYMBOLS)
+        speakers = sorted({0, max(0, len(self.speakers) - 1)})
+        sounds: list[Samples] = []
+        for further in (self._in_pieces, self._with_flow):
+            try:
+                sounds = sounds or [self._sound(ids, speaker) for speaker in speakers]
+                found = further(contents, cut, ids, opened)
+                for speaker, sound in zip(speakers, sounds, strict=True):
+                    again = self._sound(ids, speaker)
+                    if len(again) != len(sound) or np.abs(again - sound).max(initial=0.0) > TOLERANCE:
+                        raise Uncut("its halves make another sound than the whole")
+            except (Uncut, UserError) as error:
+                self._take(contents, cut, opened)
+                return cut if cut.channels else Cut(why=str(error))
+            cut = found
         return cut
 
-    def _halved(self, halves: Halves) -> Cut:
-        """Go on with halves of the network; `Uncut` or `UserError` where they do not make its sound."""
-        path, ids = self._path, self._trial(FEW_SYMBOLS)
-        speakers = sorted({0, max(0, len(self.speakers) - 1)})
-        sounds = [self._sound(ids, speaker) for speaker in speakers]
-        first = open_session(path, halves.first)
+    def _in_pieces(
+        self, contents: Sequence[bytes], cut: Cut, ids: list[int], opened: dict[bytes, Any]
+    ) -> Cut:
+        """Go on with a decoder of its own, piece by piece; `Uncut` or `UserError` where that cannot be."""
+        if len(contents) == 1:
+            first = Halves(contents[0]).first
+            opened[first] = self._first = open_session(self._networks[0], first)
+        frames = self._drawn(ids)[0]
+        self._take(contents, replace(cut, channels=frames.shape[1]), opened)
+        reach = measured_reach(self._decode, frames.shape[1], self.hop)
+        if reach is None:
+            raise Uncut("its decoder hears the whole sentence")
+        self.reach = reach
+        return Cut(frames.shape[1], reach, self.hop)
+
+    def _with_flow(
+        self, contents: Sequence[bytes], cut: Cut, ids: list[int], opened: dict[bytes, Any]
+    ) -> Cut:
+        """Go on with a flow of its own; `Uncut` or `UserError` where that cannot be."""
+        self._take(contents, replace(cut, flow=FLOWING), opened)
+        drawn = self._drawn(ids)
+        total = drawn[0].shape[2]
+
+        def flow(frames: Samples) -> Samples:
+            count = frames.shape[2]
+            beside = [np.repeat(x[:, :, :1], count, axis=2) if _moves(x, total) else x for x in drawn[1:]]
+            return self._flowed([frames, *beside], 0, count)
+
+        reach = measured_reach(flow, drawn[0].shape[1], 1, FLOWING)
+        if reach is None:
+            raise Uncut("its flow hears the whole sentence")
+        self.flow = reach
+        return replace(cut, flow=reach)
+
+    def _drawn(self, ids: list[int]) -> list[Samples]:
+        """What the decoder, or the flow, is given of some ids, without noise."""
         try:
-            frames = np.asarray(first.run(None, self._feeds(ids, 0, 1.0, False))[0])
+            outputs = self._first.run(None, self._feeds(ids, 0, 1.0, False))
         except Exception as error:  # ONNX Runtime has no common one
             raise Uncut(f"its first half cannot run: {error}") from None
-        if frames.ndim != 3:
-            raise Uncut(f"its frames have the shape {frames.shape}")
-        channels = frames.shape[1]
-        self._take([first, open_session(path, halves.second(channels))], (path, path))
-        if self.reach is None:
-            raise Uncut("its decoder hears the whole sentence")
-        for speaker, sound in zip(speakers, sounds, strict=True):
-            again = self._sound(ids, speaker)
-            if len(again) != len(sound) or np.abs(again - sound).max(initial=0.0) > TOLERANCE:
-                raise Uncut("its halves make another sound than the whole")
-        return Cut(channels, self.reach, self.hop)
+        if outputs[0].ndim != 3:
+            raise Uncut(f"its frames have the shape {outputs[0].shape}")
+        return self._passed_on(outputs)
+
+    def _passed_on(self, outputs: Sequence[Samples]) -> list[Samples]:
+        """Of the first network's outputs: frames, or what a flow takes."""
+        return [outputs[0], *outputs[len(outputs) - self._beside :]]
 
     @property
     def note(self) -> str:
         """See `Voice.note`."""
-        return "" if self.cut is None else self.cut.note(self.name)
+        return self.cut.note(self.name)
 
     @property
     def cpu(self) -> float:
@@ -419,7 +458,7 @@ class PiperVoice:
         """The phones, "" for what is silent, and the index of the id that each begins with; none where the
         network does not tell how long they take.
         """
-        if len(self._first.get_outputs()) < 2:
+        if not self._tells:
             return []
         begin = len(self.config.ids[BEGIN]) + len(self.config.ids[PAD])
         known = [number for number, phoneme in enumerate(phonemes) if phoneme in self.config.ids]
@@ -485,35 +524,57 @@ class PiperVoice:
             outputs = self._first.run(None, feeds)
         except Exception as error:  # onnxruntime's have no other base
             raise SpeechError(f"voice {self.name} cannot speak this ({reason(error)})") from None
-        first = np.asarray(outputs[0], np.float32)
-        frames = np.ravel(outputs[1]).astype(np.float64) if len(outputs) > 1 else np.ones(0)
+        frames = np.ravel(outputs[1]).astype(np.float64) if self._tells else np.ones(0)
         frames = (
             frames if len(frames) == len(ids) and np.all(frames >= 0) and frames.any() else np.ones(len(ids))
         )
         starts = (np.cumsum(frames) - frames) / frames.sum()
+        first = outputs[0]
         if self._decoder is None:
-            sound = np.ravel(first)
+            sound = np.ravel(np.asarray(first, np.float32))
             yield self._checked(sound), (starts * len(sound)).astype(np.int64)
             return
         if first.ndim != 3 or len(first) != 1 or not first.shape[2]:
-            raise SpeechError(f"voice {self.name}: {self._path.name} gives the shape {first.shape}")
+            raise SpeechError(f"voice {self.name}: {self._networks[0].name} gives the shape {first.shape}")
         places = (starts * first.shape[2] * self.hop).astype(np.int64)
-        for begin, piece in self.decoded(first):
+        for begin, piece in self.decoded(self._passed_on(outputs)):
             yield self._checked(piece), places if begin == 0 else None
 
-    def decoded(self, frames: Samples, first: int = FIRST, step: int = STEP) -> Iterator[tuple[int, Samples]]:
-        """The sound of frames (1, C, T), piece by piece: where it begins, in frames, and its samples."""
-        total = frames.shape[2]
-        if self.reach is None:
-            yield 0, self._decode(frames)
-            return
-        begin, size = 0, first
+    def decoded(
+        self, drawn: Sequence[Samples], first: int = FIRST, step: int = STEP
+    ) -> Iterator[tuple[int, Samples]]:
+        """The sound of frames (1, C, T), or of all that a flow makes them of, piece by piece.
+
+        Yields
+        ------
+        Where it begins, in frames, and its samples.
+        """
+        total = drawn[0].shape[2]
+        begin, size, reach = (0, total, 0) if self.reach is None else (0, first, self.reach)
+        frames = drawn[0] if self._flow is None else self._flowed(drawn, 0, min(total, 2 * size + reach))
         while begin < total:
             end = min(total, begin + size)
-            left, right = max(0, begin - self.reach), min(total, end + self.reach)
+            left, right = max(0, begin - reach), min(total, end + reach)
+            known = frames.shape[2]
+            if right > known:
+                more = self._flowed(drawn, known, min(total, max(right, known + AHEAD)))
+                frames = np.concatenate([frames, more], axis=2)
             piece = self._decode(frames[:, :, left:right])
             yield begin, piece[(begin - left) * self.hop : (end - left) * self.hop]
             begin, size = end, min(step, end)
+
+    def _flowed(self, drawn: Sequence[Samples], begin: int, end: int) -> Samples:
+        """What the flow makes of a part: frames (1, C, end - begin)."""
+        assert self._flow is not None  # noqa: S101 - for the type checker: only who has one comes here
+        total = drawn[0].shape[2]
+        left, right = max(0, begin - self.flow), min(total, end + self.flow)
+        part = [np.ascontiguousarray(x[:, :, left:right]) if _moves(x, total) else x for x in drawn]
+        names = [tensor.name for tensor in self._flow.get_inputs()]
+        try:
+            found = self._flow.run(None, dict(zip(names, part, strict=True)))[0]
+        except Exception as error:  # onnxruntime's have no other base
+            raise SpeechError(f"voice {self.name} cannot speak this ({reason(error)})") from None
+        return found[:, :, begin - left : end - left]  # type: ignore[no-any-return]
 
     def _decode(self, frames: Samples) -> Samples:
         assert self._decoder is not None  # noqa: S101 - for the type checker: only pairs come here
@@ -529,35 +590,35 @@ class PiperVoice:
         return samples
 
 
-def measured_reach(decode: Any, channels: int, hop: int) -> int | None:
+def measured_reach(decode: Any, channels: int, hop: int, farthest: int = FARTHEST) -> int | None:
     """Frames on either side of a frame that its sound depends on, found by changing one.
 
     Parameters
     ----------
     decode
-        Frames (1, channels, T) to samples (T * hop,).
+        Frames (1, channels, T) to (..., T * hop): samples, or other frames with a hop of 1.
 
     Returns
     -------
-    None if that is more than `FARTHEST`, or if pieces do not make what the whole does, to `TOLERANCE`.
+    None if that is more than ``farthest``, or if pieces do not make what the whole does, to `TOLERANCE`.
     """
     random = np.random.default_rng(0)
-    middle, total = FARTHEST + 1, 2 * FARTHEST + 3
+    middle, total = farthest + 1, 2 * farthest + 3
     reach = 0
     for size in (1.0, 10.0):
         frames = random.normal(0.0, 0.5, (1, channels, total)).astype(np.float32)
         whole = decode(frames)
         frames[:, :, middle] += size
-        changed = np.flatnonzero(decode(frames) != whole)
+        changed = np.flatnonzero((decode(frames) != whole).reshape(-1, whole.shape[-1]).any(axis=0))
         if len(changed):
             before, after = middle * hop - changed[0], changed[-1] + 1 - (middle + 1) * hop
             reach = max(reach, math.ceil(before / hop), math.ceil(after / hop))
     reach += 1
-    if reach > FARTHEST:
+    if reach > farthest:
         return None
     begin, end = middle, total
-    part = decode(frames[:, :, begin - reach : end])[reach * hop :]
-    far = np.abs(part - decode(frames)[begin * hop :]).max()
+    part = decode(frames[:, :, begin - reach : end])[..., reach * hop :]
+    far = np.abs(part - decode(frames)[..., begin * hop :]).max()
     return reach if far <= TOLERANCE else None
 
 
@@ -637,6 +698,11 @@ def _hop_of(decode: Any, channels: int, path: Path) -> int:
     if rest or not hop or lengths[1] != 2 * lengths[0]:
         raise FileError(f"{path} makes {lengths[0]} samples of {FIRST} frames: want a whole number for each")
     return hop
+
+
+def _moves(tensor: Samples, total: int) -> bool:
+    """Whether a tensor is of each of so many frames, and not the same for all."""
+    return tensor.ndim == 3 and tensor.shape[2] == total
 
 
 def _owners(sentence: Sentence) -> list[int]:

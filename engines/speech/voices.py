@@ -174,9 +174,8 @@ def add_voice(path: Path, name: str = "") -> Known:
         hashes = {each.name: _hash(content) for each, content in zip(networks, contents, strict=True)}
         record = {
             "sha256": {card.name: _hash(card.read_bytes()), **hashes},
-            "reach": voice.reach if voice.cut is None else None,
             "speed": round(speed, 4),
-            "cut": None if voice.cut is None else asdict(voice.cut),
+            "cut": asdict(voice.cut),
         }
         (made / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
         try:
@@ -268,8 +267,7 @@ def _record(folder: Path) -> dict[str, Any]:
         found = json.loads(path.read_text(encoding="utf-8"))
         hashes = found["sha256"]
         fits = all(isinstance(value, str) and Path(name).name == name for name, value in hashes.items())
-        reach, speed = found["reach"], found["speed"]
-        fits = fits and (reach is None or type(reach) is int) and isinstance(speed, (int, float))
+        fits = fits and isinstance(found["speed"], (int, float))
     except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError):
         fits = False
     if not fits:
@@ -323,7 +321,7 @@ def _open_added(folder: Path) -> PiperVoice:
                 f"{file} has changed since it was added: run "
                 f"'rtaudio voices remove {folder.name}', and add the voice anew"
             )
-    return PiperVoice(path, folder.name, record["reach"], contents[1:], cut_of(record.get("cut")))
+    return PiperVoice(path, folder.name, contents[1:], cut_of(record.get("cut")))
 
 
 def _hash(content: bytes) -> str:
