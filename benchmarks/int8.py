@@ -38,7 +38,6 @@ def contents(shape: Shape, stages: int) -> tuple[bytes, bytes]:
     plain_onnx, rounded_onnx = (
         to_onnx(
             Exportable(network, {"frames": torch.zeros(1, LATENT, 8)}, ("sound",), {}, time=2, sequence=True),
-            half=False,
         )
         for network in (folded(plain), frozen(folded(rounded)))
     )

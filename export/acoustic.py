@@ -35,7 +35,7 @@ from export.corpus import (
 from export.mel import FLOOR
 from export.models.acoustic import PAD, Acoustic, MelDiscriminator, Shape, similarity
 from export.models.hifigan import discriminator_loss, feature_loss, generator_loss
-from export.networks import differences, to_onnx
+from export.networks import Weights, differences, to_onnx
 from export.output import digest, progress
 from export.pitch import pitch_of
 from export.spectra import Features
@@ -277,7 +277,7 @@ class AcousticTask:
         network: Acoustic,
         record: Mapping[str, Any],
         vocoder: tuple[Any, nn.Module, Mapping[str, Any]],
-        half: bool = False,
+        weights: Weights = "float32",
     ) -> Speaking:
         """The network and a vocoder as a voice, compared with torch; see `export.voices`.
 
@@ -287,8 +287,8 @@ class AcousticTask:
             Of this task's run.
         vocoder
             Task, network and record of the vocoder's run.
-        half
-            Store weights as float16.
+        weights
+            How they are rounded and stored.
 
         Raises
         ------
@@ -303,8 +303,8 @@ class AcousticTask:
         corpus = corpus_of(record["data"])
         exportable = task.exportable(second)
         both = Both(network, exportable.network)
-        spectra, whole = (speaking(f, both, corpus, HOP, half) for f in (both.spectra, both.speak))
-        content = to_onnx(exportable, half)
+        spectra, whole = (speaking(f, both, corpus, HOP, weights) for f in (both.spectra, both.speak))
+        content = to_onnx(exportable, weights)
         found = {f"acoustic, {name}": x for name, x in spectra.differences.items()}
         found |= {f"vocoder, {name}": x for name, x in differences(exportable, content).items()}
         return replace(

@@ -2,7 +2,7 @@
 
 A network that streams has its states as inputs and outputs. What is written is checked first: torch against
 ONNX Runtime, and where there are states, one frame after the other against all at once. Weights may be stored
-as float16: then torch computes with the same rounded weights.
+as float16 or 8-bit integers: then torch computes with the same rounded weights.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import onnx
@@ -34,6 +34,9 @@ TOLERANCE = 1e-4
 OPSET = 17
 FRAMES = 40
 """Frames that the streaming check runs over."""
+SHARED = 32
+"""Numbers, at the least, that have a scale in common; others are not worth one."""
+Weights = Literal["float32", "float16", "int8"]
 
 
 @dataclass(frozen=True)
@@ -78,30 +81,47 @@ def draw(example: Tensor, shape: Sequence[int], random: torch.Generator) -> Tens
     return example.flatten()[torch.randint(example.numel(), tuple(shape), generator=random)]
 
 
-def round_weights(exportable: Exportable) -> float:
-    """Round all weights to float16, in place; returns by how much that changes an output, at the most."""
+def round_weights(network: nn.Module, weights: Weights) -> None:
+    """Round the weights of a network, in place, to what is stored.
+
+    ``float16`` rounds all; ``int8`` parameters to integers from -127 to 127 times a scale for each place
+    along the first dimension, that of a layer's outputs, where `SHARED` numbers or more have one, and all
+    else to float16.
+    """
+    parameters = dict(network.named_parameters())
+    for name, tensor in network.state_dict().items() if weights != "float32" else ():
+        if not tensor.is_floating_point() or not tensor.dim():
+            continue
+        if weights == "int8" and name in parameters and tensor[:1].numel() >= SHARED:
+            scale = tensor.flatten(1).abs().amax(1).reshape(-1, *[1] * (tensor.dim() - 1)) / 127
+            scale = torch.where(scale > 0, scale, 1.0)
+            tensor.copy_(torch.round(tensor / scale) * scale)
+        else:
+            tensor.copy_(tensor.half())
+
+
+def rounding(exportable: Exportable, weights: Weights) -> float:
+    """Round a network's weights, in place; returns by how much that changes an output, at the most."""
     random = torch.Generator().manual_seed(1)
     inputs = [draw(x, x.shape, random) for x in exportable.inputs.values()]
     found = []
     with torch.no_grad():
-        for rounded in (False, True):
-            for tensor in exportable.network.state_dict().values() if rounded else ():
-                if tensor.is_floating_point():
-                    tensor.copy_(tensor.half())
+        for each in ("float32", weights):
+            round_weights(exportable.network, each)
             outputs = exportable.network(*inputs, *exportable.states.values())
             found.append(outputs[0] if isinstance(outputs, tuple) else outputs)
     return float((found[1] - found[0]).abs().max())
 
 
-def to_onnx(exportable: Exportable, half: bool) -> bytes:
+def to_onnx(exportable: Exportable, weights: Weights = "float32") -> bytes:
     """The content of an ONNX file.
 
     Parameters
     ----------
     exportable
-        What is exported; with ``half`` its weights are float16 already (`round_weights`).
-    half
-        Store weights as float16, each cast to float32 where the file is loaded: half the size, equal results.
+        What is exported; its weights have been rounded (`round_weights`).
+    weights
+        How they are stored; see `store_weights`.
     """
     names = [*exportable.inputs, *exportable.states]
     outputs = [*exportable.outputs, *(f"new_{name}" for name in exportable.states)]
@@ -127,23 +147,55 @@ def to_onnx(exportable: Exportable, half: bool) -> bytes:
             dynamo=False,
         )
     model = onnx.load_from_string(file.getvalue())
-    if half:
-        store_half(model)
+    store_weights(model, weights)
     onnx.checker.check_model(model)
     return model.SerializeToString()  # type: ignore[no-any-return]
 
 
-def store_half(model: onnx.ModelProto) -> None:
-    """Store weights as float16, in place, each cast to float32 where the file is loaded."""
-    casts = []
+def store_weights(model: onnx.ModelProto, weights: Weights) -> None:
+    """Store weights in fewer bytes, in place; they are float32 again where the file is loaded.
+
+    Parameters
+    ----------
+    weights
+        ``float16``: half the size. ``int8``: a quarter, for those that are integers times a scale along one
+        of their dimensions; others as float16.
+    """
+    if weights == "float32":
+        return
+    nodes, scales = [], []
     for tensor in model.graph.initializer:
-        if tensor.data_type == TensorProto.FLOAT and math.prod(tensor.dims) > 1:
-            name, weights = tensor.name, numpy_helper.to_array(tensor)
-            tensor.CopyFrom(numpy_helper.from_array(weights.astype(np.float16), f"{name}.half"))
-            casts.append(helper.make_node("Cast", [tensor.name], [name], to=TensorProto.FLOAT))
-    nodes = [*casts, *model.graph.node]
+        if tensor.data_type != TensorProto.FLOAT or math.prod(tensor.dims) <= 1:
+            continue
+        name, numbers = tensor.name, numpy_helper.to_array(tensor)
+        found = _as_integers(numbers) if weights == "int8" else None
+        if found is None:
+            tensor.CopyFrom(numpy_helper.from_array(numbers.astype(np.float16), f"{name}.half"))
+            nodes.append(helper.make_node("Cast", [tensor.name], [name], to=TensorProto.FLOAT))
+            continue
+        integers, scale = found
+        tensor.CopyFrom(numpy_helper.from_array(integers, f"{name}.integers"))
+        scales.append(numpy_helper.from_array(scale, f"{name}.scale"))
+        whole = f"{name}.whole"
+        nodes.append(helper.make_node("Cast", [tensor.name], [whole], to=TensorProto.FLOAT))
+        nodes.append(helper.make_node("Mul", [whole, scales[-1].name], [name]))
+    nodes += model.graph.node
     del model.graph.node[:]
     model.graph.node.extend(nodes)
+    model.graph.initializer.extend(scales)
+
+
+def _as_integers(numbers: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]] | None:
+    """Integers and the scales along a dimension that they are to be multiplied by; None if there are none."""
+    most = np.abs(numbers).max()
+    for axis in (axis for axis, size in enumerate(numbers.shape) if numbers.size >= SHARED * size):
+        others = tuple(each for each in range(numbers.ndim) if each != axis)
+        scale = np.abs(numbers).max(others, keepdims=True) / np.float32(127)
+        scale[scale == 0] = 1
+        integers = np.rint(numbers / scale)
+        if np.abs(integers * scale - numbers).max() <= 1e-6 * most:
+            return integers.astype(np.int8), scale
+    return None
 
 
 def differences(exportable: Exportable, content: bytes, seed: int = 0) -> dict[str, float]:
@@ -203,7 +255,7 @@ def check(found: Mapping[str, float]) -> None:
 
 
 def write_network(
-    exportable: Exportable, path: Path, card: Mapping[str, Any], half: bool
+    exportable: Exportable, path: Path, card: Mapping[str, Any], weights: Weights
 ) -> dict[str, float]:
     """Export, check, and write a network and its card.
 
@@ -216,18 +268,18 @@ def write_network(
     UserError
         They are too large; nothing is written.
     """
-    rounding = {"float16 - float32": round_weights(exportable)} if half else {}
-    content = to_onnx(exportable, half)
+    rounded = {} if weights == "float32" else {f"{weights} - float32": rounding(exportable, weights)}
+    content = to_onnx(exportable, weights)
     found = differences(exportable, content)
     check(found)
-    found |= rounding
+    found |= rounded
     whole = {
         **exportable.card,
         "inputs": {name: list(x.shape) for name, x in exportable.inputs.items()},
         "outputs": list(exportable.outputs),
         "states": {name: list(x.shape) for name, x in exportable.states.items()},
         "parameters": sum(p.numel() for p in exportable.network.parameters()),
-        "weights": "float16" if half else "float32",
+        "weights": weights,
         **card,
         "differences": {name: float(f"{difference:.2g}") for name, difference in found.items()},
     }
@@ -236,6 +288,14 @@ def write_network(
 
 
 # ------------------------------------------------------------------------------------------ the command
+
+
+def add_weights(parser: argparse.ArgumentParser, default: Weights) -> None:
+    """Add ``--weights`` to a command that exports."""
+    parser.add_argument(
+        "--weights", choices=get_args(Weights), default=default,
+        help=f"how they are rounded and stored: float16 in half the size, int8 in a quarter ({default})",
+    )  # fmt: skip
 
 
 def command(commands: Any) -> None:
@@ -248,9 +308,7 @@ def command(commands: Any) -> None:
     )
     parser.add_argument("run_folder", type=Path, metavar="RUN", help="a folder that train has written")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="NAME.onnx")
-    parser.add_argument(
-        "--float32", action="store_true", help="keep weights at full precision (float16: half the size)"
-    )
+    add_weights(parser, "float16")
     parser.add_argument(
         "--average", type=Path, nargs="+", metavar="RUN",
         help="export half of these weights, and half of the mean of those of other runs",
@@ -314,7 +372,7 @@ def run(options: argparse.Namespace) -> int:
             card["scores"] = json.loads(options.scores.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise FileError(f"--scores {options.scores}: {error}") from None
-    found = write_network(task.exportable(network), options.output, card, not options.float32)
+    found = write_network(task.exportable(network), options.output, card, options.weights)
     shown = ", ".join(f"{name} {difference:.1e}" for name, difference in found.items())
     size = options.output.stat().st_size / 1e6
     Console(emoji=False, markup=False).print(f"{options.output} ({size:.1f} MB) and its card; {shown}")

@@ -32,6 +32,7 @@ from export.corpus import (
 from export.models.hifigan import Discriminators, discriminator_loss, feature_loss, folded, generator_loss
 from export.models.quantised import frozen
 from export.models.vits import Model, Vits, cut
+from export.networks import Weights
 from export.output import file_hash
 from export.spectra import Mel
 from export.training import Arrays, Training, Update, Validation
@@ -270,12 +271,17 @@ class VitsTask:
         audio = {name: np.concatenate(each) for name, each in sounds.items()}
         return Validation(total, {**means, "total": total}, self.rate, audio)
 
-    def voice(self, network: Vits, record: Mapping[str, Any], half: bool = False) -> Speaking:
+    def voice(self, network: Vits, record: Mapping[str, Any], weights: Weights = "float32") -> Speaking:
         """The network as a voice, compared with torch; see `export.voices`."""
         plain = cast(Vits, frozen(folded(network)))
         boundary = plain.decoder.stages[0].up if self.settings.model.decoder.int8 else None
         return speaking(
-            plain.speak, plain, corpus_of(record["data"]), self.hop, half, cast("nn.Module | None", boundary)
+            plain.speak,
+            plain,
+            corpus_of(record["data"]),
+            self.hop,
+            weights,
+            cast("nn.Module | None", boundary),
         )
 
 

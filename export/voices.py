@@ -28,8 +28,8 @@ from torch import Tensor, nn
 
 from engines.sessions import open_session
 from engines.speech.cut import Halves, Uncut
-from engines.speech.piper import BEGIN, END, FARTHEST, PAD, PAIRS, STEP, PiperVoice, measured_reach
-from export.networks import OPSET, check, store_half
+from engines.speech.piper import BEGIN, END, FARTHEST, FIRST, PAD, PAIRS, PiperVoice, measured_reach
+from export.networks import OPSET, Weights, add_weights, check, round_weights, store_weights
 from export.training import read_run
 from rtaudio.errors import FileError, UserError
 
@@ -90,7 +90,7 @@ def speaking(
     network: nn.Module,
     corpus: Corpus,
     hop: int,
-    half: bool = False,
+    weights: Weights = "float32",
     boundary: nn.Module | None = None,
 ) -> Speaking:
     """Make the ONNX file of a voice, and compare it with torch, without noise and with the same.
@@ -105,8 +105,8 @@ def speaking(
         What it was trained on.
     hop
         Samples of a frame.
-    half
-        Round its weights to float16, and store them so: half the size. What is compared has these.
+    weights
+        Round its weights, in place, and store them so. What is compared has these.
     boundary
         The layer that takes what the network's halves are cut at, if it rounds that. What differs by 1e-7 may
         be rounded to another integer, and then the sound is another, as far from the sound without rounding.
@@ -117,9 +117,7 @@ def speaking(
     UserError
         ONNX Runtime gives another number of samples.
     """
-    for tensor in network.state_dict().values() if half else ():
-        if tensor.is_floating_point():
-            tensor.copy_(tensor.half())
+    round_weights(network, weights)
     several = len(corpus.speakers) > 1
     random = torch.Generator().manual_seed(0)
     symbols = torch.tensor([number for symbol, number in corpus.symbols.items() if symbol not in "_^$"])
@@ -154,7 +152,7 @@ def speaking(
             inputs |= {"sid": who[0]} if several else {}
             inputs |= {f"noise{number}": x for number, x in enumerate(noise)} if given else {}
             if first is None:
-                content = _traced(_Speaker(speak, network, len(corpus.speakers), given), inputs, half)
+                content = _traced(_Speaker(speak, network, len(corpus.speakers), given), inputs, weights)
                 parts = [content]
                 if taken:
                     halves = Halves(content)
@@ -193,7 +191,7 @@ def _taken_by(layer: nn.Module | None) -> Iterator[list[Tensor]]:
         hook.remove()
 
 
-def _traced(module: nn.Module, inputs: Mapping[str, Tensor], half: bool) -> bytes:
+def _traced(module: nn.Module, inputs: Mapping[str, Tensor], weights: Weights) -> bytes:
     file = io.BytesIO()
     axes = {name: {x.dim() - 1: f"{name}_n"} for name, x in inputs.items() if x.dim() > 1}
     with warnings.catch_warnings():  # what tracing may miss is found by comparison
@@ -208,10 +206,10 @@ def _traced(module: nn.Module, inputs: Mapping[str, Tensor], half: bool) -> byte
             opset_version=OPSET,
             dynamo=False,
         )
-    if not half:
+    if weights == "float32":
         return file.getvalue()
     model = onnx.load_from_string(file.getvalue())
-    store_half(model)
+    store_weights(model, weights)
     return model.SerializeToString()  # type: ignore[no-any-return]
 
 
@@ -370,10 +368,10 @@ def halves_of(found: Speaking) -> tuple[tuple[bytes, bytes], dict[str, float]]:
     if reach is None:
         raise UserError(f"the decoder hears more than {FARTHEST} frames on either side: no pieces of it")
     pieces = []
-    for begin in range(0, frames.shape[2], STEP):
+    for begin in range(0, frames.shape[2], FIRST):
         before = min(reach, begin)
-        piece = decode(frames[:, :, begin - before : begin + STEP + reach])
-        pieces.append(piece[before * found.hop : (before + STEP) * found.hop])
+        piece = decode(frames[:, :, begin - before : begin + FIRST + reach])
+        pieces.append(piece[before * found.hop : (before + FIRST) * found.hop])
     joined = np.concatenate(pieces)
     return (first, second), {
         "halves - whole": float(np.abs(decode(frames) - sound).max()),
@@ -428,7 +426,7 @@ def command(commands: Any) -> None:
         "--pair", action="store_true",
         help="write text.onnx and dec.onnx, or acoustic.onnx and vocoder.onnx, in place of NAME.onnx",
     )  # fmt: skip
-    parser.add_argument("--half", action="store_true", help="store weights as float16: half the size")
+    add_weights(parser, "float32")
     parser.add_argument("--licence", default="MIT", metavar="L", help="of the weights (MIT)")
     parser.add_argument("--notes", metavar="TEXT", help="for the card")
     parser.set_defaults(run=run)
@@ -451,7 +449,7 @@ def run(options: argparse.Namespace) -> int:
         told = "name its vocoder's run with --vocoder" if acoustic else "it has no use for --vocoder"
         raise UserError(f"{options.run_folder} is a run of the task {record['task']}: {told}")
     more = [read_run(options.vocoder)] if acoustic else []
-    found: Speaking = task.voice(network, record, *more, half=options.half)
+    found: Speaking = task.voice(network, record, *more, weights=options.weights)
     check(found.differences)
     halves, differences = halves_of(found)
     for what, difference in differences.items():

@@ -445,12 +445,13 @@ def test_parts_that_do_not_fit_are_no_voice(trained, tmp_path, capsys):
     assert not out.exists()
 
 
-def test_half_precision_halves_the_files(exported):
-    assert voice(exported, exported / "half", "--pair", "--half") == 0
+@pytest.mark.parametrize(("weights", "part"), [("float16", 0.7), ("int8", 0.6)])
+def test_rounded_weights_make_small_files(exported, weights, part):
+    assert voice(exported, exported / weights, "--pair", "--weights", weights) == 0
     for name in ("acoustic.onnx", "vocoder.onnx"):
-        small, large = ((exported / folder / name).stat().st_size for folder in ("half", "two"))
-        assert small < 0.7 * large
-    opened = PiperVoice(exported / "half", "half"), PiperVoice(exported / "two", "two")
+        small, large = ((exported / folder / name).stat().st_size for folder in (weights, "two"))
+        assert small < part * large
+    opened = PiperVoice(exported / weights, weights), PiperVoice(exported / "two", "two")
     halved, whole = (each._sound(ids_of("abcde"), 0) for each in opened)
     for each in opened:
         each.close()

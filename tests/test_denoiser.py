@@ -32,7 +32,7 @@ from export.models.denoiser import (
     folded,
     synthesis,
 )
-from export.networks import differences, round_weights, to_onnx
+from export.networks import differences, rounding, to_onnx
 from export.training import load_checkpoint, open_task, read_run
 from rtaudio.errors import UserError
 
@@ -139,13 +139,12 @@ def test_norms_fold_into_convolutions():
         assert torch.allclose(a, b, atol=1e-5)
 
 
-@pytest.mark.parametrize("half", [False, True])
-def test_exported_it_computes_the_same_frame_by_frame(half):
+@pytest.mark.parametrize("weights", ["float32", "float16", "int8"])
+def test_exported_it_computes_the_same_frame_by_frame(weights):
     task = DenoiserTask(Settings(data=None, model=SMALL))
     exportable = task.exportable(trained_like())
-    if half:
-        assert round_weights(exportable) < 0.1
-    found = differences(exportable, to_onnx(exportable, half))
+    assert (rounding(exportable, weights) > 0) == (weights != "float32")
+    found = differences(exportable, to_onnx(exportable, weights))
     assert set(found) == {"torch - onnx", "stream - offline"}
     assert max(found.values()) < 2e-5
 
@@ -280,7 +279,16 @@ def test_the_mean_of_two_runs_is_exported(trained):
     names = ("run", "second")
     wanted = [read_run(trained / name)[1].state_dict()["speech.weight"] for name in names]
     other = trained / "mean.onnx"
-    arguments = ("onnx", str(trained / "run"), "-o", str(other), "--average", str(begun), "--float32")
+    arguments = (
+        "onnx",
+        str(trained / "run"),
+        "-o",
+        str(other),
+        "--average",
+        str(begun),
+        "--weights",
+        "float32",
+    )
     assert status_of(*arguments) == 0
     stored = [numpy_helper.to_array(x) for x in onnx.load(other).graph.initializer]
     mean = ((wanted[0] + wanted[1]) / 2).numpy().ravel()
@@ -289,7 +297,7 @@ def test_the_mean_of_two_runs_is_exported(trained):
     card = json.loads(other.with_suffix(".json").read_text())
     assert [run["step"] for run in card["averaged with"]] == [2]
 
-    arguments = (*arguments[:5], str(begun), str(trained / "run"), "--float32")
+    arguments = (*arguments[:5], str(begun), str(trained / "run"), "--weights", "float32")
     assert status_of(*arguments) == 0
     stored = [numpy_helper.to_array(x) for x in onnx.load(other).graph.initializer]
     quarter = (0.75 * wanted[0] + 0.25 * wanted[1]).numpy().ravel()

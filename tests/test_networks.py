@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from typing import get_args
 
 import numpy as np
 import onnx
@@ -54,17 +55,16 @@ def generator(**model):
     )
 
 
-@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize("weights", get_args(networks.Weights))
 @pytest.mark.parametrize(
     "model",
     [{}, {"activation": "prelu"}, {"residual": True, "normalise": True}],
     ids=["paper", "segan", "own"],
 )
-def test_onnx_equals_torch(model, half):
+def test_onnx_equals_torch(model, weights):
     exportable = generator(**model)
-    if half:
-        networks.round_weights(exportable)
-    content = to_onnx(exportable, half)
+    networks.round_weights(exportable.network, weights)
+    content = to_onnx(exportable, weights)
     assert differences(exportable, content)["torch - onnx"] <= 1e-5
     noisy = np.random.default_rng(0).standard_normal((3, CHUNK)).astype(np.float32)  # another batch
     z = np.zeros((3, *exportable.network.latent), np.float32)
@@ -76,9 +76,9 @@ def test_onnx_equals_torch(model, half):
 
 def test_float16_halves_the_file_and_is_what_torch_rounded():
     exportable = generator()
-    whole = to_onnx(exportable, half=False)
-    networks.round_weights(exportable)
-    small = to_onnx(exportable, half=True)
+    whole = to_onnx(exportable)
+    networks.round_weights(exportable.network, "float16")
+    small = to_onnx(exportable, "float16")
     assert len(small) < 0.52 * len(whole)
     stored = {x.name: x for x in onnx.load_from_string(small).graph.initializer}
     weight = exportable.network.encoder[3].convolution.weight.detach().numpy()
@@ -88,9 +88,43 @@ def test_float16_halves_the_file_and_is_what_torch_rounded():
     )
 
 
+def test_int8_quarters_the_file_and_is_what_torch_rounded():
+    exportable = generator()
+    whole = to_onnx(exportable)
+    before = {name: x.clone() for name, x in exportable.network.state_dict().items()}
+    networks.round_weights(exportable.network, "int8")
+    small = to_onnx(exportable, "int8")
+    assert len(small) < 0.28 * len(whole)
+    stored = {x.name: onnx.numpy_helper.to_array(x) for x in onnx.load_from_string(small).graph.initializer}
+    large = [name for name, x in before.items() if x.numel() >= networks.SHARED * len(x)]
+    integers = [x for x in stored.values() if x.dtype == np.int8]
+    assert len(integers) == len(large)
+    assert all(np.abs(x).max() == 127 for x in integers)
+    after = exportable.network.state_dict()
+    for name, x in before.items():
+        # Half a step of a scale, or of float16, at the most.
+        rows = x.flatten(1).abs().amax(1) / 127 if name in large else x.abs().max() * 2**-10
+        assert torch.all((after[name] - x).flatten(1 if name in large else 0).abs().amax(-1) <= 0.5001 * rows)
+
+
+def test_what_is_no_integers_is_stored_as_float16():
+    exportable = generator()
+    stored = onnx.load_from_string(to_onnx(exportable, "int8")).graph.initializer
+    assert {onnx.numpy_helper.to_array(x).dtype.name for x in stored} <= {"float16", "float32", "int64"}
+
+
+def test_rows_without_weights_have_integers():
+    exportable = generator()
+    with torch.no_grad():
+        exportable.network.encoder[3].convolution.weight[::2] = 0
+    networks.round_weights(exportable.network, "int8")
+    found = differences(exportable, to_onnx(exportable, "int8"))
+    assert found["torch - onnx"] <= 1e-5
+
+
 def test_states_stream_as_the_whole():
     exportable = streaming()
-    found = differences(exportable, to_onnx(exportable, half=False))
+    found = differences(exportable, to_onnx(exportable))
     assert found["torch - onnx"] <= 1e-6
     assert found["stream - offline"] <= 1e-5
 
@@ -101,18 +135,18 @@ def test_a_network_that_looks_ahead_is_refused(tmp_path):
     with pytest.raises(
         UserError, match=r"stream - offline: they differ by .* more than 0.0001: not exported"
     ):
-        write_network(exportable, tmp_path / "x.onnx", {}, half=False)
+        write_network(exportable, tmp_path / "x.onnx", {}, "float32")
     assert not list(tmp_path.iterdir())
 
 
 def test_a_network_that_onnx_computes_otherwise_is_refused(tmp_path, monkeypatch):
     exportable = streaming()
-    other = to_onnx(exportable, half=False)
+    other = to_onnx(exportable)
     with torch.no_grad():
         exportable.network.convolution.bias += 1e-2
     monkeypatch.setattr(networks, "to_onnx", lambda *_: other)
     with pytest.raises(UserError, match="torch - onnx"):
-        write_network(exportable, tmp_path / "x.onnx", {}, half=False)
+        write_network(exportable, tmp_path / "x.onnx", {}, "float32")
     assert not list(tmp_path.iterdir())
 
 
@@ -121,12 +155,12 @@ def test_not_finite_is_refused(tmp_path):
     with torch.no_grad():
         exportable.network.convolution.bias.fill_(float("nan"))
     with pytest.raises(UserError, match="differ by nan"):
-        write_network(exportable, tmp_path / "x.onnx", {}, half=False)
+        write_network(exportable, tmp_path / "x.onnx", {}, "float32")
 
 
 def test_card_names_states_and_hash(tmp_path):
     path = tmp_path / "models" / "x.onnx"
-    write_network(streaming(), path, {"licence": "MIT"}, half=True)
+    write_network(streaming(), path, {"licence": "MIT"}, "float16")
     card = json.loads(path.with_suffix(".json").read_text())
     assert card["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
     assert card["states"] == {"past": [1, 2, 5], "hidden": [1, 1, 8]}
