@@ -10,7 +10,7 @@ import tiny_voices
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import helper
-from streaming_models import tensor
+from streaming_models import constant, tensor
 from tiny_voices import HOP, PER_ID, node
 
 pytest.importorskip("onnxruntime", reason="runs networks")
@@ -23,6 +23,7 @@ from engines.speech.cuts import Cut, cut_of, recall, remember
 from engines.speech.piper import PiperVoice
 from engines.speech.text import sentences
 from engines.speech.voices import add_voice, known_voices, open_voice
+from rtaudio.errors import FileError
 from rtaudio.folders import cache_folder
 
 TEXT = "and so on and on and on and on"
@@ -153,9 +154,11 @@ def test_a_decoder_that_takes_more_than_frames_is_not_cut(tmp_path):
 def parts_of(content, **given):
     """What is before the cut of a flow makes, and what the flow makes of it."""
     flow = Flow(content)
-    session = ort.InferenceSession(flow.after, providers=["CPUExecutionProvider"])
+    first = ort.InferenceSession(flow.before, providers=["CPUExecutionProvider"])
+    kinds = [put.type for put in first.get_outputs()]
+    session = ort.InferenceSession(flow.after(kinds), providers=["CPUExecutionProvider"])
     names = [put.name for put in session.get_inputs()]
-    before = ran(flow.before, **given)
+    before = first.run(None, given)
     taken = [before[0], *before[len(before) - len(names) + 1 :]]
     return before, session.run(None, dict(zip(names, taken, strict=True))), names
 
@@ -176,7 +179,7 @@ def test_what_is_before_a_flow_and_the_flow_make_what_the_half_makes(tmp_path, s
 
 def test_the_noise_is_drawn_before_a_flow(tmp_path):
     content = Halves((made(tmp_path) / "voice.onnx").read_bytes()).first
-    flow = onnx.load_from_string(Flow(content).after)
+    flow = onnx.load_from_string(Flow(content).after(["tensor(float)"] * 2))
     assert {each.op_type for each in flow.graph.node} == {"Mul", "Tanh", "Add", "Conv", "LeakyRelu"}
     one, other = (parts_of(content, **feeds(noise=noise))[0][0] for noise in (0.0, 1.0))
     assert np.abs(one - other).max() > 0.1
@@ -185,7 +188,7 @@ def test_the_noise_is_drawn_before_a_flow(tmp_path):
 def test_a_flow_shares_no_node_and_no_weight(tmp_path):
     half = onnx.load_from_string(Halves((made(tmp_path, speakers=2) / "voice.onnx").read_bytes()).first)
     flow = Flow(half.SerializeToString())
-    before, after = onnx.load_from_string(flow.before), onnx.load_from_string(flow.after)
+    before, after = (onnx.load_from_string(part) for part in (flow.before, flow.after(["tensor(float)"] * 3)))
     both = [*before.graph.node, *after.graph.node]
     assert sorted(map(str, both)) == sorted(map(str, half.graph.node))
     weights = [*before.graph.initializer, *after.graph.initializer]
@@ -222,7 +225,7 @@ def test_a_damaged_file_is_cut_or_refused(content, data):
         halves = Halves(bytes(damaged[:end]))
         assert len(halves.first) + len(halves.second(8)) > 0
         flow = Flow(halves.first)
-        assert len(flow.before) + len(flow.after) > 0
+        assert len(flow.before) + len(flow.after(["tensor(float)"] * 9)) > 0
 
 
 # Voices
@@ -280,6 +283,58 @@ def test_a_flow_may_be_told_what_is_the_same_at_all_times(tmp_path):
     assert voice.cut.flow == 6
     [truth] = spoken(PiperVoice(folder, "whole", cut=Cut(why="asked for")))
     np.testing.assert_allclose(np.concatenate(spoken(voice)), truth, atol=1e-5)
+
+
+TURNED = [
+    # A condition [1, 1, C] beside what is [1, C, T]: of every frame only where a sentence has C frames.
+    node("Reshape", ["hues", "row"], ["channels_last"]),
+    node("Gather", ["scales", "zero"], ["quiet"]),
+    node("Add", ["channels_last", "quiet"], ["condition"]),
+    node("Transpose", ["masked"], ["frames_first"], perm=[0, 2, 1]),
+    node("Add", ["frames_first", "condition"], ["conditioned_frames"]),
+    node("Transpose", ["conditioned_frames"], ["flowing"], perm=[0, 2, 1]),
+]
+HUES = [constant("hues", [0.1, 0.2, -0.3, 0.4, 0.5, -0.6], np.float32), constant("row", [1, 1, 6])]
+
+
+def test_what_is_the_same_for_all_frames_may_be_as_long_as_a_sentence(tmp_path):
+    folder = made(tmp_path / "voice", flow=TURNED, more=HUES)
+    voice, whole = PiperVoice(folder, "cut"), PiperVoice(folder, "whole", cut=Cut(why="asked for"))
+    assert voice.cut.flow == 6
+    for ids in ([1, 2], IDS):  # 6 frames, and many
+        np.testing.assert_allclose(voice._sound(ids, 0), whole._sound(ids, 0), atol=1e-5)
+
+
+WHERE = [
+    node("Greater", ["mask", "nothing"], ["loud_frames"]),
+    node("Where", ["loud_frames", "masked", "z_p"], ["flowing"]),
+]
+
+
+def test_a_flow_may_be_told_what_is_no_number(tmp_path):
+    folder = made(tmp_path / "voice", flow=WHERE, more=[constant("nothing", 0.0, np.float32)])
+    voice = PiperVoice(folder, "cut")
+    assert voice.cut.flow == 6
+    [truth] = spoken(PiperVoice(folder, "whole", cut=Cut(why="asked for")))
+    np.testing.assert_allclose(np.concatenate(spoken(voice)), truth, atol=1e-5)
+
+
+def test_a_draw_in_a_graph_inside_is_a_draw(tmp_path):
+    graphs = [
+        helper.make_graph([helper.make_node(kind, ["masked"], [kind])], kind, [], [tensor(kind, 1, 6, "T")])
+        for kind in ("RandomNormalLike", "Abs")
+    ]
+    flow = [
+        node("Gather", ["scales", "zero"], ["noisy"]),
+        node("Cast", ["noisy"], ["is_noisy"], to=onnx.TensorProto.BOOL),
+        node("Squeeze", ["is_noisy", "zero"], ["one_is_noisy"]),
+        helper.make_node("If", ["one_is_noisy"], ["flowing"], then_branch=graphs[0], else_branch=graphs[1]),
+    ]
+    half = Halves((made(tmp_path / "voice", flow=flow) / "voice.onnx").read_bytes()).first
+    kinds = {
+        each.op_type for each in onnx.load_from_string(Flow(half).after(["tensor(float)"] * 2)).graph.node
+    }
+    assert kinds == {"Conv", "LeakyRelu"}
 
 
 @pytest.mark.parametrize("flow", [HEARS_ALL_FLOWING, AGAINST_THE_TIME])
@@ -344,6 +399,33 @@ def test_what_was_found_out_is_remembered_of_that_network_alone(tmp_path, opened
     assert len(list(kept.parent.iterdir())) == 2
 
 
+def test_what_went_wrong_with_the_card_is_not_remembered(tmp_path):
+    folder = made(tmp_path / "voice")
+    card = folder / "voice.onnx.json"
+    right = card.read_text()
+    said = json.loads(right)
+    said["num_symbols"] = 2000
+    said["phoneme_id_map"] |= {letter: [1000] for letter in "abdef"}
+    card.write_text(json.dumps(said))
+    assert "cannot speak this" in PiperVoice(folder, "x").note
+    card.write_text(right)
+    assert PiperVoice(folder, "x").cut.flow == 6
+
+
+def test_what_went_wrong_once_is_not_remembered(tmp_path, monkeypatch):
+    folder, open_session, count = made(tmp_path / "voice"), piper.open_session, []
+
+    def full(*what):
+        count.append(1)
+        if len(count) == 2:
+            raise FileError("there is no memory")
+        return open_session(*what)
+
+    monkeypatch.setattr(piper, "open_session", full)
+    assert "there is no memory" in PiperVoice(folder, "x").note
+    assert PiperVoice(folder, "x").cut.flow == 6
+
+
 @pytest.mark.parametrize(
     "wrong", [b"", b"[]", b"[" * 100_000, b'{"version": 0, "channels": 8}', Cut(7, 9, HOP)]
 )
@@ -372,8 +454,9 @@ def test_without_a_cache_folder_it_is_found_out_each_time(tmp_path, monkeypatch,
 @settings(max_examples=50, deadline=None)
 def test_any_value_is_a_cut_or_none(value):
     assert cut_of(value) is None
-    said = {"channels": 8, "reach": 9, "hop": 16, "flow": 7, "why": ""}
-    assert cut_of(said) == Cut(8, 9, 16, 7)
+    said = {"channels": 8, "reach": 9, "hop": 16, "flow": 7, "moving": [0, 2], "why": ""}
+    assert cut_of(said) == Cut(8, 9, 16, 7, (0, 2))
+    assert cut_of(said | {"moving": [1]}) is None
     for name in said:
         found = cut_of(said | {name: value})
         assert found is None or isinstance(found, Cut)

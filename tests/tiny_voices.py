@@ -140,13 +140,13 @@ def pair(folder, names=("text.onnx", "dec.onnx"), channels=6, reach=9, everythin
     return folder
 
 
-def vits(folder, speakers=1, frames=False, flow=(), decoder=(), **said):
+def vits(folder, speakers=1, frames=False, flow=(), decoder=(), more=(), **said):
     """A voice of one network with random weights, built as a VITS is: ids to noisy frames of a mean, a
     masked convolution as its flow, and a decoder that hears 4 frames around, conditioned on the speaker.
 
     ``flow``: nodes between the mask, which is no mask but differs from frame to frame and gives ``masked``,
     and the convolution, which takes ``flowing``. ``decoder``: nodes between the layer that raises the rate,
-    which gives ``raised``, and the last convolution, which takes ``shaped``.
+    which gives ``raised``, and the last convolution, which takes ``shaped``. ``more``: constants for them.
     """
     folder.mkdir(parents=True, exist_ok=True)
     channels, width = 6, 8
@@ -170,6 +170,7 @@ def vits(folder, speakers=1, frames=False, flow=(), decoder=(), **said):
     ]
     constants += [
         weights("table", SYMBOLS, channels, scale=1.0),
+        *more,
         constant("places", [0, 1]),
         weights("flow", channels, channels, 5),
         weights("pre", width, channels, 7),

@@ -7,7 +7,7 @@ byte by byte as it is written, so that no node and no weight can become another.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 GRAPH, TRAINING = 7, 20
@@ -22,9 +22,14 @@ WEIGHTS_NAME, PUT_NAME, PUT_TYPE = 8, 1, 2
 """Fields of weights, and of an input or output."""
 NUMBER, LONG, BYTES, SHORT = 0, 1, 2, 5
 """How a field is written."""
+TYPES = {"tensor(float)": 1, "tensor(int32)": 6, "tensor(int64)": 7, "tensor(bool)": 9}
+"""What a flow may be given: how ONNX Runtime and a file name it."""
 RAISES = b"ConvTranspose"
 ROUNDS = b"QuantizeLinear", b"DequantizeLinear"
-DRAWS = b"RandomNormalLike", b"RandomNormal", b"RandomUniformLike", b"RandomUniform"
+DRAWS = (
+    b"RandomNormalLike", b"RandomNormal", b"RandomUniformLike", b"RandomUniform",
+    b"Bernoulli", b"Multinomial",
+)  # fmt: skip
 SUMS = b"Mul", b"Add", b"Sub", b"Div", b"Cast"
 """What is done with what was drawn, until it is what a flow takes."""
 
@@ -94,9 +99,13 @@ def _put(name: bytes, channels: int = 0) -> Parts:
     return [*_field(PUT_NAME, [name]), *_field(PUT_TYPE, kind)]
 
 
-def _put_any(name: bytes) -> Parts:
-    """What an input or output is: float32 of any shape."""
-    return [*_field(PUT_NAME, [name]), *_field(PUT_TYPE, _field(1, [b"\x08\x01"]))]
+def _put_any(name: bytes, kind: str = "") -> Parts:
+    """What an input or output is, of any shape: ONNX Runtime's name of a type, or not known."""
+    if not kind:
+        return _field(PUT_NAME, [name])
+    if kind not in TYPES:
+        raise Uncut(f"a flow is given {kind}")
+    return [*_field(PUT_NAME, [name]), *_field(PUT_TYPE, _field(1, [b"\x08", _varint(TYPES[kind])]))]
 
 
 @dataclass(frozen=True)
@@ -105,11 +114,13 @@ class _Node:
     takes: tuple[bytes, ...]
     """Names of tensors; those that graphs inside it take, too."""
     gives: tuple[bytes, ...]
+    draws: bool
+    """Whether it, or a node of a graph inside it, draws at random."""
     written: memoryview
 
 
 def _node(message: memoryview, written: memoryview) -> _Node:
-    kind, takes, gives = b"", [], []
+    kind, takes, gives, draws = b"", [], [], False
     for field, content, _ in _fields(message):
         if field == TAKES:
             takes.append(bytes(content))
@@ -119,17 +130,16 @@ def _node(message: memoryview, written: memoryview) -> _Node:
             kind = bytes(content)
         elif field == ATTRIBUTE:
             inner = [graph for number, graph, _ in _fields(content) if number in INNER]
-            takes += [name for graph in inner for name in _taken_inside(graph)]
-    return _Node(kind, tuple(filter(None, takes)), tuple(filter(None, gives)), written)
-
-
-def _taken_inside(graph: memoryview) -> Iterator[bytes]:
-    """Tensors that the nodes of an inner graph take, and it gives: its own, and those around it."""
-    for field, content, written in _fields(graph):
-        if field == NODE:
-            yield from _node(content, written).takes
-        elif field == OUTPUT:
-            yield _name(content, PUT_NAME)
+            for part, found, whole in (each for graph in inner for each in _fields(graph)):
+                if part == NODE:
+                    node = _node(found, whole)
+                    takes += node.takes  # its own graph's tensors, and those around it
+                    draws = draws or node.draws
+                elif part == OUTPUT:
+                    takes.append(_name(found, PUT_NAME))
+    return _Node(
+        kind, tuple(filter(None, takes)), tuple(filter(None, gives)), draws or kind in DRAWS, written
+    )
 
 
 class _Network:
@@ -194,7 +204,7 @@ class _Network:
         """Tensors that depend on some, with them; ``drawn``: and on what is drawn at random."""
         found = set(names)
         for node in self._nodes:  # Files have them in the order in which they can be run.
-            if (drawn and node.kind in DRAWS) or not found.isdisjoint(node.takes):
+            if (drawn and node.draws) or not found.isdisjoint(node.takes):
                 found.update(node.gives)
         return found
 
@@ -272,7 +282,7 @@ class Flow(_Network):
     """A network that gives frames, such as a first half, cut where the last noise has been added.
 
     What is before the cut has the network's inputs; it gives what was drawn, float32 [1, C, T], then the
-    network's outputs but the frames, then what else the other takes: masks [1, 1, T], and what is the same at
+    network's outputs but the frames, then what else the flow takes: masks [1, 1, T], and what is the same at
     all times, such as a speaker. What is after it makes frames of that: the flow of a VITS, which takes more
     time than all that is before it, and hears some frames around each.
 
@@ -290,7 +300,7 @@ class Flow(_Network):
     def __init__(self, content: bytes) -> None:
         super().__init__(content)
         behind, _ = self._behind([self._main])
-        draws = [i for i in sorted(behind) if self._nodes[i].kind in DRAWS and self._nodes[i].gives]
+        draws = [i for i in sorted(behind) if self._nodes[i].draws and self._nodes[i].gives]
         if not draws:
             raise Uncut("no noise is drawn for its frames")
         self._drawn = self._added(self._nodes[draws[-1]].gives[0], behind)
@@ -327,11 +337,10 @@ class Flow(_Network):
             outputs += _field(OUTPUT, _put_any(name))
         return self._written(wanted, (), [*inputs, *outputs])
 
-    @property
-    def after(self) -> bytes:
-        """What is after the cut, an ONNX file."""
+    def after(self, kinds: Sequence[str]) -> bytes:
+        """What is after the cut, an ONNX file; ``kinds``: types of what it takes besides what was drawn."""
         inputs = _field(INPUT, _put(self._drawn))
-        for name in self._beside:
-            inputs += _field(INPUT, _put_any(name))
+        for name, kind in zip(self._beside, kinds[len(kinds) - len(self._beside) :], strict=True):
+            inputs += _field(INPUT, _put_any(name, kind))
         given = {self._drawn, *self._beside}
         return self._written([self._main], given, [*inputs, self._outputs[self._main]])

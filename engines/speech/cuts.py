@@ -35,6 +35,8 @@ class Cut:
     """Samples of a frame."""
     flow: int = 0
     """Frames on either side that the flow hears; 0: it is not cut from the first half."""
+    moving: tuple[int, ...] = ()
+    """Which of what the flow takes, counted from 0, is of every frame; all else is the same for all."""
     why: str = ""
     """Why it is run on the whole sentence."""
 
@@ -47,13 +49,18 @@ def cut_of(said: object) -> Cut | None:
     """A cut from its fields by name; None if that is none."""
     if not isinstance(said, Mapping):
         return None
-    found, why = [said.get(name) for name in ("channels", "reach", "hop", "flow")], said.get("why")
-    numbers = [number for number in found if type(number) is int]
-    if len(numbers) < len(found) or not isinstance(why, str):
+    moving, why = said.get("moving"), said.get("why")
+    if not isinstance(moving, (list, tuple)) or not isinstance(why, str):
         return None
-    channels, reach, hop, flow = numbers
+    found = [*(said.get(name) for name in ("channels", "reach", "hop", "flow")), *moving]
+    numbers = [number for number in found if type(number) is int]
+    if len(numbers) < len(found):
+        return None
+    channels, reach, hop, flow, *moving = numbers
     fits = 0 <= channels < WIDEST and 0 <= reach < FARTHEST and 0 <= hop < WIDEST and 0 <= flow < FARTHEST
-    return Cut(channels, reach, hop, flow, why) if fits and bool(channels and hop) != bool(why) else None
+    if not fits or bool(channels and hop) == bool(why) or bool(flow) != (0 in moving):
+        return None
+    return Cut(channels, reach, hop, flow, tuple(moving), why)
 
 
 def _place(networks: Sequence[bytes]) -> Path:

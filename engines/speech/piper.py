@@ -49,7 +49,7 @@ AHEAD = 384
 """Frames that a flow makes at a time, after the first few."""
 FARTHEST, FLOWING = 40, 120
 """Frames that a decoder, and a flow, may hear on either side; else it is run on the whole sentence."""
-SYMBOLS, FEW_SYMBOLS = 64, 24
+SYMBOLS, FEW_SYMBOLS, FEW_SPEAKERS = 64, 24, 5
 """Of a trial of speed, and of halves."""
 DIGITS = "1 2 3 4 5 6 7 8 9"
 """What any voice of espeak-ng can say."""
@@ -305,36 +305,37 @@ class PiperVoice:
         """How its networks are run."""
 
     def _opened(self, contents: Sequence[bytes], cut: Cut | None) -> Cut:
-        """Open the networks as is known, or find out how they are run, and keep that."""
+        """Open the networks as is known, or find out how they are run."""
         if cut is not None:
             with suppress(Uncut, UserError):  # What was known is of others than these then.
                 self._take(contents, cut)
                 return cut
-        cut = self._tried(contents)
-        remember(contents, cut)
-        return cut
+        return self._tried(contents)
 
     def _take(self, contents: Sequence[bytes], cut: Cut, opened: dict[bytes, Any] | None = None) -> None:
         """Speak with the networks, cut so; ``opened``: sessions by their content, added to."""
-        opened = {} if opened is None else opened
+        known = {} if opened is None else opened
+        path, second = self._networks[0], self._networks[-1]
+
+        def session(path: Path, content: bytes) -> Any:
+            if content not in known:
+                known[content] = open_session(path, content)
+            return known[content]
+
         halves = Halves(contents[0]) if cut.channels and len(contents) == 1 else None
         first, *more = contents if halves is None else (halves.first, halves.second(cut.channels))
         flow = Flow(first) if cut.flow else None
-        parts = [first, *more] if flow is None else [flow.before, *more, flow.after]
-        path, second = self._networks[0], self._networks[-1]
-        for part in parts:
-            if part not in opened:
-                opened[part] = open_session(second if part in more else path, part)
-        self._first = opened[parts[0]]
-        self._decoder = opened[parts[1]] if more else None
-        self._flow = None if flow is None else opened[parts[2]]
+        self._first = session(path, first if flow is None else flow.before)
+        self._flow: Any = None
+        if flow is not None:
+            self._flow = session(path, flow.after([put.type for put in self._first.get_outputs()]))
+        self._decoder = session(second, more[0]) if more else None
         self._roles = _roles(self._first, path, self.config)
         self._beside = 0 if self._flow is None else len(self._flow.get_inputs()) - 1
         self._tells = len(self._first.get_outputs()) - self._beside > 1
         self.reach = cut.reach if cut.channels else None
         """Frames on either side that the second network hears; None: there is none, or it hears all."""
-        self.flow = cut.flow
-        """Frames on either side that the flow hears; 0: it is not run on its own."""
+        self._flow_reach, self._moving = cut.flow, cut.moving
         self.hop = 0
         """Samples per frame of a pair."""
         if self._decoder is not None:
@@ -343,12 +344,13 @@ class PiperVoice:
             self.hop = cut.hop or _hop_of(self._decode, channels, second)
 
     def _tried(self, contents: Sequence[bytes]) -> Cut:
-        """Find out how the networks can be run, and open them so."""
+        """Find out how the networks can be run, open them so, and keep that unless others are at fault."""
         whole = cut = Cut(why="it has not been tried")
         opened: dict[bytes, Any] = {}
         self._take(contents, whole, opened)
         ids = self._trial(FEW_SYMBOLS)
-        speakers = sorted({0, max(0, len(self.speakers) - 1)})
+        last = max(0, len(self.speakers) - 1)
+        speakers = sorted({last * part // (FEW_SPEAKERS - 1) for part in range(FEW_SPEAKERS)})
         sounds: list[Samples] = []
         for further in (self._in_pieces, self._with_flow):
             try:
@@ -359,20 +361,30 @@ class PiperVoice:
                     if len(again) != len(sound) or np.abs(again - sound).max(initial=0.0) > TOLERANCE:
                         raise Uncut("its halves make another sound than the whole")
             except (Uncut, UserError) as error:
+                cut = cut if cut.channels else Cut(why=str(error))
                 self._take(contents, cut, opened)
-                return cut if cut.channels else Cut(why=str(error))
+                if isinstance(error, UserError):  # It is not the networks that are at fault.
+                    return cut
+                break
             cut = found
+        remember(contents, cut)
         return cut
 
     def _in_pieces(
         self, contents: Sequence[bytes], cut: Cut, ids: list[int], opened: dict[bytes, Any]
     ) -> Cut:
         """Go on with a decoder of its own, piece by piece; `Uncut` or `UserError` where that cannot be."""
-        if len(contents) == 1:
-            first = Halves(contents[0]).first
-            opened[first] = self._first = open_session(self._networks[0], first)
+        halves = Halves(contents[0]) if len(contents) == 1 else None
+        if halves is not None:
+            self._first = opened[halves.first] = open_session(self._networks[0], halves.first)
         frames = self._drawn(ids)[0]
-        self._take(contents, replace(cut, channels=frames.shape[1]), opened)
+        if halves is not None:
+            second = halves.second(frames.shape[1])
+            opened[second] = open_session(self._networks[0], second)
+        try:
+            self._take(contents, replace(cut, channels=frames.shape[1]), opened)
+        except FileError as error:  # The second half makes no whole number of samples of each frame.
+            raise Uncut(str(error)) from None
         reach = measured_reach(self._decode, frames.shape[1], self.hop)
         if reach is None:
             raise Uncut("its decoder hears the whole sentence")
@@ -383,20 +395,29 @@ class PiperVoice:
         self, contents: Sequence[bytes], cut: Cut, ids: list[int], opened: dict[bytes, Any]
     ) -> Cut:
         """Go on with a flow of its own; `Uncut` or `UserError` where that cannot be."""
-        self._take(contents, replace(cut, flow=FLOWING), opened)
-        drawn = self._drawn(ids)
-        total = drawn[0].shape[2]
+        self._take(contents, replace(cut, flow=FLOWING, moving=(0,)), opened)
+        drawn, fewer = (self._drawn(some) for some in (ids, [*ids[: len(ids) // 2], ids[-1]]))
+        total, less = drawn[0].shape[2], fewer[0].shape[2]
+        moving = []
+        for number, (x, y) in enumerate(zip(drawn, fewer, strict=True)):
+            if x.shape != y.shape:
+                if total == less or (x.shape[2:], y.shape[2:]) != ((total,), (less,)):
+                    raise Uncut("its flow takes what is of another length than its frames")
+                moving.append(number)
 
         def flow(frames: Samples) -> Samples:
             count = frames.shape[2]
-            beside = [np.repeat(x[:, :, :1], count, axis=2) if _moves(x, total) else x for x in drawn[1:]]
-            return self._flowed([frames, *beside], 0, count)
+            others = [
+                np.repeat(x[:, :, :1], count, axis=2) if i in moving else x for i, x in enumerate(drawn)
+            ]
+            return self._flowed([frames, *others[1:]], 0, count)
 
+        self._moving = tuple(moving)
         reach = measured_reach(flow, drawn[0].shape[1], 1, FLOWING)
         if reach is None:
             raise Uncut("its flow hears the whole sentence")
-        self.flow = reach
-        return replace(cut, flow=reach)
+        self._flow_reach = reach
+        return replace(cut, flow=reach, moving=self._moving)
 
     def _drawn(self, ids: list[int]) -> list[Samples]:
         """What the decoder, or the flow, is given of some ids, without noise."""
@@ -565,10 +586,11 @@ class PiperVoice:
 
     def _flowed(self, drawn: Sequence[Samples], begin: int, end: int) -> Samples:
         """What the flow makes of a part: frames (1, C, end - begin)."""
-        assert self._flow is not None  # noqa: S101 - for the type checker: only who has one comes here
         total = drawn[0].shape[2]
-        left, right = max(0, begin - self.flow), min(total, end + self.flow)
-        part = [np.ascontiguousarray(x[:, :, left:right]) if _moves(x, total) else x for x in drawn]
+        left, right = max(0, begin - self._flow_reach), min(total, end + self._flow_reach)
+        part = [
+            np.ascontiguousarray(x[:, :, left:right]) if i in self._moving else x for i, x in enumerate(drawn)
+        ]
         names = [tensor.name for tensor in self._flow.get_inputs()]
         try:
             found = self._flow.run(None, dict(zip(names, part, strict=True)))[0]
@@ -618,8 +640,8 @@ def measured_reach(decode: Any, channels: int, hop: int, farthest: int = FARTHES
         return None
     begin, end = middle, total
     part = decode(frames[:, :, begin - reach : end])[..., reach * hop :]
-    far = np.abs(part - decode(frames)[..., begin * hop :]).max()
-    return reach if far <= TOLERANCE else None
+    whole = decode(frames)[..., begin * hop :]
+    return reach if np.abs(part - whole).max() <= TOLERANCE * max(1.0, np.abs(whole).max()) else None
 
 
 def _content(network: Path) -> bytes:
@@ -698,11 +720,6 @@ def _hop_of(decode: Any, channels: int, path: Path) -> int:
     if rest or not hop or lengths[1] != 2 * lengths[0]:
         raise FileError(f"{path} makes {lengths[0]} samples of {FIRST} frames: want a whole number for each")
     return hop
-
-
-def _moves(tensor: Samples, total: int) -> bool:
-    """Whether a tensor is of each of so many frames, and not the same for all."""
-    return tensor.ndim == 3 and tensor.shape[2] == total
 
 
 def _owners(sentence: Sentence) -> list[int]:

@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engines.speech.cuts import cut_of
+from engines.speech.cuts import cut_of, recall
 from engines.speech.espeak import Espeak, EspeakVoice
 from engines.speech.pronunciation import find_pronouncer
 from engines.speech.voice import Voice
@@ -171,11 +171,12 @@ def add_voice(path: Path, name: str = "") -> Known:
                 speed = min(voice.speed() for _ in range(2))
             finally:
                 voice.close()
+        known = recall(contents)  # Nothing, where it was tried in vain.
         hashes = {each.name: _hash(content) for each, content in zip(networks, contents, strict=True)}
         record = {
             "sha256": {card.name: _hash(card.read_bytes()), **hashes},
             "speed": round(speed, 4),
-            "cut": asdict(voice.cut),
+            "cut": None if known is None else asdict(known),
         }
         (made / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
         try:
