@@ -15,6 +15,7 @@ pytest.importorskip("onnxruntime", reason="runs networks")
 pytest.importorskip("engines.speech.text")
 
 from engines.speech import libespeak
+from engines.speech.inverse import Inverse
 from engines.speech.piper import PiperVoice, find_parts, ids_of, joined_phones, read_config
 from engines.speech.text import Sentence, Word
 from engines.speech.voice import SpeechError, find_speaker
@@ -206,6 +207,56 @@ def test_a_decoder_that_hears_all_is_run_on_the_whole(tmp_path):
     voice = PiperVoice(tiny_voices.pair(tmp_path, phoneme_type="text", everything=True), "all")
     assert voice.reach is None
     assert len(list(voice.speak(sentence("and so on and on and on")))) == 1
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"n_fft": "64", "hop_length": "16"},
+        {"n_fft": "64", "hop_length": "16", "win_length": "64", "window_type": "hann", "normalized": "1"},
+        {"n_fft": "64", "hop_length": "20", "win_length": "48", "window_type": "hamming"},
+    ],
+)
+def test_the_inverse_transform_is_that_of_torch(said):
+    torch = pytest.importorskip("torch", reason="compares with torch")
+    size, hop = int(said["n_fft"]), int(said["hop_length"])
+    width = int(said.get("win_length", size))
+    window = {"hamming": torch.hamming_window, "hann": torch.hann_window}[said.get("window_type", "hann")]
+    spectrum = torch.view_as_complex(torch.randn(1, size // 2 + 1, 30, 2, generator=torch.manual_seed(0)))
+    spectrum[:, [0, -1]] = spectrum[:, [0, -1]].real + 0j
+    want = torch.istft(
+        spectrum, size, hop, width, window(width), center=True, normalized=said.get("normalized") == "1"
+    )[0].numpy()
+    angle = spectrum.angle()
+    found = Inverse(said)([x.numpy() for x in (spectrum.abs(), angle.cos(), angle.sin())])
+    assert found.shape == (30 * hop,)
+    np.testing.assert_allclose(found[hop // 2 :][: len(want)], want, atol=2e-6 * np.abs(want).max())
+
+
+def test_a_vocoder_may_give_spectra(tmp_path):
+    voice = PiperVoice(tiny_voices.spectral(tmp_path / "v", phoneme_type="text"), "spectral")
+    assert (voice.hop, voice.cut.why) == (16, "")
+    assert voice.reach == 4  # 1 by its convolution, 2 by windows of 4 hops; one is to spare.
+    chunks = list(voice.speak(sentence("and so on and on and on")))
+    assert len(chunks) > 2
+    frames = voice._drawn(voice._trial(24))
+    whole = voice._decode(frames[0])
+    pieces = [piece for _, piece in voice.decoded(frames, 5, 7)]
+    np.testing.assert_allclose(np.concatenate(pieces), whole, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("said", "problem"),
+    [
+        ({"n_fft": "x"}, "says no transform: n_fft 'x' is no number of samples"),
+        ({"hop_length": "40"}, "do not overlap"),
+        ({"window_type": "kaiser"}, "window_type 'kaiser'"),
+        ({"n_fft": "128"}, r"gives mag of tensor\(float\) \[1, 33, 'T'\]: want float32 \[1, 65, T\]"),
+    ],
+)
+def test_spectra_of_no_transform(tmp_path, said, problem):
+    with pytest.raises(FileError, match=problem):
+        PiperVoice(tiny_voices.spectral(tmp_path / "v", said, phoneme_type="text"), "spectral")
 
 
 @pytest.mark.skipif(libespeak.load() is None, reason="needs espeak-ng")

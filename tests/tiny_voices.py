@@ -4,6 +4,7 @@ import json
 from functools import partial
 
 import numpy as np
+import onnx
 from onnx import helper
 from streaming_models import FLOAT, INT64, constant, content_of, tensor, weights
 
@@ -137,6 +138,23 @@ def pair(folder, names=("text.onnx", "dec.onnx"), channels=6, reach=9, everythin
         content_of(nodes, [tensor("frames", 1, channels, "T")], [tensor("output", 1, 1, "N")], constants)
     )
     card(folder / "voice.onnx.json", **said)
+    return folder
+
+
+def spectral(folder, said=(), bins=33, **more):
+    """A pair whose vocoder gives magnitudes, cosines and sines of spectra of 64 samples, every 16."""
+    pair(folder, ("acoustic.onnx", "vocoder.onnx"), **more)
+    nodes = [node("Conv", ["frames", name], [f"{name}_heard"], pads=[1, 1]) for name in ("loud", "turn")] + [
+        node("Exp", ["loud_heard"], ["mag"]),
+        node("Cos", ["turn_heard"], ["x"]),
+        node("Sin", ["turn_heard"], ["y"]),
+    ]
+    constants = [weights("loud", bins, 6, 3, scale=0.1), weights("turn", bins, 6, 3)]
+    outputs = [tensor(name, 1, bins, "T") for name in ("mag", "x", "y")]
+    model = onnx.load_from_string(content_of(nodes, [tensor("frames", 1, 6, "T")], outputs, constants))
+    facts = {"n_fft": "64", "hop_length": "16", "win_length": "64", "window_type": "hann", "center": "1"}
+    helper.set_model_props(model, facts | {"model_type": "vocos"} | dict(said))
+    onnx.save(model, folder / "vocoder.onnx")
     return folder
 
 

@@ -4,10 +4,10 @@ NAME.onnx takes ``input`` (ids, int64 [1, P]), ``input_lengths`` (int64 [1]), ``
 length, noise of the durations) and, with several speakers, ``sid`` (int64 [1]); it gives the sound (float32
 [1, 1, N]) and may give frames per id as its second output. NAME.onnx.json has the rate, the phonemes' ids and
 the rest. In place of one network there may be two, ``text.onnx`` and ``dec.onnx``, or ``acoustic.onnx`` and
-``vocoder.onnx``: the first gives frames, float32 [1, C, T], the second makes sound of them. It is run piece
-by piece, with as many frames around as it hears, so that the first sound is there early and the samples are
-the same. One network is cut in two, and a flow from what is before it (`engines.speech.cut`), where the parts
-make the same sound as the whole does.
+``vocoder.onnx``: the first gives frames, float32 [1, C, T], the second makes sound of them, or spectra
+(`engines.speech.inverse`). It is run piece by piece, with as many frames around as it hears, so that the
+first sound is there early and the samples are the same. One network is cut in two, and a flow from what is
+before it (`engines.speech.cut`), where the parts make the same sound as the whole does.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from engines.sessions import open_session, reason
 from engines.speech.cut import Flow, Halves, Uncut
 from engines.speech.cuts import Cut, recall, remember
 from engines.speech.espeak import Espeak
+from engines.speech.inverse import Inverse
 from engines.speech.letters import name_letters
 from engines.speech.voice import Chunk, Samples, SpeechError, word_places
 from rtaudio.errors import FileError, UserError
@@ -55,6 +56,8 @@ DIGITS = "1 2 3 4 5 6 7 8 9"
 """What any voice of espeak-ng can say."""
 TOLERANCE = 1e-5
 """Of pieces against the whole."""
+SPECTRA = 3
+"""Tensors of a vocoder that leaves its inverse transform to us: magnitude, cosine, sine."""
 INTEGERS, FLOATS = "tensor(int64)", "tensor(float)"
 
 
@@ -341,6 +344,7 @@ class PiperVoice:
         if self._decoder is not None:
             channels = _check_decoder(self._decoder, second, self._flow or self._first, path)
             self._decoded = self._decoder.get_inputs()[0].name
+            self._inverse = _inverse_of(self._decoder, second)
             self.hop = cut.hop or _hop_of(self._decode, channels, second)
 
     def _tried(self, contents: Sequence[bytes]) -> Cut:
@@ -604,6 +608,8 @@ class PiperVoice:
             found = self._decoder.run(None, {self._decoded: np.ascontiguousarray(frames)})
         except Exception as error:  # onnxruntime's have no other base
             raise SpeechError(f"voice {self.name} cannot speak this ({reason(error)})") from None
+        if self._inverse is not None:
+            return self._inverse(found)
         return np.ravel(np.asarray(found[0], np.float32))
 
     def _checked(self, samples: Samples) -> Samples:
@@ -702,8 +708,8 @@ def _check_decoder(decoder: Any, path: Path, first: Any, first_path: Path) -> in
     inputs, outputs = decoder.get_inputs(), decoder.get_outputs()
     if len(inputs) != 1 or inputs[0].type != FLOATS or len(inputs[0].shape) != 3:
         raise FileError(f"{path} takes something else than frames, float32 [1, C, T]")
-    if len(outputs) != 1:
-        raise FileError(f"{path} gives {len(outputs)} tensors: want the sound alone")
+    if len(outputs) not in (1, SPECTRA):
+        raise FileError(f"{path} gives {len(outputs)} tensors: want the sound alone, or three of spectra")
     channels, given = inputs[0].shape[1], first.get_outputs()[0].shape
     if not isinstance(channels, int):
         channels = given[1] if len(given) == 3 else None
@@ -712,6 +718,23 @@ def _check_decoder(decoder: Any, path: Path, first: Any, first_path: Path) -> in
     if len(given) != 3 or (isinstance(given[1], int) and given[1] != channels):
         raise FileError(f"{first_path} gives {given}, {path.name} takes {channels} channels of frames")
     return channels
+
+
+def _inverse_of(decoder: Any, path: Path) -> Inverse | None:
+    """What makes sound of a vocoder's spectra, None where it gives sound; `FileError` if it says no way."""
+    outputs = decoder.get_outputs()
+    if len(outputs) < SPECTRA:
+        return None
+    try:
+        inverse = Inverse(decoder.get_modelmeta().custom_metadata_map)
+    except ValueError as error:
+        raise FileError(f"{path} gives spectra, but its metadata says no transform: {error}") from None
+    bins = inverse.size // 2 + 1
+    for put in outputs:
+        shape = put.shape
+        if put.type != FLOATS or len(shape) != 3 or (isinstance(shape[1], int) and shape[1] != bins):
+            raise FileError(f"{path} gives {put.name} of {put.type} {shape}: want float32 [1, {bins}, T]")
+    return inverse
 
 
 def _hop_of(decode: Any, channels: int, path: Path) -> int:
