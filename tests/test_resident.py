@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from engines.speech import resident, voices
-from engines.speech.resident import Resident, ask, connect
+from engines.speech.resident import WANTED, Resident, ask, connect
 from engines.speech.source import Queue, source_of
 from engines.speech.voice import Chunk
 from rtaudio.errors import UserError
@@ -111,13 +111,13 @@ def test_who_leaves_is_not_spoken_for(player):
 @pytest.mark.parametrize(
     ("wrong", "why"),
     [
-        ({"text": None}, "not a request"),
-        ({"text": 3}, "not a request"),
-        ({"voice": None}, "not a request"),
-        ({"speaker": 0}, "not a request"),
-        ({"lang": None}, "not a request"),
-        ({"factor": "fast"}, "not a request"),
-        ({"factor": None}, "not a request"),
+        ({"text": None}, WANTED),
+        ({"text": 3}, WANTED),
+        ({"voice": None}, WANTED),
+        ({"speaker": 0}, WANTED),
+        ({"lang": None}, WANTED),
+        ({"factor": "fast"}, WANTED),
+        ({"factor": None}, WANTED),
         ({"lang": "fr"}, "lang 'fr' is not one of auto, en, bn"),
         ({"voice": "nobody"}, "no voice 'nobody'"),
         ({"speaker": "ann"}, "no speaker 'ann'"),

@@ -22,7 +22,7 @@ pytest.importorskip("engines.speech.text")
 from engines.speech import libespeak, player, say, source
 from engines.speech.piper import PiperVoice
 from engines.speech.reading import Reading
-from engines.speech.resident import connect
+from engines.speech.resident import WANTED, connect
 from engines.speech.source import Queue, Say, source_of
 from engines.speech.text import sentences
 from engines.speech.voice import Chunk, SpeechError
@@ -717,7 +717,7 @@ def test_the_resident_player_survives_what_is_no_request(resident):
         connection = connect()
         connection.sendall(request)
         with connection, connection.makefile("rb") as answers:
-            assert json.loads(answers.readline()) == {"error": "not a request"}
+            assert json.loads(answers.readline()) == {"error": WANTED}
 
 
 @pytest.mark.alone

@@ -41,6 +41,7 @@ VOICES = 4
 PATIENCE = 2.0
 """Seconds that a program waits to be let in."""
 KEYS = ("text", "voice", "lang", "speaker", "factor")
+WANTED = f"not a request: want JSON with {', '.join(KEYS[:-1])} and {KEYS[-1]}"
 REFUSED = (UserError, ValueError, TypeError, KeyError, RecursionError)
 
 
@@ -241,7 +242,7 @@ class Resident:
                 raise UserError(f"the text is too long: it has at most {LONGEST_TEXT >> 20} MiB, divide it")
             make = self._made(client, json.loads(client.request))
         except REFUSED as error:
-            client.answer({"error": str(error) if isinstance(error, UserError) else "not a request"})
+            client.answer({"error": str(error) if isinstance(error, UserError) else WANTED})
             self._drop(client)
             return
         client.request.clear()
