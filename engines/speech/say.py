@@ -227,7 +227,8 @@ def _teller(reading: Reading) -> Callable[[], None]:
 
 def _said(report: dict[str, Any]) -> str:
     """The line that tells what was done."""
-    facts = [f"{report['seconds']:.2f} s", f"{report['sentences']} sentences", report["voice"]]
+    count = report["sentences"]
+    facts = [f"{report['seconds']:.2f} s", f"{count} sentence{'s' * (count != 1)}", report["voice"]]
     if report["first_sound_ms"] is not None:
         facts += [f"first sound after {report['first_sound_ms']:.0f} ms"]
         facts += [f"{report['cpu_per_second']:.3f} CPU s per s of sound"]
