@@ -329,6 +329,10 @@ def _money_behind(match: re.Match[str]) -> Reading:
     return money(match[2], match[1])
 
 
+def _negative(match: re.Match[str]) -> Reading:
+    return f"মাইনাস {money(match[1], match[2])}"
+
+
 def _taka_and_poisha(match: re.Match[str]) -> Reading:
     return money("৳", match[1]) + (match[2] or "")
 
@@ -618,33 +622,41 @@ NUMERIC = _rules(
     (rf"({AMOUNT})\^({AMOUNT})", _power),
     (rf"({AMOUNT})x(?![\dA-Za-z])", _times),
 )
-SIGNED = _rules(
+MONEY = _rules(
+    (rf"({SIGN})\s?[{DASH}]({AMOUNT})(?![\d,.]*\d)", _negative),
     (rf"({SIGN})\s?({AMOUNT})(?:[{DASH}]({AMOUNT}))?(?:\s?({MAGNITUDES}){END})?", _money),
-    (rf"()([{VULGARS}])", _vulgar),
-    (r"\+\d{1,15}(?:[ -]\d{2,8}){1,5}(?!\d)|\+\d{10,15}(?!\d)", _phone),
-    (r"\.\d+", _number),
-    (rf"(?<=[{LETTER}])\+(?![{LETTER}\d])", _say("প্লাস")),
-    (r"(?<=[A-Za-z)])²", _say("স্কয়ার")),
-    (r"(?<=[A-Za-z)])³", _say("কিউব")),
-    (rf"(?<=[{LETTER}.])/(?=(?:{_any(PER)})(?:য়|তে|ে|র|ের)?{END})", _per),
-    (r"[*#]{1,3}\d{1,12}(?:[*#]\d{1,12}){0,5}#", _dialled),
-    (r"(?<=\d) ?\* ?(?=\d)", _say("গুণ")),
-    (r"(?<!\.)\.(?=,)", _say("")),
-    (r"(?<=[A-Za-z])\+", lambda match: Word(match.start(), match.end(), "plus", "en")),
-    (rf"(?<=[\d%°])[{DASH}](?=\d|{SIGN})|(?<=টা)[{DASH}](?=\d)", _to),
-    (
-        rf"(?<=[{LETTER}])[{DASH}](?=\d{{1,2}}\s+{MONTH})|(?<=\d )[{DASH}](?= \d)",
-        _to,
-    ),
-    (rf"(?<![\w){LETTER}])[{DASH}](?=\d|\.\d|{SIGN})", _say("মাইনাস")),
-    (r"[⁰¹²³⁴⁵⁶⁷⁸⁹]{1,9}", lambda match: digits(match[0].translate(SUPERSCRIPTS))),
-    (r"~\s?(?=\d)", _say("প্রায়")),
-    (r"#", _hash),
-    (r"\.{2,}|[,;:.!?…()\[\]{}|—–।॥¿¡•·]", _mark),
-    (r"(?<=\s)-(?=\s)", _mark),
-    (r"[-‐‑/\"'“”‘’„«»‹›*_`^~′″™®\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufe0e\ufe0f]", _say("")),
-    (r"(?s).", _symbol),
 )
+SIGNED = [
+    *english.BRACKETS,
+    *MONEY,
+    *_rules(
+        (rf"()([{VULGARS}])", _vulgar),
+        (r"\+\d{1,15}(?:[ -]\d{2,8}){1,5}(?!\d)|\+\d{10,15}(?!\d)", _phone),
+        (r"\.\d+", _number),
+        (rf"(?<=[{LETTER}])\+(?![{LETTER}\d])", _say("প্লাস")),
+        (r"(?<=[A-Za-z)])²", _say("স্কয়ার")),
+        (r"(?<=[A-Za-z)])³", _say("কিউব")),
+        (rf"(?<=[{LETTER}.])/(?=(?:{_any(PER)})(?:য়|তে|ে|র|ের)?{END})", _per),
+        (r"[*#]{1,3}\d{1,12}(?:[*#]\d{1,12}){0,5}#", _dialled),
+        (r"(?<=\d) ?\* ?(?=\d)", _say("গুণ")),
+        (r"(?<!\.)\.(?=,)", _say("")),
+        (r"(?<=[A-Za-z])\+", lambda match: Word(match.start(), match.end(), "plus", "en")),
+        (rf"(?<=[\d%°])[{DASH}](?=\d|{SIGN})|(?<=টা)[{DASH}](?=\d)", _to),
+        (
+            rf"(?<=[{LETTER}])[{DASH}](?=\d{{1,2}}\s+{MONTH})|(?<=\d )[{DASH}](?= \d)",
+            _to,
+        ),
+        (rf"(?<![\w){LETTER}])[{DASH}](?=\d|\.\d|{SIGN})", _say("মাইনাস")),
+        (r"[⁰¹²³⁴⁵⁶⁷⁸⁹]{1,9}", lambda match: digits(match[0].translate(SUPERSCRIPTS))),
+        (r"~\s?(?=\d)", _say("প্রায়")),
+        (r"#", _hash),
+        (r"\.{2,}|[,;:.!?…()\[\]{}|—–।॥¿¡•·]", _mark),
+        (r"(?<=\s)-(?=\s)", _mark),
+        (r"[-‐‑/\"'“”‘’„«»‹›*_`^~′″™®\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufe0e\ufe0f]", _say("")),
+        (r"(?s).", _symbol),
+    ),
+]
+
 LETTERS = _rules(
     (rf"(?<=\()({_any(BLESSINGS)})[ঃ:.](?=\))", _blessing),
     (r"(?<=[ঃ.] )আ[ঃ.](?=\s)", _say("আব্দুল")),
@@ -664,6 +676,7 @@ LETTERS = _rules(
     ),
     (r"সে\.", _celsius),
     (r"মে[.ঃ]\s?(?=টন)", _say("মেট্রিক")),
+    (r"মে[.ঃ]\s?ওয়াট", _say("মেগাওয়াট")),
     (rf"({_any(SHORTENED)})\.(?=,|\s*[{LETTER}\d(])", _shortened),
     (rf"[{LETTER}]{{1,3}}\. বি\.", _initials),
     (rf"মত{END}", _like),
@@ -708,14 +721,14 @@ SCANNER = Scanner(
     _kind,
     {
         "0": [
-            *map(_foreign, english.CLOCK),
+            *map(_foreign, [*english.CLOCK, english.CLAUSE]),
             _foreign(english.DAY_MONTH),
             *NUMERIC,
             _foreign(english.NUMBER_LETTERS),
             *_rules((AMOUNT, _number)),
         ],
         "ক": LETTERS,
-        "a": [SIGNED[0], *LATIN],
+        "a": [*MONEY, *LATIN],
         " ": SIGNED,
     },
 )

@@ -86,7 +86,7 @@ UNIT_STOP = (
 """The dot of a short unit, unless a sentence may end there, also of who begins them with small letters."""
 PER = "|".join(
     sorted(
-        {*PERIODS, *(unit for unit in UNITS if re.fullmatch("[a-zA-Z]+[²³]?", unit)), "d"},
+        {*PERIODS, *(unit for unit in UNITS if re.fullmatch("[a-zA-Z]+[²³23]?", unit)), "d"},
         key=len,
         reverse=True,
     )
@@ -306,7 +306,9 @@ def _numeric_date(match: re.Match[str]) -> Reading:
 
 def _day_of_month(match: re.Match[str]) -> Reading:
     """12/31 behind a word that wants a date; a half or a sixteenth of something is none."""
-    first, second, before = int(match[1]), int(match[2]), _before(match).lower()
+    first, second = int(match[1]), int(match[2])
+    cue = re.search(r"([A-Za-z]+):?\s*$", match.string[max(0, match.start() - 30) : match.start()])
+    before = cue[1].lower() if cue else ""
     if before not in DATE_CUES or (first > 12) == (second > 12):
         return None
     rest = match.string[match.end() : match.end() + 20]
@@ -485,7 +487,7 @@ def _money(match: re.Match[str]) -> Reading:
 
 
 def _money_behind(match: re.Match[str]) -> Reading:
-    return money(match[2], match[1], None, None, None, _adjective(match))
+    return money(match[2], match[1], None, None, match[3], _adjective(match))
 
 
 def _continental_money(match: re.Match[str]) -> Reading:
@@ -811,7 +813,9 @@ def _before_number(match: re.Match[str]) -> Reading:
     roman = not re.compile(r"#?\d").match(match.string, match.end())
     if spoken is None or word == "L" or (roman and word.lower() not in {"vol", "ch", "sec", "fig"}):
         return None
-    return spoken.capitalize() if word[0].isupper() and word.lower() not in {"no", "nos"} else spoken
+    if word.lower() in {"no", "nos"}:
+        return Word(match.start(), match.end() + match.string.startswith("#", match.end()), spoken, "en")
+    return spoken.capitalize() if word[0].isupper() else spoken
 
 
 def _bracketed(match: re.Match[str]) -> Reading:
@@ -924,6 +928,12 @@ def _to(match: re.Match[str]) -> Reading:
     return "minus" if re.match(r"\s?[\d.]+\s?=", following) else "to"
 
 
+def _to_measure(match: re.Match[str]) -> Reading:
+    """Between two measures: 5 kg-10 kg."""
+    near = match.string[max(0, match.start() - 20) : match.start()]
+    return "to" if re.search(rf"\d\s?(?:{UNIT})$", near) else None
+
+
 def _slash(match: re.Match[str]) -> Reading:
     before, after = _before(match), _after(match)
     if not before and not after and match[0] != "/":
@@ -1015,6 +1025,11 @@ DAY_MONTH = _rule(
     rf"(?:(\d{{1,2}})[{DASH}])?(\d{{1,2}})(?:st|nd|rd|th)?(?:\s+of)?\s+{MONTH}(?:,?\s+(\d{{4}})(?!\d))?",
     _day_month,
 )
+BRACKETS = _rules(
+    (r"<(?=[^\s<>]{1,200}@[^\s<>]{1,200}>|(?:https?|ftp)://[^\s<>]{1,2000}>)", _mark_at),
+    (r">", _closing),
+)
+CLAUSE = _rule(r"(\d{1,3})\(([a-z])\)(?:\((\d{1,2})\))?(s(?![A-Za-z]))?", _clause)
 NUMBER_LETTERS = _rule(rf"(\d{{1,9}})([A-Z]{{1,3}}\d*){NO_LETTER}", _number_letters)
 DIGITS = _rules(
     (rf"(?=\d[\d.,:/-]{{0,30}}(?<=\d)[{BENGALI}])", _bangla),
@@ -1057,7 +1072,7 @@ DIGITS = _rules(
     (r"(10{1,3})s(?= of\b)", _round),
     (rf"([2-9]0|\d\d\d0)['’]?s{NO_LETTER}", _decade),
     (
-        rf"({AMOUNT})\s?({SIGNS}|¢|p(?!\.?[A-Za-z])|(?:{CODE})\b)",
+        rf"({AMOUNT})\s?({SIGNS}|¢|p(?!\.?[A-Za-z])|(?:{CODE})\b)(?:/({PER}){NO_LETTER})?",
         _money_behind,
     ),
     (
@@ -1089,7 +1104,7 @@ DIGITS = _rules(
     (rf"({AMOUNT})[eE]([+-]?)(\d{{1,4}}){NO_LETTER}(?:\s?({UNIT}){NO_LETTER})?", _exponent),
     (rf"({AMOUNT})\^(-?{AMOUNT})(?:\s?({UNIT}){NO_LETTER})?", _power),
     (r"\d{4}(?![\d,.]?\d)", _four_digits),
-    (r"(\d{1,3})\(([a-z])\)(?:\((\d{1,2})\))?(s(?![A-Za-z]))?", _clause),
+    CLAUSE,
     (r"(\d{1,3}):(\d{1,3})(?![\d:])", _colons),
     (rf"({AMOUNT})-({UNIT}){NO_LETTER}\.?", _unit_before),
     (rf"(\d{{1,9}})((?:-[a-z]{{2,5}}){{1,2}})-((?:{NUMBER}))(?![\w-])", _odds),
@@ -1113,17 +1128,18 @@ SIGNED = _rules(
     (rf"(?<=[\d%°ap.])[{DASH}](?=\d|[$€£¥₹৳]\s?\d)|(?<=[mM])[{DASH}](?=\d)", _to),
     (
         rf"(?<=\d[kKmMbBT])[{DASH}](?=[$€£¥₹৳]\s?\d|\d[\d.,]*[kKmMbBT])"
-        rf"|(?<=lion|sand|lakh|rore)[{DASH}](?=[$€£¥₹৳]\s?\d)",
+        rf"|(?<=lion|sand|lakh|rore)[{DASH}](?=[$€£¥₹৳]\s?\d)|(?<=\d[$€£])[{DASH}](?=\d)",
         _to,
     ),
     (rf"(?<=\d )[{DASH}](?= \d)", _to),
     (rf"(?<=(?<![A-Za-z'’])[a-z] )[{DASH}](?= \d)", _say("minus")),
     (rf"(?<![\w)])[{DASH}](?=[\d.]*\d|{SIGNS})", _say("minus")),
     (r"(?<=\d)( ?)/ ?(?=\d)", _slash),
+    (rf"(?<=[A-Za-z²³])[{DASH}](?={AMOUNT}\s?(?:{UNIT}){NO_LETTER})", _to_measure),
+    (rf"(?<=[a-z])/(min|sec|hr|h){NO_LETTER}", lambda match: f"per {UNITS[match[1]][0]}"),
     (rf"\s?/\s?(?=100\s?(?:{UNIT}){NO_LETTER})", _say("per")),
     (rf"(?<=[A-Za-z])\s?/\s?(?={AMOUNT}\s?(?:{UNIT}){NO_LETTER})", _mark_at),
-    (r"<(?=[^\s<>]{1,200}@[^\s<>]{1,200}>|(?:https?|ftp)://[^\s<>]{1,2000}>)", _mark_at),
-    (r">", _closing),
+    *BRACKETS,
     (rf"(?<![^\s(\[])([<>≤≥]=?)(?=(?:{SIGNS})?\.?\d)", _compared),
     (r"&{2,3}", _say("and")),
     (r" ?/ ?", _slash),
