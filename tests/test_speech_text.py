@@ -462,6 +462,12 @@ def test_a_format_that_is_not_that_of_the_date_is_noted(language, order, written
     assert all(each.startswith(f"<say-as format={order!r}> {note}: ") for each in sentence.notes)
 
 
+def test_formats_of_others_are_noted():
+    (sentence,) = sentences('<say-as interpret-as="time" format="hms12">3:30pm</say-as>', "en")
+    assert sentence.spoken == "three thirty P M"
+    assert sentence.notes == ["<say-as interpret-as='time'> has a format, which is not read"]
+
+
 def test_bangla_in_ssml():
     text = (
         '<speak><say-as interpret-as="ordinal">৩</say-as> <say-as interpret-as="digits">১২</say-as></speak>'

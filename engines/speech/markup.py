@@ -295,6 +295,8 @@ class _Reader:
             end = len(self.characters)
             dated = DATE.fullmatch(how)
             date = self._date(dated[1] or values.get("format", ""), begin) if dated else ()
+            if "format" in values and not dated:
+                self.notes.append(f"<say-as interpret-as={how!r}> has a format, which is not read")
             if begin == end or not (date or how in SPOKEN | {"alias"}):
                 return
             while self.fixed and self.fixed[-1].begin >= begin:

@@ -47,7 +47,7 @@ def command(commands: Any) -> None:
         "--lang",
         choices=("auto", *LANGUAGES),
         default="auto",
-        help="of the text (default: bn if most of its letters are Bengali, else the voice's, else en)",
+        help="of the text (default: bn if most letters or the grammar say so, else the voice's, else en)",
     )
     parser.add_argument("--speaker", default="", metavar="S", help="of a voice of several: a name or number")
     parser.add_argument(
