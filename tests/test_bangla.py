@@ -9,7 +9,8 @@ from speech_cases import cases, texts_of
 
 from engines.speech import bangla
 from engines.speech.bangla_words import NUMBERS
-from engines.speech.words import Mark, canonical
+from engines.speech.folding import canonical
+from engines.speech.words import Mark
 
 CASES = cases("bangla")
 BANGLA = st.text(

@@ -255,6 +255,23 @@ def quiet(samples, rate):
     ]
 
 
+def test_bangla_in_english_is_said_as_bangla():
+    """Its phones are those of espeak-ng's Bangla, in its place."""
+    text = "The word বাংলাদেশ means a country."
+    voice, library = EspeakVoice("espeak-en", "en-us"), Espeak()
+    (sentence,) = sentences(text, "en")
+    chunks = list(voice.speak(sentence))
+    starts = [at for chunk in chunks for _, at in chunk.words]
+    phones = [phone for chunk in chunks for phone in chunk.phones]
+    voice.close()
+    _, events = library.synthesise("বাংলাদেশ", "bn")
+    library.close()
+    assert len(starts) == len(sentence.words) == 6
+    heard = [name for name, at in phones if starts[2] <= at < starts[3] and name]
+    assert heard == [event.name for event in events if event.kind == "phoneme" and event.name.strip()]
+    assert text[sentence.words[2].begin : sentence.words[2].end] == "বাংলাদেশ"
+
+
 @pytest.mark.parametrize(
     ("text", "english"),
     [

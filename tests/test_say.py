@@ -114,6 +114,8 @@ def test_a_text_becomes_a_file(folder, tmp_path, capsys):
     assert run(TEXT, "--voice", folder, "-o", out) == 0
     assert "made the folder" not in capsys.readouterr().err
     assert "CPU s per s" in said
+    assert run("a hat.", "--voice", folder, "-o", out) == 0
+    assert " 1 sentence, " in capsys.readouterr().err
     assert "first sound after" in said
 
 
@@ -181,7 +183,7 @@ def test_a_broken_sentence_is_left_out_and_named(folder, tmp_path, capsys):
     ("text", "named"),
     [
         ("a Привет hat", "left out 'Привет'"),
-        ("I রহিম a", "left out 'রহিম'"),
+        ("I রহিম a", "left out 'র': voice ada has none"),
         ("a ♙ hat. be ♙ it", "left out '♙' (U+2659)"),
         ("a cat", "left out 'c': voice ada has none"),
     ],

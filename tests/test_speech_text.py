@@ -1,6 +1,5 @@
 """Sentences, pauses and SSML: what is cut where, and that every position is one of the source."""
 
-import unicodedata
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -9,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engines.speech import bangla, english
+from engines.speech.folding import fold
 from engines.speech.text import LONGEST, PARAGRAPH, PAUSE, Word, language_of, sentences
 
 CASES = [
@@ -32,6 +32,7 @@ TAGS = [
     '<sub alias="1st">',
     "</sub>",
     '<say-as interpret-as="characters">',
+    '<say-as interpret-as="date" format="mdy">',
     "</say-as>",
     "&lt;",
     "&#9999;",
@@ -136,6 +137,41 @@ def test_positions_are_of_the_source_however_it_is_encoded(form):
     assert sentence.spoken == "\u0995\u09cb \u09a8\u09af\u09bc পাঁচ"
 
 
+@pytest.mark.parametrize(
+    ("language", "written", "said"),
+    [
+        ("en", ["\ufb01rst", "o\ufb03ce", "5 \u338f"], ["first", "office", "five kilograms"]),
+        ("en", ["so\u00adlu\u00adtion", "re-\u2060use", "web\u200bsite"], ["solution", "re-use", "website"]),
+        ("en", ["t\u200dw\u200co", "\U0001d407\U0001d422", "\uff28\uff49"], ["two", "Hi", "Hi"]),
+        (
+            "en",
+            ["e\u00ad\u0301te\u0301", "co\u00ad\n operate", "5\u1d57\u02b0"],
+            ["été", "cooperate", "fifth"],
+        ),
+        ("bn", ["ক\u00adলম", "অ\u200bনেক", "o\ufb03ce"], ["কলম", "অনেক", "office"]),
+        ("bn", ["হঠাত\u09cd\u200d", "র\u200d\u09cdযাব", "ক\u200d\u200bলা"], ["হঠাৎ", "র\u200d\u09cdযাব", "কলা"]),
+        ("de", ["\ufb01nan\u00adziell", "gut"], ["finanziell", "gut"]),
+        ("th", ["คน\u200bไทย"], ["คน\u200bไทย"]),
+        ("fa", ["می\u200cروم"], ["می\u200cروم"]),
+        ("zh", ["ＡＢＣ", "好"], ["ＡＢＣ", "好"]),
+    ],
+)
+def test_what_is_hidden_in_a_word_does_not_move_it(language, written, said):
+    text = "\ufeff" + ", ".join(written) + "\u2060."
+    (sentence,) = sentences(text, language)
+    assert [text[word.begin : word.end] for word in sentence.words] == written
+    assert [word.spoken for word in sentence.words] == said
+    assert sentence.left_out == []
+
+
+def test_what_a_tag_fixes_may_be_hidden():
+    """A tag around a mark alone, which is a part of the letter before it, or of nothing."""
+    for text in ("e<sub alias='x'>\u0301</sub> one", "e<sub alias='x'>\u00ad</sub> one"):
+        (sentence,) = sentences(text, "en")
+        assert sentence.spoken.endswith(" one")
+        assert [text[word.begin : word.end] for word in sentence.words][-1] == "one"
+
+
 def test_a_heap_of_accents_is_no_word():
     (sentence,) = sentences("e" + "\u0301" * 1000, "en")
     assert sentence.spoken == "é"
@@ -205,10 +241,20 @@ def test_other_languages_are_left_as_they_are_written(language, text, said, part
 
 @given(st.text(max_size=60))
 def test_of_other_languages_nothing_is_lost(text):
-    text = unicodedata.normalize("NFC", text.replace("<", ""))
+    text = fold(text.replace("<", ""), wide=False)[0]
     words = [word for sentence in sentences(text, "xx") for word in sentence.words]
     assert all(len(word.spoken) == word.end - word.begin for word in words)
     assert sum(sum(map(str.isalnum, word.spoken)) for word in words) == sum(map(str.isalnum, text))
+
+
+def test_bangla_inside_of_english():
+    text = "The word বাংলা, in its ৫ম form, is ড. রহমান's; see ঢাকা-based"
+    (sentence,) = sentences(text, "en")
+    assert sentence.left_out == []
+    assert [(text[w.begin : w.end], w.spoken) for w in sentence.words if w.language == "bn"] == [
+        ("বাংলা", "বাংলা"), ("৫ম", "পঞ্চম"), ("ড.", "ডক্টর"), ("রহমান", "রহমান"), ("ঢাকা", "ঢাকা"),
+    ]  # fmt: skip
+    assert sentence.spoken == "The word বাংলা, in its পঞ্চম form, is ডক্টর রহমান; see ঢাকা based"
 
 
 @pytest.mark.parametrize(
@@ -218,7 +264,15 @@ def test_of_other_languages_nothing_is_lost(text):
         ("আমি ভালো আছি", "en", "bn"),
         ("I am fine", "", "en"),
         ("I am fine, রহিম", "", "en"),
-        ("রহিম Facebook দেখে আর YouTube", "", "en"),
+        ("রহিম Facebook দেখে আর YouTube", "", "bn"),
+        ("iPhone 15 Pro Max এর দাম ৳১,৫০,০০০", "", "bn"),
+        ("Vitamin C এর অভাব", "en", "bn"),
+        ("Please log in করুন", "", "bn"),
+        ("The word আর means and", "", "en"),
+        ("Dhaka (ঢাকা), Khulna (খুলনা)", "", "en"),
+        ("He said আমি ভাত খাই to me", "", "en"),
+        ("Привет, আমি", "ru", "ru"),
+        ("Le mot আমি se dit", "fr", "fr"),
         ("রহিম আর করিম Facebook দেখে", "", "bn"),
         ("<speak><prosody rate='slow'>আমি</prosody></speak>", "", "bn"),
         ("দেখুন https://bn.wikipedia.org/wiki/", "", "bn"),
@@ -338,6 +392,82 @@ def test_tags_change_what_is_said(text, parts):
     assert spoken(text) == parts
 
 
+@pytest.mark.parametrize(
+    ("attributes", "written", "said", "of_bangla"),
+    [
+        (
+            '"date" format="mdy"',
+            "10/11/2024",
+            "October eleventh, twenty twenty-four",
+            "এগারোই অক্টোবর দুই হাজার চব্বিশ",
+        ),
+        (
+            '"date" format="dmy"',
+            "10/11/24",
+            "the tenth of November twenty twenty-four",
+            "দশই নভেম্বর দুই হাজার চব্বিশ",
+        ),
+        (
+            '"date" format="ymd"',
+            "2024-1-2",
+            "the second of January twenty twenty-four",
+            "দোসরা জানুয়ারি দুই হাজার চব্বিশ",
+        ),
+        (
+            '"date" format="yyyymmdd"',
+            "19990102",
+            "the second of January nineteen ninety-nine",
+            "দোসরা জানুয়ারি উনিশশো নিরানব্বই",
+        ),
+        ('"date" format="md"', "1/2", "January second", "দোসরা জানুয়ারি"),
+        ('"date" format="dm"', "1.2.", "the first of February", "পহেলা ফেব্রুয়ারি"),
+        ('"date" format="ym"', "2024/3", "March twenty twenty-four", "মার্চ দুই হাজার চব্বিশ"),
+        ('"date" format="my"', "3/2005", "March two thousand and five", "মার্চ দুই হাজার পাঁচ"),
+        ('"date" format="y"', "1905", "nineteen oh five", "উনিশশো পাঁচ"),
+        ('"date" format="m"', "12", "December", "ডিসেম্বর"),
+        ('"date" format="d"', "3", "the third", "তেসরা"),
+        ('"date:mdy"', "10/11/2024", "October eleventh, twenty twenty-four", "এগারোই অক্টোবর দুই হাজার চব্বিশ"),
+    ],
+)
+def test_dates_of_a_format(attributes, written, said, of_bangla):
+    text = f"on <say-as interpret-as={attributes}>{written}</say-as>."
+    (sentence,) = sentences(text, "en")
+    assert (sentence.spoken, sentence.notes) == (f"on {said}.", [])
+    assert text[sentence.words[1].begin : sentence.words[1].end] == written
+    (sentence,) = sentences(text.removeprefix("on ").removesuffix("."), "bn")
+    assert (sentence.spoken, sentence.notes) == (fold(of_bangla)[0], [])
+
+
+@pytest.mark.parametrize(
+    ("language", "order", "written", "said", "note"),
+    [
+        (
+            "en",
+            "mdy",
+            "13/11/2024",
+            "the thirteenth of November twenty twenty-four",
+            "does not fit '13/11/2024'",
+        ),
+        ("en", "md", "1/2/2024", "the first of February twenty twenty-four", "does not fit '1/2/2024'"),
+        ("en", "y", "9" * 5000, None, "does not fit '99999999999999999999'"),
+        ("en", "dy", "1/2/2024", "the first of February twenty twenty-four", "is no order of d, m and y"),
+        ("en", "mdy", "May 3, 2024", "May third, twenty twenty-four", ""),
+        ("de", "mdy", "10/11/2024", "10/11/2024", "is not read in this language"),
+    ],
+)
+def test_a_format_that_is_not_that_of_the_date_is_noted(language, order, written, said, note):
+    (sentence,) = sentences(f'<say-as interpret-as="date" format="{order}">{written}</say-as>', language)
+    assert said is None or sentence.spoken == said
+    assert len(sentence.notes) == bool(note)
+    assert all(each.startswith(f"<say-as format={order!r}> {note}: ") for each in sentence.notes)
+
+
+def test_formats_of_others_are_noted():
+    (sentence,) = sentences('<say-as interpret-as="time" format="hms12">3:30pm</say-as>', "en")
+    assert sentence.spoken == "three thirty P M"
+    assert sentence.notes == ["<say-as interpret-as='time'> has a format, which is not read"]
+
+
 def test_bangla_in_ssml():
     text = (
         '<speak><say-as interpret-as="ordinal">৩</say-as> <say-as interpret-as="digits">১২</say-as></speak>'
@@ -370,6 +500,18 @@ def test_broken_markup_is_read_as_text(text, heard):
     found = sentences(text, "en")
     assert " ".join(sentence.spoken for sentence in found) == heard
     assert found[0].notes[0].startswith("broken SSML, read as plain text: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("<s>&nbsp; go</s>", "unknown entity '&nbsp;'"),
+        ("<s>x <tag with=no quotes> y</s>", "'<tag with=no quotes>' is not a tag that is read"),
+        ("<s>so a <b, or else</s>", "'<b,' is not a tag that is read"),
+    ],
+)
+def test_what_is_broken_is_shown_whole(text, shown):
+    assert sentences(text, "en")[0].notes == [f"broken SSML, read as plain text: {shown}"]
 
 
 SYNTHESIS = """<?xml version="1.0"?>
@@ -464,5 +606,5 @@ def test_of_an_address_what_others_read_is_left_to_them():
         "https://bn.wikipedia.org/wiki/", "ঢাকা",
     ]  # fmt: skip
     (sentence,) = sentences("See https://bn.wikipedia.org/wiki/ঢাকা here", "en")
-    assert sentence.spoken == "See bn dot wikipedia dot org slash wiki here"
-    assert sentence.left_out == ["left out 'ঢাকা'"]
+    assert sentence.spoken == "See bn dot wikipedia dot org slash wiki ঢাকা here"
+    assert [word.language for word in sentence.words] == ["en", "en", "bn", "en"]

@@ -14,17 +14,20 @@ from engines.speech.bangla_words import (
     ABBREVIATIONS,
     ALL_MONTHS,
     BLESSINGS,
+    COUNTED,
     CURRENCIES,
     DAY_PARTS,
     DAYS,
     DIALLED,
     HUNDREDS_OF,
+    LETTER,
     LETTER_NAMES,
     MAGNITUDES,
     MONTHS,
     NUMBERS,
     ORDINALS,
     PER,
+    PLAIN,
     SCALES,
     SCRIPTURES,
     SHORT_MONTHS,
@@ -37,13 +40,9 @@ from engines.speech.bangla_words import (
     YEARS_BEHIND,
 )
 from engines.speech.english_numbers import AMOUNT, DASH, LONGEST, NUMBER, SUPERSCRIPTS, VULGAR, full_year
-from engines.speech.words import Drop, Mark, Reading, Rule, Scanner, Token, Word, canonical, join, sort_out
+from engines.speech.folding import canonical
+from engines.speech.words import Drop, Mark, Reading, Rule, Scanner, Token, Word, join, sort_out
 
-PLAIN = (
-    r"\u0980-\u0983\u0985-\u098c\u098f\u0990\u0993-\u09a8\u09aa-\u09b0\u09b2\u09b6-\u09b9\u09bc-\u09c4\u09c7\u09c8"
-    r"\u09cb-\u09ce\u09d7\u09dc\u09dd\u09df-\u09e3"
-)
-LETTER = PLAIN + r"\u09f0\u09f1\u09fc\u09fe"
 WORD = rf"[{LETTER}][{LETTER}\u200c\u200d]*"
 END = rf"(?![{LETTER}\u200c\u200d])"
 
@@ -168,7 +167,7 @@ def _dotted_date(match: re.Match[str]) -> Reading:
 def _date(day_of_month: int, month: int, of_year: int) -> str | None:
     if not (1 <= day_of_month <= 31 and 1 <= month <= 12):
         return None
-    return f"{day(day_of_month)} {MONTHS[month - 1]} {year(of_year)}"
+    return date(day_of_month, month, of_year)
 
 
 def _month_day(match: re.Match[str]) -> Reading:
@@ -330,6 +329,10 @@ def _money_behind(match: re.Match[str]) -> Reading:
     return money(match[2], match[1])
 
 
+def _negative(match: re.Match[str]) -> Reading:
+    return f"মাইনাস {money(match[1], match[2])}"
+
+
 def _taka_and_poisha(match: re.Match[str]) -> Reading:
     return money("৳", match[1]) + (match[2] or "")
 
@@ -453,6 +456,12 @@ def _times(match: re.Match[str]) -> Reading:
     return f"{amount(match[1])} গুণ"
 
 
+def _small(match: re.Match[str]) -> Reading:
+    """০৫ মিনিট, ০২টি: the zero is not said before what is counted."""
+    number, counted = match[1], match[2] or ""
+    return ("দু" if number == "2" and counted.startswith("টি") else amount(number)) + spelling(counted)
+
+
 def _number(match: re.Match[str]) -> Reading:
     return amount(match[0])
 
@@ -471,6 +480,10 @@ def spelling(word: str) -> str:
 def _word(match: re.Match[str]) -> Reading:
     parts = re.split("([-‐‑])", match[0])
     return "".join(SHORTENED.get(part) or ("-" if part in "‐‑" else spelling(part)) for part in parts)
+
+
+def _shortened(match: re.Match[str]) -> Reading:
+    return SHORTENED[match[1]]
 
 
 def _abbreviation(match: re.Match[str]) -> Reading:
@@ -579,6 +592,7 @@ NUMERIC = _rules(
     (r"0\d{1,5}(?:[ -]\d{3,8}){1,3}(?:-\d\d)?(?!\d)", _phone),
     (r"\d{1,12}(?:-\d{1,12}){2,6}(?![\d-])|\d{4}(?:[ -]\d{4}){2,4}(?![ -]?\d)", _phone),
     (r"\d\d-\d{4}(?!\d)", _plate),
+    (rf"0(\d)(?:(?=\s(?:{_any(COUNTED)}))|((?:{_any(COUNTED)})[{LETTER}]*))", _small),
     (rf"(?<=[{LETTER}]-)\d{{4}}(?![\d,./:-]?\d)", _postcode),
     (rf"(\d{{3,12}})(?:-(\d{{1,2}}))?(?![\d,./:-]?\d)(-?(?:এ|তে){END})?", _coded),
     (rf"({NUMBER}\.\d\d)\s?টাকা(য়|র|তে)?{END}", _taka_and_poisha),
@@ -608,33 +622,41 @@ NUMERIC = _rules(
     (rf"({AMOUNT})\^({AMOUNT})", _power),
     (rf"({AMOUNT})x(?![\dA-Za-z])", _times),
 )
-SIGNED = _rules(
+MONEY = _rules(
+    (rf"({SIGN})\s?[{DASH}]({AMOUNT})(?![\d,.]*\d)", _negative),
     (rf"({SIGN})\s?({AMOUNT})(?:[{DASH}]({AMOUNT}))?(?:\s?({MAGNITUDES}){END})?", _money),
-    (rf"()([{VULGARS}])", _vulgar),
-    (r"\+\d{1,15}(?:[ -]\d{2,8}){1,5}(?!\d)|\+\d{10,15}(?!\d)", _phone),
-    (r"\.\d+", _number),
-    (rf"(?<=[{LETTER}])\+(?![{LETTER}\d])", _say("প্লাস")),
-    (r"(?<=[A-Za-z)])²", _say("স্কয়ার")),
-    (r"(?<=[A-Za-z)])³", _say("কিউব")),
-    (rf"(?<=[{LETTER}.])/(?=(?:{_any(PER)})(?:য়|তে|ে|র|ের)?{END})", _per),
-    (r"[*#]{1,3}\d{1,12}(?:[*#]\d{1,12}){0,5}#", _dialled),
-    (r"(?<=\d) ?\* ?(?=\d)", _say("গুণ")),
-    (r"(?<!\.)\.(?=,)", _say("")),
-    (r"(?<=[A-Za-z])\+", lambda match: Word(match.start(), match.end(), "plus", "en")),
-    (rf"(?<=[\d%°])[{DASH}](?=\d|{SIGN})|(?<=টা)[{DASH}](?=\d)", _to),
-    (
-        rf"(?<=[{LETTER}])[{DASH}](?=\d{{1,2}}\s+{MONTH})|(?<=\d )[{DASH}](?= \d)",
-        _to,
-    ),
-    (rf"(?<![\w){LETTER}])[{DASH}](?=\d|\.\d|{SIGN})", _say("মাইনাস")),
-    (r"[⁰¹²³⁴⁵⁶⁷⁸⁹]{1,9}", lambda match: digits(match[0].translate(SUPERSCRIPTS))),
-    (r"~\s?(?=\d)", _say("প্রায়")),
-    (r"#", _hash),
-    (r"\.{2,}|[,;:.!?…()\[\]{}|—–।॥¿¡•·]", _mark),
-    (r"(?<=\s)-(?=\s)", _mark),
-    (r"[-‐‑/\"'“”‘’„«»‹›*_`^~′″™®\u200b-\u200f\u2060\ufeff\ufe0e\ufe0f\u00ad]", _say("")),
-    (r"(?s).", _symbol),
 )
+SIGNED = [
+    *english.BRACKETS,
+    *MONEY,
+    *_rules(
+        (rf"()([{VULGARS}])", _vulgar),
+        (r"\+\d{1,15}(?:[ -]\d{2,8}){1,5}(?!\d)|\+\d{10,15}(?!\d)", _phone),
+        (r"\.\d+", _number),
+        (rf"(?<=[{LETTER}])\+(?![{LETTER}\d])", _say("প্লাস")),
+        (r"(?<=[A-Za-z)])²", _say("স্কয়ার")),
+        (r"(?<=[A-Za-z)])³", _say("কিউব")),
+        (rf"(?<=[{LETTER}.])/(?=(?:{_any(PER)})(?:য়|তে|ে|র|ের)?{END})", _per),
+        (r"[*#]{1,3}\d{1,12}(?:[*#]\d{1,12}){0,5}#", _dialled),
+        (r"(?<=\d) ?\* ?(?=\d)", _say("গুণ")),
+        (r"(?<!\.)\.(?=,)", _say("")),
+        (r"(?<=[A-Za-z])\+", lambda match: Word(match.start(), match.end(), "plus", "en")),
+        (rf"(?<=[\d%°])[{DASH}](?=\d|{SIGN})|(?<=টা)[{DASH}](?=\d)", _to),
+        (
+            rf"(?<=[{LETTER}])[{DASH}](?=\d{{1,2}}\s+{MONTH})|(?<=\d )[{DASH}](?= \d)",
+            _to,
+        ),
+        (rf"(?<![\w){LETTER}])[{DASH}](?=\d|\.\d|{SIGN})", _say("মাইনাস")),
+        (r"[⁰¹²³⁴⁵⁶⁷⁸⁹]{1,9}", lambda match: digits(match[0].translate(SUPERSCRIPTS))),
+        (r"~\s?(?=\d)", _say("প্রায়")),
+        (r"#", _hash),
+        (r"\.{2,}|[,;:.!?…()\[\]{}|—–।॥¿¡•·]", _mark),
+        (r"(?<=\s)-(?=\s)", _mark),
+        (r"[-‐‑/\"'“”‘’„«»‹›*_`^~′″™®\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufe0e\ufe0f]", _say("")),
+        (r"(?s).", _symbol),
+    ),
+]
+
 LETTERS = _rules(
     (rf"(?<=\()({_any(BLESSINGS)})[ঃ:.](?=\))", _blessing),
     (r"(?<=[ঃ.] )আ[ঃ.](?=\s)", _say("আব্দুল")),
@@ -653,6 +675,10 @@ LETTERS = _rules(
         _short_weekday,
     ),
     (r"সে\.", _celsius),
+    (r"মে[.ঃ]\s?(?=টন)", _say("মেট্রিক")),
+    (r"মে[.ঃ]\s?ওয়াট", _say("মেগাওয়াট")),
+    (rf"({_any(SHORTENED)})\.(?=,|\s*[{LETTER}\d(])", _shortened),
+    (rf"[{LETTER}]{{1,3}}\. বি\.", _initials),
     (rf"মত{END}", _like),
     (rf"টাকা:?\s({NUMBER}\.\d\d)(?!\d)", _taka),
     (
@@ -695,14 +721,14 @@ SCANNER = Scanner(
     _kind,
     {
         "0": [
-            *map(_foreign, english.CLOCK),
+            *map(_foreign, [*english.CLOCK, english.CLAUSE]),
             _foreign(english.DAY_MONTH),
             *NUMERIC,
             _foreign(english.NUMBER_LETTERS),
             *_rules((AMOUNT, _number)),
         ],
         "ক": LETTERS,
-        "a": [SIGNED[0], *LATIN],
+        "a": [*MONEY, *LATIN],
         " ": SIGNED,
     },
 )
@@ -716,6 +742,28 @@ def read(text: str, begin: int = 0, end: int | None = None) -> tuple[list[Token]
 def stream(text: str, begin: int = 0, end: int | None = None) -> Iterator[Token | Drop]:
     """The same as `read`, one by one; see `Scanner.stream`."""
     return SCANNER.stream(text, begin, end)
+
+
+def read_at(text: str, begin: int, end: int) -> Word | None:
+    """The word, or number, that begins there inside of another language; None where no rule reads it."""
+    for pattern, read in SCANNER.rules[_kind(text[begin])]:
+        match = pattern.match(text, begin, end)
+        reading = None if match is None else read(match)
+        if isinstance(reading, Word):
+            return reading
+        if match is not None and isinstance(reading, str) and reading:
+            return Word(begin, match.end(), reading, "bn")
+    return None
+
+
+def date(day_of_month: int, month: int, of_year: int, month_first: bool = False) -> str:
+    """A date of which each part may be 0, which is none: ``3, 5, 0`` -> ``"তেসরা মে"``."""
+    parts = [
+        day(day_of_month) if day_of_month else "",
+        MONTHS[month - 1] if month else "",
+        year(of_year) if of_year else "",
+    ]
+    return " ".join(filter(None, parts))
 
 
 def normalise(text: str) -> str:

@@ -1,4 +1,7 @@
-"""English as it is spoken: numbers, dates, money, units, abbreviations and symbols as plain words."""
+"""English as it is spoken: numbers, dates, money, units, abbreviations and symbols as plain words.
+
+Words in Bengali letters are read by `engines.speech.bangla` and marked as Bangla.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterator
 
+from engines.speech.bangla_words import LETTER as BENGALI
 from engines.speech.english_numbers import (
     AMOUNT,
     CONTINENTAL,
@@ -34,7 +38,9 @@ from engines.speech.english_words import (
     BEFORE_NUMBERS,
     CODED,
     CODES,
+    COUNTED,
     CURRENCIES,
+    DATE_CUES,
     DOTTED,
     GREEK,
     INITIALISMS,
@@ -45,6 +51,7 @@ from engines.speech.english_words import (
     MONTHS,
     NUMBERED,
     PAIRED,
+    PERIODS,
     POINTS,
     SHORT_DAYS,
     SHORT_MONTHS,
@@ -53,11 +60,13 @@ from engines.speech.english_words import (
     SHOUTED,
     STARTERS,
     SYMBOLS,
+    TIME_CUES,
     TITLES,
     UNITS,
     WHOLE,
 )
-from engines.speech.words import Drop, Mark, Reading, Rule, Scanner, Token, Word, canonical, join, sort_out
+from engines.speech.folding import canonical
+from engines.speech.words import Drop, Mark, Reading, Rule, Scanner, Token, Word, join, sort_out
 
 LETTER = r"A-Za-zÀ-ÖØ-öø-ɏḀ-ỿ"
 MONTH_NAME = "|".join([*MONTHS, *sorted(SHORT_MONTHS, key=len, reverse=True)])
@@ -70,8 +79,19 @@ UNIT = "|".join(re.escape(unit) for unit in sorted(UNITS, key=len, reverse=True)
 ARC = r"(\d{1,2}(?:\.\d+)?)"
 COMPASS = {"N": "north", "S": "south", "E": "east", "W": "west"}
 NO_LETTER = rf"(?![{LETTER}0-9])"
-UNIT_STOP = r"(?:\.(?=\s+[a-z]|[,;:)])|(?:(?<=ft|lb|hr)|(?<=lbs|hrs|yrs|min))\.(?=\s\d))?"
-"""The dot of a short unit, unless a sentence may end there."""
+PRONOUNS = "I|it|its|he|she|they|we|you|i|my|our|his|her|their|this|these|there"
+UNIT_STOP = (
+    rf"(?:\.(?=\s+(?!(?:{PRONOUNS})\b)[a-z]|[,;:)])|(?:(?<=ft|lb|hr)|(?<=lbs|hrs|yrs|min))\.(?=\s\d))?"
+)
+"""The dot of a short unit, unless a sentence may end there, also of who begins them with small letters."""
+PER = "|".join(
+    sorted(
+        {*PERIODS, *(unit for unit in UNITS if re.fullmatch("[a-zA-Z]+[²³23]?", unit)), "d"},
+        key=len,
+        reverse=True,
+    )
+)
+"""Behind the stroke of a rate."""
 DAY_CUES = {"on", "every", "next", "last", "this", "until", "by", "from", "and", "to"}
 ONSETS = "BL|BR|CH|CL|CR|DR|FL|FR|GL|GR|PL|PR|SC|SH|SK|SL|SN|SP|ST|SW|TH|TR|TW|WH"
 CODAS = "LL|DD|GG|SH|RT|RM|CT|ND|LD|SK|NT|RK|LM|NK|FF|SS|NN|LK|PT|SP|CH|TH"
@@ -222,6 +242,35 @@ def _duration(hours: int, minutes: int, seconds: int) -> str:
     return f"{_several(hours, 'hour')}, {_several(minutes, 'minute')} and {_several(seconds, 'second')}"
 
 
+def _hours_and_minutes(match: re.Match[str]) -> Reading:
+    """14h30 is a time; 1h30 is how long something takes, but behind at and the like."""
+    hours, minutes = int(match[1]), int(match[2])
+    if hours > 24:
+        return None
+    timed = hours > 5 or match[1][0] == "0" or _before(match).lower() in TIME_CUES
+    return _clock(hours, minutes, "") if timed else f"{_several(hours, 'hour')} {cardinal(minutes)}"
+
+
+def _how_long(match: re.Match[str]) -> Reading:
+    """1h30m, 2d 4h, 3m20s."""
+    parts = zip(match.groups(), ("day", "hour", "minute", "second"), strict=True)
+    said = [_several(int(number), name) for number, name in parts if number]
+    return " ".join(said) if len(said) > 1 else None
+
+
+def _military(match: re.Match[str]) -> Reading:
+    """0800 hours, at 1630 hours, 1600 hrs; but 1600 hours of something are counted."""
+    hours, minutes = match[1], int(match[2])
+    before = _before(match).lower()
+    timed = hours[0] == "0" or before in TIME_CUES or (match[3] == "hrs" and before not in COUNTED)
+    if not timed or _after(match) == "of" or (hours == "24" and minutes):
+        return None
+    spoken = {"00": "zero"}.get(hours) or ("oh " if hours[0] == "0" else "") + cardinal(int(hours))
+    if not minutes:
+        return f"{spoken} hundred hours"
+    return f"{spoken} {'oh ' if minutes < 10 else ''}{cardinal(minutes)} hours"
+
+
 def _hour(match: re.Match[str]) -> Reading:
     return _without_stop(match, _clock(int(match[1]), 0, match[2])) if int(match[1]) <= 24 else None
 
@@ -253,6 +302,22 @@ def _numeric_date(match: re.Match[str]) -> Reading:
     if second > 12 >= first:
         first, second = second, first
     return _date(first, second, str(full_year(match[4])), _before(match).lower() != "the")
+
+
+def _day_of_month(match: re.Match[str]) -> Reading:
+    """12/31 behind a word that wants a date; a half or a sixteenth of something is none."""
+    first, second = int(match[1]), int(match[2])
+    cue = re.search(r"([A-Za-z]+):?\s*$", match.string[max(0, match.start() - 30) : match.start()])
+    before = cue[1].lower() if cue else ""
+    if before not in DATE_CUES or (first > 12) == (second > 12):
+        return None
+    rest = match.string[match.end() : match.end() + 20]
+    measured = (before == "by" and first == 1) or (second == 16 and before not in {"on", "due", "dated"})
+    measured = measured or re.match(rf"\s*(?:to|and|[{DASH}])\s*\d{{1,2}}/{second}(?!\d)", rest) is not None
+    if measured or _after(match) in {*UNITS, *POINTS, "of"}:
+        return None
+    day, month = (second, first) if second > 12 else (first, second)
+    return f"{MONTHS[month - 1]} {ordinal(day)}" if second > 12 else _date(day, month, None)
 
 
 def _dotted_date(match: re.Match[str]) -> Reading:
@@ -354,7 +419,7 @@ def _release(match: re.Match[str]) -> Reading:
 
 def _mixed(match: re.Match[str]) -> Reading:
     top, bottom = int(match[2]), int(match[3])
-    if not 0 < top < bottom <= 20:
+    if not 0 < top < bottom <= 20 or (match[0][len(match[1])] == "-" and bottom not in {2, 3, 4, 8, 16}):
         return None
     unit = f" {UNITS[match[4]][1]}" if match[4] else ""
     return f"{amount(match[1])} and {_part(top, bottom)}{unit}"
@@ -422,11 +487,21 @@ def _money(match: re.Match[str]) -> Reading:
 
 
 def _money_behind(match: re.Match[str]) -> Reading:
-    return money(match[2], match[1], None, None, None, _adjective(match))
+    return money(match[2], match[1], None, None, match[3], _adjective(match))
 
 
 def _continental_money(match: re.Match[str]) -> Reading:
     return money(match["sign"], continental(match["low"]))
+
+
+def _money_in_words(match: re.Match[str]) -> Reading:
+    """3,50 euros, 3.50 dollars: as it is said of signs."""
+    low = match[1] if "," not in match[1] else continental(match[1])
+    return money({"e": "€", "d": "$"}[match[2][0]], low)
+
+
+def _negative(match: re.Match[str]) -> Reading:
+    return f"minus {money(match[1], match[2])}"
 
 
 def _continental(match: re.Match[str]) -> Reading:
@@ -480,6 +555,14 @@ def _unit_with_comma(match: re.Match[str]) -> Reading:
     return f"{spoken} {UNITS[match[2]][1]}" if match[2] else spoken
 
 
+def _rate(match: re.Match[str]) -> Reading:
+    """3 GB/day, 5 mg/kg/day."""
+    one, several = UNITS[match[2]]
+    spoken = amount(match[1])
+    parts = ["day" if part == "d" else UNITS.get(part, (part,))[0] for part in match[3][1:].split("/")]
+    return " per ".join([f"{spoken} {one if spoken == 'one' or _adjective(match) else several}", *parts])
+
+
 def _unit_before(match: re.Match[str]) -> Reading:
     """A quantity bound to its noun: a 20-lb. bag."""
     return f"{amount(match[1])} {UNITS[match[2]][0]}"
@@ -514,7 +597,8 @@ def _times(match: re.Match[str]) -> Reading:
 
 def _exponent(match: re.Match[str]) -> Reading:
     minus = "minus " if match[2] == "-" else ""
-    return f"{amount(match[1])} times ten to the power of {minus}{amount(match[3])}"
+    unit = f" {UNITS[match[4]][1]}" if match[4] else ""
+    return f"{amount(match[1])} times ten to the power of {minus}{amount(match[3])}{unit}"
 
 
 def _power(match: re.Match[str]) -> Reading:
@@ -572,6 +656,13 @@ def _short_year(match: re.Match[str]) -> Reading:
 def _short_decade(match: re.Match[str]) -> Reading:
     spoken = cardinal(int(match[1]))
     return f"{spoken[:-1]}ies" if spoken.endswith("y") else f"{spoken}s"
+
+
+def _clause(match: re.Match[str]) -> Reading:
+    """Of a law: 401(k), 501(c)(3)."""
+    number, letter, part, several = match.groups()
+    spoken = f"{pairs(number) if len(number) == 3 else amount(number)} {letter.upper()}"
+    return spoken + (f" {amount(part)}" if part else "") + ("'s" if several else "")
 
 
 def _score(match: re.Match[str]) -> Reading:
@@ -719,10 +810,12 @@ def _roman_value(text: str) -> int | None:
 def _before_number(match: re.Match[str]) -> Reading:
     word = match[1] or match[2]
     spoken = BEFORE_NUMBERS.get(word.lower())
-    roman = not match.string[match.end()].isdecimal()
-    if spoken is None or (roman and word.lower() not in {"vol", "ch", "sec", "fig"}):
+    roman = not re.compile(r"#?\d").match(match.string, match.end())
+    if spoken is None or word == "L" or (roman and word.lower() not in {"vol", "ch", "sec", "fig"}):
         return None
-    return spoken.capitalize() if word[0].isupper() and word.lower() not in {"no", "nos"} else spoken
+    if word.lower() in {"no", "nos"}:
+        return Word(match.start(), match.end() + match.string.startswith("#", match.end()), spoken, "en")
+    return spoken.capitalize() if word[0].isupper() else spoken
 
 
 def _bracketed(match: re.Match[str]) -> Reading:
@@ -835,15 +928,47 @@ def _to(match: re.Match[str]) -> Reading:
     return "minus" if re.match(r"\s?[\d.]+\s?=", following) else "to"
 
 
+def _to_measure(match: re.Match[str]) -> Reading:
+    """Between two measures: 5 kg-10 kg."""
+    near = match.string[max(0, match.start() - 20) : match.start()]
+    return "to" if re.search(rf"\d\s?(?:{UNIT})$", near) else None
+
+
 def _slash(match: re.Match[str]) -> Reading:
     before, after = _before(match), _after(match)
     if not before and not after and match[0] != "/":
-        return "divided by"
+        return _mark_at(match) if DAY_MONTH.pattern.match(match.string, match.end()) else "divided by"
     if after in {"hour", "minute", "second", "day", "night", "week", "month", "year", "person"}:
         return "per"
     if (before, after) == ("and", "or") or (before.isupper() and after.isupper()):
         return ""
     return "slash"
+
+
+def _mark_at(match: re.Match[str]) -> Mark:
+    return Mark(match.start(), match.end(), ",")
+
+
+def _closing(match: re.Match[str]) -> Reading:
+    """The bracket behind an address: <tom@example.com>."""
+    near = match.string[max(0, match.start() - 400) : match.start()]
+    return _mark_at(match) if re.search(r"<(?:[^\s<>]*@|(?:https?|ftp)://)[^\s<>]+$", near) else None
+
+
+def _compared(match: re.Match[str]) -> Reading:
+    """<10 items: less than so many; but x <10 is a sentence."""
+    if re.search(
+        r"(?:(?<![A-Za-z'’])[A-Za-z]|[\d)°%])\s$", match.string[max(0, match.start() - 3) : match.start()]
+    ):
+        return None
+    return {
+        "<": "less than",
+        ">": "more than",
+        "≤": "at most",
+        "<=": "at most",
+        "≥": "at least",
+        ">=": "at least",
+    }.get(match[1])
 
 
 def _say(spoken: str) -> Callable[[re.Match[str]], Reading]:
@@ -858,6 +983,13 @@ def _hash(match: re.Match[str]) -> Reading:
     if following.isdecimal():
         return "number"
     return "hashtag" if following.isalpha() else SYMBOLS["#"]
+
+
+def _bangla(match: re.Match[str]) -> Reading:
+    """What is in Bengali letters."""
+    from engines.speech import bangla
+
+    return bangla.read_at(match.string, match.start(), match.endpos)
 
 
 def _symbol(match: re.Match[str]) -> Reading:
@@ -886,15 +1018,21 @@ ADDRESSES = _rules(
     ),
 )
 CLOCK = _rules(
-    (r"(\d{1,2}):(\d\d)\s?([ap]\.?m\b\.?|[AP]\.?M\b\.?)", _half_day),
+    (r"(\d{1,2})[:.](\d\d)\s?([ap]\.?m\b\.?|[AP]\.?M\b\.?)", _half_day),
     (r"(\d{1,2})\s?([ap]\.?m\b\.?|[AP]\.?M\b\.?)", _hour),
 )
 DAY_MONTH = _rule(
     rf"(?:(\d{{1,2}})[{DASH}])?(\d{{1,2}})(?:st|nd|rd|th)?(?:\s+of)?\s+{MONTH}(?:,?\s+(\d{{4}})(?!\d))?",
     _day_month,
 )
+BRACKETS = _rules(
+    (r"<(?=[^\s<>]{1,200}@[^\s<>]{1,200}>|(?:https?|ftp)://[^\s<>]{1,2000}>)", _mark_at),
+    (r">", _closing),
+)
+CLAUSE = _rule(r"(\d{1,3})\(([a-z])\)(?:\((\d{1,2})\))?(s(?![A-Za-z]))?", _clause)
 NUMBER_LETTERS = _rule(rf"(\d{{1,9}})([A-Z]{{1,3}}\d*){NO_LETTER}", _number_letters)
 DIGITS = _rules(
+    (rf"(?=\d[\d.,:/-]{{0,30}}(?<=\d)[{BENGALI}])", _bangla),
     (
         r"(\d{4})[-/.](\d\d)[-/.](\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d)(?:\.\d+)?)?Z?)?(?![\d-])",
         _iso_date,
@@ -902,7 +1040,8 @@ DIGITS = _rules(
     (r"(\d{1,2})([/.-])(\d{1,2})\2(\d{4})(?!\d)", _numeric_date),
     (r"(\d{1,2})([/-])(\d{1,2})\2(\d\d)(?![/-]?\d)", _numeric_date),
     (r"(\d\d)(\.)(\d\d)\.(\d\d)(?!\.?\d)", _dotted_date),
-    (rf"(?P<low>{CONTINENTAL}|\d{{1,3}},\d\d)\s?(?P<sign>{SIGNS})", _continental_money),
+    (rf"(?P<low>{CONTINENTAL}|\d{{1,3}},\d\d)\s?(?P<sign>{SIGNS}|EUR\b)", _continental_money),
+    (rf"({CONTINENTAL}|\d{{1,3}},\d\d|{NUMBER}\.\d\d)\s(euros?|dollars?)\b", _money_in_words),
     (rf"{CONTINENTAL}(?!\d)", _continental),
     (r"(\d{1,3}(?:\.\d{1,3}){3})(?::(\d{1,5}))?(?![\d.]?\d)", _machine),
     (r"(\d{1,9}(?:\.\d{1,9}){2,6})(?!\d)", _version),
@@ -916,8 +1055,16 @@ DIGITS = _rules(
     (r"(360|480|720|1080|1440|2160|4320)([pi])(\d{2,3})?" + NO_LETTER, _screen),
     *CLOCK,
     (r"(\d{1,2}):(\d\d)(?::(\d\d))?(?!\d)", _time),
+    (rf"(\d{{1,2}})h([0-5]\d){NO_LETTER}", _hours_and_minutes),
+    (
+        r"(?:(\d{1,3}) ?d ?)?(?:(\d{1,3}) ?h(?:rs?)? ?)?(?:(\d{1,3}) ?m(?:ins?)? ?)?"
+        rf"(?:(\d{{1,3}}) ?s(?:ecs?)?)?(?<=[a-z]){NO_LETTER}",
+        _how_long,
+    ),
+    (r"([01]\d|2[0-4])([0-5]\d)\s?(hrs|hours)\b", _military),
     DAY_MONTH,
-    (rf"(\d{{1,9}})\s+(\d{{1,2}})/(\d{{1,2}})(?!\d)(?:\s?({UNIT}){NO_LETTER})?", _mixed),
+    (rf"(\d{{1,9}})(?:\s+|-)(\d{{1,2}})/(\d{{1,2}})(?![\d/])(?:\s?({UNIT}){NO_LETTER})?", _mixed),
+    (r"(\d{1,2})/(\d{1,2})(?![\d/])", _day_of_month),
     (r"(\d{1,3}\.\d{1,2})/(\d{1,3}(?:\.\d)?)(?![\d/])", _mark_of),
     (r"(\d{1,4})/(\d{1,4})(?![\d/])(?:rds|ths|th)?", _fraction),
     (rf"(\d{{1,9}})\s?([{''.join(VULGAR)}])(?:\s?({UNIT}){NO_LETTER})?", _vulgar),
@@ -925,7 +1072,7 @@ DIGITS = _rules(
     (r"(10{1,3})s(?= of\b)", _round),
     (rf"([2-9]0|\d\d\d0)['’]?s{NO_LETTER}", _decade),
     (
-        rf"({AMOUNT})\s?({SIGNS}|¢|p(?!\.?[A-Za-z])|(?:{CODE})\b)",
+        rf"({AMOUNT})\s?({SIGNS}|¢|p(?!\.?[A-Za-z])|(?:{CODE})\b)(?:/({PER}){NO_LETTER})?",
         _money_behind,
     ),
     (
@@ -942,20 +1089,22 @@ DIGITS = _rules(
     (rf"({AMOUNT})\s?V( and | at |, )({AMOUNT})\s?A{NO_LETTER}", _volts_and_amperes),
     (
         rf"(\d{{1,3}},\d{{1,2}})(?:[\s\u00a0\u202f]?({UNIT}){NO_LETTER}(?![²³/^]){UNIT_STOP}"
-        r"|(?=\s?%| euros?\b| percent\b))",
+        r"|(?=\s?%| percent\b))",
         _unit_with_comma,
     ),
     (
         rf"({AMOUNT})[\s\u00a0\u202f]?({UNIT}){NO_LETTER}"
-        rf"(?![²³/^]){UNIT_STOP}",
+        rf"(?![²³^]|/\s?[^\W\d]){UNIT_STOP}",
         _unit,
     ),
+    (rf"({AMOUNT})[\s\u00a0\u202f]?({UNIT})((?:/(?:{PER})){{1,2}}){NO_LETTER}(?![²³/^])", _rate),
     (rf"({AMOUNT}) ?[x×](?= ?{AMOUNT}(?: ?[x×] ?{AMOUNT}){{0,3}}\s*=)", _times),
     (rf"({AMOUNT})[\"″]? ?[x×](?= ?{AMOUNT}(?!\s*=|[\d.,]))", _by),
     (rf"({AMOUNT})x{NO_LETTER}", _times_as),
-    (rf"({AMOUNT})[eE]([+-]?)(\d{{1,4}}){NO_LETTER}", _exponent),
+    (rf"({AMOUNT})[eE]([+-]?)(\d{{1,4}}){NO_LETTER}(?:\s?({UNIT}){NO_LETTER})?", _exponent),
     (rf"({AMOUNT})\^(-?{AMOUNT})(?:\s?({UNIT}){NO_LETTER})?", _power),
     (r"\d{4}(?![\d,.]?\d)", _four_digits),
+    CLAUSE,
     (r"(\d{1,3}):(\d{1,3})(?![\d:])", _colons),
     (rf"({AMOUNT})-({UNIT}){NO_LETTER}\.?", _unit_before),
     (rf"(\d{{1,9}})((?:-[a-z]{{2,5}}){{1,2}})-((?:{NUMBER}))(?![\w-])", _odds),
@@ -966,8 +1115,10 @@ DIGITS = _rules(
     (AMOUNT, _number),
 )
 SIGNED = _rules(
+    (rf"({SIGNS})\s?[{DASH}]({AMOUNT})(?![\d,.]*\d)", _negative),
     (rf"(?P<sign>{SIGNS})\s?(?P<low>{CONTINENTAL}|\d{{1,3}},\d\d)(?!,?\d)", _continental_money),
     (rf"({SIGNS})\s?({AMOUNT})(?:[{DASH}]({AMOUNT}))?{MAGNITUDE}(?:/([a-z]{{1,20}}))?", _money),
+    (rf"(?<=[{BENGALI}])(?:['’]s(?!\w)|[-‐‑](?=\w))", _say("")),
     (r"['’](\d0)s(?![A-Za-z])", _short_decade),
     (r"['’](\d\d)(?![\d\w])", _short_year),
     (rf"()([{''.join(VULGAR)}])(?:\s?({UNIT}){NO_LETTER})?", _vulgar),
@@ -975,10 +1126,22 @@ SIGNED = _rules(
     (r"\(\d{3,5}\) ?\d{3,4}[ -]\d{3,4}(?!\d)", _phone),
     (r"\.\d+", _number),
     (rf"(?<=[\d%°ap.])[{DASH}](?=\d|[$€£¥₹৳]\s?\d)|(?<=[mM])[{DASH}](?=\d)", _to),
+    (
+        rf"(?<=\d[kKmMbBT])[{DASH}](?=[$€£¥₹৳]\s?\d|\d[\d.,]*[kKmMbBT])"
+        rf"|(?<=lion|sand|lakh|rore)[{DASH}](?=[$€£¥₹৳]\s?\d)|(?<=\d[$€£])[{DASH}](?=\d)",
+        _to,
+    ),
     (rf"(?<=\d )[{DASH}](?= \d)", _to),
     (rf"(?<=(?<![A-Za-z'’])[a-z] )[{DASH}](?= \d)", _say("minus")),
     (rf"(?<![\w)])[{DASH}](?=[\d.]*\d|{SIGNS})", _say("minus")),
     (r"(?<=\d)( ?)/ ?(?=\d)", _slash),
+    (rf"(?<=[A-Za-z²³])[{DASH}](?={AMOUNT}\s?(?:{UNIT}){NO_LETTER})", _to_measure),
+    (rf"(?<=[a-z])/(min|sec|hr|h){NO_LETTER}", lambda match: f"per {UNITS[match[1]][0]}"),
+    (rf"\s?/\s?(?=100\s?(?:{UNIT}){NO_LETTER})", _say("per")),
+    (rf"(?<=[A-Za-z])\s?/\s?(?={AMOUNT}\s?(?:{UNIT}){NO_LETTER})", _mark_at),
+    *BRACKETS,
+    (rf"(?<![^\s(\[])([<>≤≥]=?)(?=(?:{SIGNS})?\.?\d)", _compared),
+    (r"&{2,3}", _say("and")),
     (r" ?/ ?", _slash),
     (r"[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]{1,9}", _superscript),
     (r"[₀-₉]{1,9}", _subscript),
@@ -1000,7 +1163,7 @@ SIGNED = _rules(
     (r"==", _say(SYMBOLS["="])),
     (r"\.{2,}|[,;:.!?…()\[\]{}|—–।॥¿¡•·]", _mark),
     (r"[-‐‑](?!\w)|(?<!\w)[-‐‑]", _mark),
-    (r"[-‐‑\"'“”‘’„«»‹›*_`^~′″™®\u200b-\u200f\u2060\ufeff\ufe0e\ufe0f\u00ad]", _say("")),
+    (r"[-‐‑\"'“”‘’„«»‹›*_`^~′″™®\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufe0e\ufe0f]", _say("")),
     (r"(?s).", _symbol),
     (r"(?s).", _greek),
 )
@@ -1038,7 +1201,7 @@ CODES_AND_MONEY = _rules(
     (r"[A-Za-z]+\d[A-Za-z0-9]*(?:-[A-Za-z]+\d[A-Za-z0-9]*|-\d{3,4}(?![\w-]))?", _mixed_code),
 )
 LETTERS = _rules(
-    (r"et al\.|w/o\b|w/(?=\s)|Ph\.D\.|Co\.", _dotted),
+    (r"et al\.|w/o\b|w/(?=\s|\d)|Ph\.D\.|Co\.", _dotted),
     (r"((?:[A-Za-z]\.){2,8})['’]s(?!\w)", _initials_own),
     (r"(?:[A-Za-z]\.){2,8}(?!\w)|(?:a\.k\.a|e\.g|i\.e)(?![\w.])", _dotted),
     (r"(?:[A-Z]\. ?){1,8}[A-Z]\.(?!\w)|(?:[A-Za-z]\.){1,8}[A-Za-z](?![\w.])", _initials),
@@ -1046,7 +1209,8 @@ LETTERS = _rules(
     (r"[Nn]o\.(?=\s+of\b)", _say("number")),
     (r"b\.\s?(?=(?:1\d|20)\d\d(?!\d))", _say("born")),
     (r"d\.\s?(?=(?:1\d|20)\d\d(?!\d))", _say("died")),
-    (r"([A-Za-z]{1,4})\.\s?(?=\d|[IVXLC]{1,8}(?!\w))|(Nos?|pp)\s(?=\d)", _before_number),
+    (r"([A-Za-z]{1,4})\.\s?(?=#?\d|[IVXLC]{1,8}(?!\w))|(Nos?|pp|[Aa]pt)\s(?=#?\d)", _before_number),
+    (r"[Nn][º°]\.?\s?(?=\d)", _say("number")),
     (r"([A-Z][a-z]{1,5}|[a-z]{2,6}|PhD|OK)(?![\w'’]|-[A-Za-z])\.?((?<=\.)['’]s(?!\w))?", _abbreviation),
     (r"(mid|pre|post|non|Mid|Pre|Post)-(\d{1,9})(s?)(?!\w)", _prefixed),
     (rf"[{LETTER}]{{1,40}}-\d+[A-Za-z]?{NO_LETTER}", _mixed_code),
@@ -1057,11 +1221,27 @@ LETTERS = _rules(
     (rf"[{LETTER}]+(?:['’‐‑-][{LETTER}]+)*(?:(?<=s)['’](?=\s|$))?", _word),
 )
 SHORT = "|".join([word for word in [*TITLES, *BEFORE_NUMBERS] if word.islower() and len(word) > 1])
+BENGALI_LETTER = re.compile(f"[{BENGALI}]")
+
+
+def _kind(character: str) -> str:
+    if character.isdecimal():
+        return "0"
+    if BENGALI_LETTER.match(character):
+        return "ক"
+    return "a" if character.isalpha() and character not in GREEK else " "
+
+
 SCANNER = Scanner(
     "en",
     re.compile(rf"\s*(?!(?:{SHORT}|et|mid|pre|post|non)\b)([a-z]++)(?=[ ,;!?\n]|$)"),
-    lambda c: "0" if c.isdecimal() else "a" if c.isalpha() and c not in GREEK else " ",
-    {"0": [*ADDRESSES, *DIGITS], "a": [*ADDRESSES, *NAMES, *CODES_AND_MONEY, *LETTERS], " ": SIGNED},
+    _kind,
+    {
+        "0": [*ADDRESSES, *DIGITS],
+        "a": [*ADDRESSES, *NAMES, *CODES_AND_MONEY, *LETTERS],
+        "ক": _rules(("", _bangla)),
+        " ": SIGNED,
+    },
 )
 
 
@@ -1096,6 +1276,18 @@ def _initial(tokens: list[Token], i: int) -> bool:
     return alone and following[0].isupper() and following.split()[0] not in STARTERS
 
 
+def date(day: int, month: int, of_year: int, month_first: bool = False) -> str:
+    """A date of which each part may be 0, which is none: ``3, 5, 0`` -> ``"the third of May"``."""
+    spoken = f"the {ordinal(day)}" if day else ""
+    if day and month:
+        spoken = f"{MONTHS[month - 1]} {ordinal(day)}" if month_first else f"{spoken} of {MONTHS[month - 1]}"
+    elif month:
+        spoken = MONTHS[month - 1]
+    if not of_year:
+        return spoken
+    return f"{spoken}{',' if month_first else ''} {year(of_year)}".lstrip()
+
+
 def normalise(text: str) -> str:
     """Plain words and punctuation for a text.
 
@@ -1108,7 +1300,8 @@ def normalise(text: str) -> str:
     -------
     str
         Words with single spaces, each with at most one mark of ``, ; : ... . ! ?`` behind it; no digits, no
-        symbols. What is not English is left out. Normalised text is returned as it is.
+        symbols. What is in Bengali letters is Bangla, what is in others is left out. Normalised text is
+        returned as it is.
     """
     return join(read(canonical(text))[0])
 

@@ -102,6 +102,8 @@ SHORTENED = {
     "Hwy": "Highway",
     "Pkwy": "Parkway",
     "Messrs": "Messieurs",
+    "vol": "volume",
+    "vols": "volumes",
 }
 """Read so with a full stop."""
 WHOLE = frozenset({"max", "min", "temp", "Temp", "ref", "co", "doz"})
@@ -149,7 +151,12 @@ BEFORE_NUMBERS = {
     "fig": "figure",
     "figs": "figures",
     "ch": "chapter",
+    "chs": "chapters",
     "sec": "section",
+    "sect": "section",
+    "l": "line",
+    "ll": "lines",
+    "col": "column",
     "eq": "equation",
     "eqs": "equations",
     "ex": "example",
@@ -252,10 +259,24 @@ CODED = (
 POINTS = frozenset({"mile", "miles", "inch", "inches", "cup", "cups", "second", "seconds"})
 """What a tenth can be of; other tenths are marks."""
 
+TIME_CUES = frozenset("at by from until till to since before after around".split())
+"""Words before a time of day."""
+COUNTED = frozenset("for of over than about took takes after before every in within".split())
+"""Words before hours that are counted."""
+DATE_CUES = frozenset(
+    """
+    on by due until till before after since from through thru dated starting ending starts ends expires
+    between date deadline
+    """.split()
+)
+"""Words before a day and a month in digits, 12/31."""
+
 UNITS = {
     "km/h": ("kilometre per hour", "kilometres per hour"),
     "kph": ("kilometre per hour", "kilometres per hour"),
     "mph": ("mile per hour", "miles per hour"),
+    "mpg": ("mile per gallon", "miles per gallon"),
+    "psi": ("pound per square inch", "pounds per square inch"),
     "m/s²": ("metre per second squared", "metres per second squared"),
     "m/s": ("metre per second", "metres per second"),
     "rpm": ("revolution per minute", "revolutions per minute"),
@@ -266,14 +287,11 @@ UNITS = {
     "° C": ("degree Celsius", "degrees Celsius"),
     "°F": ("degree Fahrenheit", "degrees Fahrenheit"),
     "° F": ("degree Fahrenheit", "degrees Fahrenheit"),
+    "℃": ("degree Celsius", "degrees Celsius"),
+    "℉": ("degree Fahrenheit", "degrees Fahrenheit"),
     "°": ("degree", "degrees"),
     "%": ("percent", "percent"),
     "‰": ("per mille", "per mille"),
-    "km²": ("square kilometre", "square kilometres"),
-    "m²": ("square metre", "square metres"),
-    "cm²": ("square centimetre", "square centimetres"),
-    "m³": ("cubic metre", "cubic metres"),
-    "cm³": ("cubic centimetre", "cubic centimetres"),
     "sq km": ("square kilometre", "square kilometres"),
     "sq m": ("square metre", "square metres"),
     "sq ft": ("square foot", "square feet"),
@@ -342,8 +360,13 @@ UNITS = {
     "kbps": ("kilobit per second", "kilobits per second"),
     "Mbps": ("megabit per second", "megabits per second"),
     "Gbps": ("gigabit per second", "gigabits per second"),
-    "MB/s": ("megabyte per second", "megabytes per second"),
-    "GB/s": ("gigabyte per second", "gigabytes per second"),
+    "kb/s": ("kilobit per second", "kilobits per second"),
+    "Mb/s": ("megabit per second", "megabits per second"),
+    "Gb/s": ("gigabit per second", "gigabits per second"),
+    "Tb/s": ("terabit per second", "terabits per second"),
+    "kbit/s": ("kilobit per second", "kilobits per second"),
+    "Mbit/s": ("megabit per second", "megabits per second"),
+    "Gbit/s": ("gigabit per second", "gigabits per second"),
     "kWh": ("kilowatt hour", "kilowatt hours"),
     "kW": ("kilowatt", "kilowatts"),
     "MW": ("megawatt", "megawatts"),
@@ -362,6 +385,8 @@ UNITS = {
     "Pa": ("pascal", "pascals"),
     "kPa": ("kilopascal", "kilopascals"),
     "hPa": ("hectopascal", "hectopascals"),
+    "dL": ("decilitre", "decilitres"),
+    "dl": ("decilitre", "decilitres"),
     "mol": ("mole", "moles"),
     "tsp": ("teaspoon", "teaspoons"),
     "tbsp": ("tablespoon", "tablespoons"),
@@ -371,6 +396,19 @@ UNITS = {
     "lux": ("lux", "lux"),
 }
 """Symbol -> one, several."""
+UNITS |= {
+    symbol + sign: (f"{shape} {one}", f"{shape} {several}")
+    for symbol, (one, several) in [
+        *[(symbol, UNITS[symbol]) for symbol in ("mm", "cm", "m", "km", "ft", "yd", "mi")],
+        ("in", UNITS["in."]),
+    ]
+    for shape, signs in (("square", "²2"), ("cubic", "³3"))
+    for sign in signs
+}
+UNITS |= {"㎡": UNITS["m²"], "㎥": UNITS["m³"], "㎢": UNITS["km²"], "㎠": UNITS["cm²"], "㎤": UNITS["cm³"]}
+UNITS |= {symbol.replace("µ", "μ"): names for symbol, names in UNITS.items() if "µ" in symbol}
+PERIODS = ("hour", "minute", "second", "day", "night", "week", "month", "year", "person")
+"""What something may be per, in words."""
 CURRENCIES = {
     "$": ("dollar", "dollars", "cent", "cents"),
     "€": ("euro", "euros", "cent", "cents"),
@@ -421,6 +459,8 @@ MAGNITUDES = {
     "crore": "crore",
 }
 SYMBOLS = {
+    "℃": "degrees Celsius",
+    "℉": "degrees Fahrenheit",
     "&": "and",
     "@": "at",
     "+": "plus",

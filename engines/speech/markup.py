@@ -7,6 +7,9 @@ import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
+
+from engines.speech.english_numbers import full_year
 
 LONGEST_BREAK = 10.0
 """Seconds; a longer ``<break>`` is cut to this."""
@@ -25,7 +28,13 @@ VOLUMES = {
 }
 """Of ``<prosody>``: dB."""
 SPOKEN = {"characters", "spell-out", "verbatim", "digits", "telephone", "ordinal", "cardinal", "number"}
-"""The kinds of ``<say-as>`` that change what is said; dates, times and the like are read as they stand."""
+"""The kinds of ``<say-as>`` that change what is said, as a date with a format does; dates without one, times
+and the like are read as they stand."""
+DATE = re.compile(r"date(?:[:_](\w+))?")
+FORMATS = frozenset({"mdy", "dmy", "ymd", "ydm", "md", "dm", "ym", "my", "d", "m", "y"})
+"""Of a date: the order of day, month and year."""
+WIDTHS = {"d": 2, "m": 2, "y": 4}
+"""Digits, where nothing stands between them."""
 ENTITIES = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
 KNOWN = re.compile(
     r"</?(?:speak|break|prosody|p|s|sub|say-as|emphasis|voice|phoneme|audio|mark|lang|w|token)(?:\s[^<>]{0,500})?/?>"
@@ -37,6 +46,8 @@ UNREAD = {"<!--": "-->", "<?": "?>"}
 CDATA = "<![CDATA[", "]]>"
 BARE = "an & that begins no entity is read as it stands: in SSML it is &amp;"
 NAMED = re.compile(r"&#?\w{1,40};")
+SHOWN = re.compile(r"<[^<>\n]{0,60}>|<[^<>\s]{0,60}")
+"""Of what is no tag, in a message: all, or its first word."""
 TAG = re.compile(
     r"<(/?)([A-Za-z][\w:.-]{0,60})((?:\s{1,9}[\w:.-]{1,60}\s?=\s?(?:\"[^\"<]{0,500}\"|'[^'<]{0,500}')){0,20})\s{0,9}(/?)>"
 )
@@ -69,7 +80,9 @@ class Fixed:
     begin: int
     end: int
     how: str
-    alias: str
+    alias: str = ""
+    date: tuple[int, int, int, bool] | tuple[()] = ()
+    """Day, month and year, each 0 where there is none, and whether the month comes before the day."""
 
 
 @dataclass
@@ -106,18 +119,18 @@ class BrokenError(Exception):
     """The markup is not well-formed, or declares what is not read."""
 
 
-def pieces(source: str) -> list[Piece]:
+def pieces(source: str, dated: bool = True) -> list[Piece]:
     """Take a text apart; text without tags of SSML is one piece.
 
     Broken markup is read as plain text in one style, without its tags, and noted; an ``&`` that begins no
     entity is itself, and noted. Nothing outside of the source is read, and no entities but XML's five and
-    numbered characters are expanded.
+    numbered characters are expanded. ``dated`` is whether dates can be said in words.
     """
     if not (KNOWN.search(source) or _has_element(source)):
         whole = Piece(Style(), source, range(len(source)), range(1, len(source) + 1), closed=True)
         return [whole]
     try:
-        return _Reader(source).read()
+        return _Reader(source, dated).read()
     except BrokenError as broken:
         reader = _Reader(source)
         reader.notes.append(f"broken SSML, read as plain text: {broken}")
@@ -138,8 +151,8 @@ def _has_element(source: str) -> bool:
 class _Reader:
     """One pass over a source."""
 
-    def __init__(self, source: str) -> None:
-        self.source = source
+    def __init__(self, source: str, dated: bool = True) -> None:
+        self.source, self.dated = source, dated
         self.characters: list[str] = []
         self.begins: list[int] = []
         self.ends: list[int] = []
@@ -203,8 +216,8 @@ class _Reader:
 
     def _entity(self, at: int) -> int:
         match = ENTITY.match(self.source, at)
-        if match is None and NAMED.match(self.source, at):
-            raise BrokenError(f"unknown entity {self.source[at : at + 12]!r}")
+        if match is None and (unknown := NAMED.match(self.source, at)):
+            raise BrokenError(f"unknown entity {unknown[0]!r}")
         if match is None:
             self._take(at, at + 1)
             if BARE not in self.notes:
@@ -240,7 +253,8 @@ class _Reader:
             return end + len(CDATA[1])
         match = TAG.match(self.source, at)
         if match is None:
-            raise BrokenError(f"{self.source[at : at + 20]!r} is not a tag that is read")
+            shown = SHOWN.match(self.source, at)
+            raise BrokenError(f"{shown[0]!r} is not a tag that is read")  # type: ignore[index]
         name = match[2].rpartition(":")[2]
         if not match[1] and self.closed_at == at:  # Two elements in a row are two words.
             self.characters.append(" ")
@@ -278,11 +292,42 @@ class _Reader:
             self.styles.pop()
         elif name in {"sub", "say-as"}:
             how = "alias" if name == "sub" else values.get("interpret-as", "")
-            if how not in SPOKEN | {"alias"} or begin == len(self.characters):
+            end = len(self.characters)
+            dated = DATE.fullmatch(how)
+            date = self._date(dated[1] or values.get("format", ""), begin) if dated else ()
+            if "format" in values and not dated:
+                self.notes.append(f"<say-as interpret-as={how!r}> has a format, which is not read")
+            if begin == end or not (date or how in SPOKEN | {"alias"}):
                 return
             while self.fixed and self.fixed[-1].begin >= begin:
                 self.fixed.pop()
-            self.fixed.append(Fixed(begin, len(self.characters), how, values.get("alias", "")))
+            self.fixed.append(Fixed(begin, end, how, values.get("alias", ""), date))
+
+    def _date(self, order: str, begin: int) -> tuple[int, int, int, bool] | tuple[()]:
+        """The date in what was read from ``begin`` on; empty, and noted, where it is not of that form."""
+        written = "".join(self.characters[begin:]).strip()
+        if not order or not written:
+            return ()
+        fields = re.sub(r"(.)\1+", r"\1", re.sub("[^dmy]", "", order.lower()))
+        if not self.dated or fields not in FORMATS:
+            why = "is no order of d, m and y" if self.dated else "is not read in this language"
+            self.notes.append(f"<say-as format={order!r}> {why}: the date is read as it stands")
+        if not self.dated or fields not in FORMATS or re.search(r"[^\W\d]", written):
+            return ()
+        parts, widths = re.findall(r"\d+", written), [WIDTHS[each] for each in fields]
+        if len(parts) == 1 and len(parts[0]) == sum(widths):
+            parts = [
+                parts[0][end - width : end] for end, width in zip(accumulate(widths), widths, strict=True)
+            ]
+        found = dict(zip(fields, parts, strict=False))
+        whole = len(parts) == len(fields) and max(map(len, parts)) <= 4
+        day, month = (int(found[each]) if whole and each in found else 0 for each in "dm")
+        if not whole or day > 31 or month > 12 or (not day and "d" in found) or (not month and "m" in found):
+            self.notes.append(
+                f"<say-as format={order!r}> does not fit {written[:20]!r}: it is read as it stands"
+            )
+            return ()
+        return day, month, full_year(found["y"]) if "y" in found else 0, fields.startswith("md")
 
     def _break(self, values: dict[str, str]) -> float:
         time = values.get("time")

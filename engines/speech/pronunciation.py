@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.cards import SHIPPED, read_card, read_content
-from engines.speech.words import canonical
+from engines.speech.folding import canonical
 from rtaudio.errors import FileError
 
 KIND = "pronunciation"

@@ -47,7 +47,7 @@ def command(commands: Any) -> None:
         "--lang",
         choices=("auto", *LANGUAGES),
         default="auto",
-        help="of the text (default: bn if most of its letters are Bengali, else the voice's, else en)",
+        help="of the text (default: bn if most letters or the grammar say so, else the voice's, else en)",
     )
     parser.add_argument("--speaker", default="", metavar="S", help="of a voice of several: a name or number")
     parser.add_argument(
@@ -227,7 +227,8 @@ def _teller(reading: Reading) -> Callable[[], None]:
 
 def _said(report: dict[str, Any]) -> str:
     """The line that tells what was done."""
-    facts = [f"{report['seconds']:.2f} s", f"{report['sentences']} sentences", report["voice"]]
+    count = report["sentences"]
+    facts = [f"{report['seconds']:.2f} s", f"{count} sentence{'s' * (count != 1)}", report["voice"]]
     if report["first_sound_ms"] is not None:
         facts += [f"first sound after {report['first_sound_ms']:.0f} ms"]
         facts += [f"{report['cpu_per_second']:.3f} CPU s per s of sound"]

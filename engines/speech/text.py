@@ -1,9 +1,10 @@
 """Text cut into sentences that a voice can speak, with where each of their words stands in the source."""
 
+# ruff: noqa: SIM905 - words stand in rows
+
 from __future__ import annotations
 
 import re
-import unicodedata
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,16 +12,31 @@ from importlib import import_module
 from itertools import chain
 from types import ModuleType
 
+from engines.speech.folding import fold
 from engines.speech.markup import Fixed, Piece, pieces
-from engines.speech.words import ENDS, SPACE, Drop, Mark, Token, Word, canonical, join
+from engines.speech.words import ENDS, SPACE, Drop, Mark, Token, Word, join
 
 __all__ = ["Sentence", "Word", "each_sentence", "sentences"]
 
 FRONTS = {"en": "english", "bn": "bangla"}
 """Modules that read a language, `engines.speech.plain` any other; each is imported when a text needs it."""
-BENGALI = re.compile("[ঀ-৿]")
+BENGALI_WORD = re.compile("[\u0980-\u09f1\u09fc\u09fe\u200c\u200d]+")
+"""Digits were folded."""
 BENGALI_TOO = "as", "bpy"
 """Other languages in that script that espeak-ng speaks: Assamese, Bishnupriya Manipuri."""
+OF_BANGLA = frozenset(
+    """
+    এর এ ও আর এবং থেকে তে কে টি টা না নেই আছে আছি ছিল হয় হবে হয়েছে করে করি করা করুন করেন করতে করবে দিয়ে দিন নিন
+    দেখুন বলে জন্য কি কী কত কেন কোন যে এই সে সেই আমি আমার আমরা আমাদের তুমি আপনি আপনার আপনারা তিনি তারা
+    """.split()
+)
+OF_ENGLISH = frozenset(
+    """
+    the is are was were am be been means and that this these it you he she we they my your his her their our
+    has have had not do does did what how why which who will would can says said
+    """.split()
+)
+"""Words that a sentence of the language has, and one that borrows nouns and phrases has not."""
 LOOKED_AT = 4096
 """Characters that tell the language of a text."""
 ASIDE = re.compile(r"<[^<>]*>|\w+://\S+|www\.\S+|\S+@\S+")
@@ -42,8 +58,6 @@ LABEL = re.compile(r"\d+|[A-HJ-Z\u0985-\u09b9]")
 """Of an item of a list, before a full stop."""
 PARAGRAPHS = re.compile(r"\n[^\S\n]*\n\s*")
 NEWLINE = re.compile(r"\n\s*")
-LONGEST_CLUSTER = 64
-"""Codepoints that are composed together at most."""
 SHORT_LINE = 60
 """Characters: a shorter line, not of Bangla, is a line of its own, unless the next goes on in lower case."""
 
@@ -109,8 +123,10 @@ def sentences(text: str, language: str) -> list[Sentence]:
 
 
 def language_of(text: str, spoken: str = "") -> str:
-    """The language that a text is to be read in where nobody says: Bangla if most of the letters among its
-    first `LOOKED_AT` characters, tags and addresses aside, are Bengali; else that of the voice.
+    """The language that a text is to be read in where nobody says: Bangla or that of the voice.
+
+    Among its first `LOOKED_AT` characters, tags and addresses aside, most letters are Bengali, or there are
+    words `OF_BANGLA` and none `OF_ENGLISH` and the voice speaks one of these: then it is Bangla.
 
     Parameters
     ----------
@@ -119,11 +135,14 @@ def language_of(text: str, spoken: str = "") -> str:
     spoken : str
         What the voice speaks; empty: it is chosen by the answer, which is English then.
     """
-    seen = ASIDE.sub("", text[:LOOKED_AT])
-    bengali = sum(map(str.isalpha, BENGALI.findall(seen)))
-    if 2 * bengali > sum(map(str.isalpha, seen)) and spoken not in BENGALI_TOO:
-        return "bn"
-    return spoken or "en"
+    seen = fold(ASIDE.sub("", text[:LOOKED_AT]))[0]
+    words = BENGALI_WORD.findall(seen)
+    if not words or spoken in BENGALI_TOO:
+        return spoken or "en"
+    most = 2 * sum(map(str.isalpha, "".join(words))) > sum(map(str.isalpha, seen))
+    latin = [word.lower() for word in re.findall("[A-Za-z]+", seen) if not word.isupper()]
+    built = not OF_BANGLA.isdisjoint(words) and OF_ENGLISH.isdisjoint(latin)
+    return "bn" if most or (built and spoken in {"", *FRONTS}) else spoken or "en"
 
 
 def each_sentence(text: str, language: str) -> Iterator[Sentence]:
@@ -131,7 +150,7 @@ def each_sentence(text: str, language: str) -> Iterator[Sentence]:
     last: Sentence | None = None
     """Held back: a pause may follow it."""
     end = 0
-    for piece in pieces(text):
+    for piece in pieces(text, language in FRONTS):
         end = piece.ends[-1] if len(piece.ends) else end
         cut = _sentences(text, piece, language)
         if piece.notes:
@@ -151,7 +170,7 @@ def each_sentence(text: str, language: str) -> Iterator[Sentence]:
 
 
 def _sentences(source: str, piece: Piece, language: str) -> Iterator[Sentence]:
-    text, begins, ends = _fold(piece.text)
+    text, begins, ends = fold(piece.text, wide=language in FRONTS)
     fixed = _within(piece.fixed, begins)
 
     def place(begin: int, end: int) -> tuple[int, int]:
@@ -187,38 +206,10 @@ def _sentences(source: str, piece: Piece, language: str) -> Iterator[Sentence]:
             )
 
 
-def _fold(text: str) -> tuple[str, Sequence[int], Sequence[int]]:
-    """`canonical` text, and the codepoints of `text` that each of its characters stands for."""
-    if unicodedata.is_normalized("NFC", text):
-        return canonical(text), range(len(text)), range(1, len(text) + 1)
-    begins: list[int] = []
-    ends: list[int] = []
-    folded: list[str] = []
-    start = 0
-    for at in range(1, len(text) + 1):
-        composed = _apart(text[start:at], text[at : at + 1])
-        if composed is not None:
-            folded.append(composed)
-            begins += [start] * len(composed)
-            ends += [at] * len(composed)
-            start = at
-    return canonical("".join(folded)), begins, ends
-
-
-def _apart(cluster: str, following: str) -> str | None:
-    """`cluster` in NFC when what follows does not compose with it; a very long one is closed in any case."""
-    if following and unicodedata.combining(following) and len(cluster) < LONGEST_CLUSTER:
-        return None
-    composed = unicodedata.normalize("NFC", cluster)
-    whole = unicodedata.normalize("NFC", cluster + following)
-    if whole == composed + unicodedata.normalize("NFC", following) or len(cluster) >= LONGEST_CLUSTER:
-        return composed
-    return None
-
-
 def _within(fixed: list[Fixed], begins: Sequence[int]) -> list[Fixed]:
     """The same stretches in folded text."""
-    return [replace(f, begin=bisect_left(begins, f.begin), end=bisect_left(begins, f.end)) for f in fixed]
+    moved = [replace(f, begin=bisect_left(begins, f.begin), end=bisect_left(begins, f.end)) for f in fixed]
+    return [f for f in moved if f.begin < f.end]
 
 
 def _blocks(text: str, language: str) -> Iterator[tuple[int, int, float]]:
@@ -260,6 +251,8 @@ def _fixed(part: Fixed, written: str, front: ModuleType) -> str:
     number = re.fullmatch(r"\s*(\d{1,9})\D*", written)
     if part.how == "alias":
         return str(front.normalise(part.alias))
+    if part.date:
+        return str(front.date(*part.date))
     if part.how in {"digits", "telephone"}:
         return str(front.digits(written))
     if part.how == "ordinal" and number:

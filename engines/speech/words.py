@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -159,12 +158,3 @@ def join(tokens: Iterable[Token]) -> str:
                 pieces.append(" ")
             pieces.append(token.spoken)
     return "".join(pieces).rstrip(",")
-
-
-def canonical(text: str) -> str:
-    """NFC, with every decimal digit of any script as one of 0 to 9."""
-    text = unicodedata.normalize("NFC", text)
-    if text.isascii():
-        return text
-    digits = {ord(c): str(unicodedata.digit(c)) for c in set(text) if c.isdecimal() and c > "9"}
-    return text.translate(digits)
