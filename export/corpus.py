@@ -2,7 +2,7 @@
 
 A folder has ``corpus.json`` and ``clips/NAME.flac``, 16 bits, mono, at one rate. ``python -m export data
 speech`` makes it (`export.speech`). Ids are those of Piper's voices, ``^ _ p _ p _ ... $``: what
-`engines.speech.piper` feeds a voice with that speaks the same text.
+`engines.speech.config.ids_of` feeds a voice with that speaks the same text.
 """
 
 from __future__ import annotations

@@ -326,11 +326,11 @@ def symbols_of(texts: Iterable[Sequence[str]]) -> dict[str, int]:
 
 def ids_of(phonemes: Sequence[str], symbols: Mapping[str, int]) -> tuple[int, ...]:
     """What a voice with these symbols is fed."""
-    from engines.speech import piper
+    from engines.speech import config
 
     ids = {symbol: (number,) for symbol, number in symbols.items()}
-    config = piper.Config(Path(), 0, "", "", ids, (), (0.0, 1.0, 0.0), "", characters=False)
-    return tuple(piper.ids_of(phonemes, config)[0])
+    known = config.Config(Path(), 0, "", "", ids, (), (0.0, 1.0, 0.0), "", characters=False)
+    return tuple(config.ids_of(phonemes, known)[0])
 
 
 # ------------------------------------------------------------------------------------------ the command

@@ -27,8 +27,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from engines.sessions import open_session
+from engines.speech.config import BEGIN, END, PAD, PAIRS
 from engines.speech.cut import Halves, Uncut
-from engines.speech.piper import BEGIN, END, FARTHEST, FIRST, PAD, PAIRS, PiperVoice, measured_reach
+from engines.speech.pieces import FARTHEST, FIRST, measured_reach
+from engines.speech.piper import PiperVoice
 from export.networks import OPSET, Weights, add_weights, check, round_weights, store_weights
 from export.training import read_run
 from rtaudio.errors import FileError, UserError
@@ -283,7 +285,7 @@ def write_voice(
     corpus
         What it was trained on; its clips are not looked at.
     networks
-        Contents by file: NAME.onnx alone, or one of the pairs of `engines.speech.piper.PAIRS`.
+        Contents by file: NAME.onnx alone, or one of the pairs of `engines.speech.config.PAIRS`.
     hop
         Samples of a frame.
     licence

@@ -343,7 +343,7 @@ def test_the_sound_is_what_torch_makes_of_the_runs(exported):
 def test_learned_durations_and_tones_are_heard(exported):
     """Of a text that was not in training: 5 frames a letter, and each letter's tone."""
     pair = PiperVoice(exported / "two", "two")
-    pieces = list(pair._run(ids_of("eaae"), 0, 1.0))
+    pieces = list(pair.networks.run(ids_of("eaae"), 0, 1.0))
     pair.close()
     starts = pieces[0][1]
     lasts = np.diff(starts[2::2]) / HOP
@@ -374,7 +374,7 @@ def test_speakers_differ(tmp_path):
     assert train(path, tmp_path / "vocoder") == 0
     assert voice(tmp_path, tmp_path / "both", "--pair") == 0
     opened = PiperVoice(tmp_path / "both", "both")
-    first, second = (opened._sound(ids_of("abcde"), speaker) for speaker in (0, 1))
+    first, second = (opened.networks.sound(ids_of("abcde"), speaker) for speaker in (0, 1))
     opened.close()
     assert opened.speakers == ("speaker0", "speaker1")
     assert first.shape != second.shape or not np.allclose(first, second)
@@ -452,7 +452,7 @@ def test_rounded_weights_make_small_files(exported, weights, part):
         small, large = ((exported / folder / name).stat().st_size for folder in (weights, "two"))
         assert small < part * large
     opened = PiperVoice(exported / weights, weights), PiperVoice(exported / "two", "two")
-    halved, whole = (each._sound(ids_of("abcde"), 0) for each in opened)
+    halved, whole = (each.networks.sound(ids_of("abcde"), 0) for each in opened)
     for each in opened:
         each.close()
     assert halved.shape == whole.shape

@@ -17,7 +17,7 @@ pytest.importorskip("onnxruntime", reason="runs networks")
 
 import onnxruntime as ort
 
-from engines.speech import piper
+from engines.speech import pieces
 from engines.speech.cut import Flow, Halves, Uncut
 from engines.speech.cuts import Cut, cut_of, recall, remember
 from engines.speech.piper import PiperVoice
@@ -62,8 +62,8 @@ def spoken(voice, speaker=0):
 @pytest.fixture
 def opened(monkeypatch):
     """How many networks are opened."""
-    paths, open_session = [], piper.open_session
-    monkeypatch.setattr(piper, "open_session", lambda *what: paths.append(what[0]) or open_session(*what))
+    paths, open_session = [], pieces.open_session
+    monkeypatch.setattr(pieces, "open_session", lambda *what: paths.append(what[0]) or open_session(*what))
     return paths
 
 
@@ -235,8 +235,13 @@ def test_a_damaged_file_is_cut_or_refused(content, data):
 def test_a_voice_of_one_network_is_heard_in_pieces(tmp_path, speakers):
     folder = made(tmp_path / "voice", speakers=speakers)
     voice = PiperVoice(folder, "cut")
-    assert (voice.cut.channels, voice.cut.why, voice.note, voice.hop) == (8, "", "", HOP)
-    assert voice.cut.flow == 6  # Its convolutions hear 5 frames; one is to spare.
+    assert (voice.networks.cut.channels, voice.networks.cut.why, voice.note, voice.networks.hop) == (
+        8,
+        "",
+        "",
+        HOP,
+    )
+    assert voice.networks.cut.flow == 6  # Its convolutions hear 5 frames; one is to spare.
     whole = PiperVoice(folder, "whole", cut=Cut(why="asked for"))
     for speaker in range(speakers):
         pieces = spoken(voice, speaker)
@@ -248,17 +253,17 @@ def test_a_voice_of_one_network_is_heard_in_pieces(tmp_path, speakers):
 @pytest.mark.parametrize("ahead", [1, 50])
 @pytest.mark.parametrize(("first", "step"), [(1, 7), (5, 211), (16, 48), (300, 1)])
 def test_pieces_of_a_flow_are_the_whole(tmp_path, monkeypatch, first, step, ahead):
-    monkeypatch.setattr(piper, "AHEAD", ahead)
+    monkeypatch.setattr(pieces, "AHEAD", ahead)
     voice = PiperVoice(made(tmp_path / "voice", speakers=3), "cut")
-    drawn = voice._drawn(IDS)
+    drawn = voice.networks.drawn(IDS)
     total = drawn[0].shape[2]
     rng = np.random.default_rng(0)
     drawn = [rng.normal(size=x.shape).astype(np.float32) if x.shape[2] == total else x for x in drawn]
     assert total == len(IDS) * PER_ID
-    whole = voice._decode(voice._flowed(drawn, 0, total))
-    pieces = [piece for _, piece in voice.decoded(drawn, first, step)]
-    np.testing.assert_allclose(np.concatenate(pieces), whole, atol=1e-5)
-    assert len(pieces[0]) == min(first, total) * HOP
+    whole = voice.networks.decode(voice.networks.flowed(drawn, 0, total))
+    found = [piece for _, piece in voice.networks.decoded(drawn, first, step)]
+    np.testing.assert_allclose(np.concatenate(found), whole, atol=1e-5)
+    assert len(found[0]) == min(first, total) * HOP
 
 
 HEARS_ALL_FLOWING = [
@@ -280,7 +285,7 @@ AGAINST_THE_TIME = [
 def test_a_flow_may_be_told_what_is_the_same_at_all_times(tmp_path):
     folder = made(tmp_path / "voice", flow=KNOWS_THE_TIME)
     voice = PiperVoice(folder, "cut")
-    assert voice.cut.flow == 6
+    assert voice.networks.cut.flow == 6
     [truth] = spoken(PiperVoice(folder, "whole", cut=Cut(why="asked for")))
     np.testing.assert_allclose(np.concatenate(spoken(voice)), truth, atol=1e-5)
 
@@ -300,9 +305,9 @@ HUES = [constant("hues", [0.1, 0.2, -0.3, 0.4, 0.5, -0.6], np.float32), constant
 def test_what_is_the_same_for_all_frames_may_be_as_long_as_a_sentence(tmp_path):
     folder = made(tmp_path / "voice", flow=TURNED, more=HUES)
     voice, whole = PiperVoice(folder, "cut"), PiperVoice(folder, "whole", cut=Cut(why="asked for"))
-    assert voice.cut.flow == 6
+    assert voice.networks.cut.flow == 6
     for ids in ([1, 2], IDS):  # 6 frames, and many
-        np.testing.assert_allclose(voice._sound(ids, 0), whole._sound(ids, 0), atol=1e-5)
+        np.testing.assert_allclose(voice.networks.sound(ids, 0), whole.networks.sound(ids, 0), atol=1e-5)
 
 
 WHERE = [
@@ -314,7 +319,7 @@ WHERE = [
 def test_a_flow_may_be_told_what_is_no_number(tmp_path):
     folder = made(tmp_path / "voice", flow=WHERE, more=[constant("nothing", 0.0, np.float32)])
     voice = PiperVoice(folder, "cut")
-    assert voice.cut.flow == 6
+    assert voice.networks.cut.flow == 6
     [truth] = spoken(PiperVoice(folder, "whole", cut=Cut(why="asked for")))
     np.testing.assert_allclose(np.concatenate(spoken(voice)), truth, atol=1e-5)
 
@@ -341,13 +346,13 @@ def test_a_draw_in_a_graph_inside_is_a_draw(tmp_path):
 def test_a_flow_that_cannot_be_run_in_pieces_is_run_on_the_sentence(tmp_path, flow, opened):
     folder = made(tmp_path / "voice", flow=flow)
     voice = PiperVoice(folder, "cut")
-    assert (voice.cut.channels, voice.cut.flow, voice.note) == (8, 0, "")
+    assert (voice.networks.cut.channels, voice.networks.cut.flow, voice.note) == (8, 0, "")
     [truth] = spoken(PiperVoice(folder, "whole", cut=Cut(why="asked for")))
     pieces = spoken(voice)
     assert len(pieces) > 2
     np.testing.assert_allclose(np.concatenate(pieces), truth, atol=1e-5)
     opened.clear()
-    assert PiperVoice(folder, "cut").cut == voice.cut
+    assert PiperVoice(folder, "cut").networks.cut == voice.networks.cut
     assert len(opened) == 2
 
 
@@ -360,8 +365,8 @@ def test_a_pair_has_a_flow_too(tmp_path):
     (two / "dec.onnx").write_bytes(halves.second(8))
     (two / "voice.onnx.json").write_text((one / "voice.onnx.json").read_text())
     found, truth = (PiperVoice(folder, "x") for folder in (two, one))
-    assert found.cut == truth.cut
-    assert found.cut.flow == 6
+    assert found.networks.cut == truth.networks.cut
+    assert found.networks.cut.flow == 6
     np.testing.assert_array_equal(np.concatenate(spoken(found)), np.concatenate(spoken(truth)))
 
 
@@ -392,10 +397,10 @@ def test_what_was_found_out_is_remembered_of_that_network_alone(tmp_path, opened
     assert sorted(each.name for each in folder.iterdir()) == ["voice.onnx", "voice.onnx.json"]
     opened.clear()
     again = PiperVoice(folder, "cut")
-    assert (again.cut, len(opened)) == (first.cut, 3)
+    assert (again.networks.cut, len(opened)) == (first.networks.cut, 3)
     np.testing.assert_array_equal(np.concatenate(spoken(again)), np.concatenate(spoken(first)))
     other = made(tmp_path / "other", speakers=2)
-    assert PiperVoice(other, "other").cut.channels == 8
+    assert PiperVoice(other, "other").networks.cut.channels == 8
     assert len(list(kept.parent.iterdir())) == 2
 
 
@@ -409,11 +414,11 @@ def test_what_went_wrong_with_the_card_is_not_remembered(tmp_path):
     card.write_text(json.dumps(said))
     assert "cannot speak this" in PiperVoice(folder, "x").note
     card.write_text(right)
-    assert PiperVoice(folder, "x").cut.flow == 6
+    assert PiperVoice(folder, "x").networks.cut.flow == 6
 
 
 def test_what_went_wrong_once_is_not_remembered(tmp_path, monkeypatch):
-    folder, open_session, count = made(tmp_path / "voice"), piper.open_session, []
+    folder, open_session, count = made(tmp_path / "voice"), pieces.open_session, []
 
     def full(*what):
         count.append(1)
@@ -421,9 +426,9 @@ def test_what_went_wrong_once_is_not_remembered(tmp_path, monkeypatch):
             raise FileError("there is no memory")
         return open_session(*what)
 
-    monkeypatch.setattr(piper, "open_session", full)
+    monkeypatch.setattr(pieces, "open_session", full)
     assert "there is no memory" in PiperVoice(folder, "x").note
-    assert PiperVoice(folder, "x").cut.flow == 6
+    assert PiperVoice(folder, "x").networks.cut.flow == 6
 
 
 @pytest.mark.parametrize(
@@ -431,13 +436,13 @@ def test_what_went_wrong_once_is_not_remembered(tmp_path, monkeypatch):
 )
 def test_what_is_remembered_wrongly_is_found_out_anew(tmp_path, wrong):
     folder = made(tmp_path / "voice")
-    right = PiperVoice(folder, "cut").cut
+    right = PiperVoice(folder, "cut").networks.cut
     [kept] = (cache_folder() / "voices").iterdir()
     if isinstance(wrong, Cut):
         remember([(folder / "voice.onnx").read_bytes()], wrong)
     else:
         kept.write_bytes(wrong)
-    assert PiperVoice(folder, "cut").cut == right
+    assert PiperVoice(folder, "cut").networks.cut == right
     assert recall([(folder / "voice.onnx").read_bytes()]) == right
 
 
@@ -446,7 +451,7 @@ def test_without_a_cache_folder_it_is_found_out_each_time(tmp_path, monkeypatch,
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     for _ in range(2):
         opened.clear()
-        assert PiperVoice(made(tmp_path / "voice"), "cut").cut.channels == 8
+        assert PiperVoice(made(tmp_path / "voice"), "cut").networks.cut.channels == 8
         assert len(opened) == 5
 
 
@@ -474,7 +479,7 @@ OF_ODD_LENGTH = [node("AveragePool", ["raised"], ["shaped"], kernel_shape=[2])]
 def test_a_decoder_that_cannot_be_run_in_pieces(tmp_path, decoder, opened):
     folder = made(tmp_path / "voice", decoder=decoder)
     voice = PiperVoice(folder, "whole")
-    assert voice.cut.channels == 0
+    assert voice.networks.cut.channels == 0
     assert voice.note.startswith("voice whole is heard when all of a sentence is made, since ")
     assert len(spoken(voice)) == 1
     opened.clear()
@@ -489,7 +494,7 @@ def test_halves_that_make_another_sound_are_not_taken(tmp_path, monkeypatch):
     content.graph.initializer[0].raw_data = bytes(len(content.graph.initializer[0].raw_data))
     monkeypatch.setattr(Halves, "second", lambda self, channels: content.SerializeToString())
     voice = PiperVoice(folder, "whole")
-    assert voice.cut.why == "its halves make another sound than the whole"
+    assert voice.networks.cut.why == "its halves make another sound than the whole"
     [whole] = spoken(voice)
     assert np.abs(whole).max() > 0
 

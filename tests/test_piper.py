@@ -15,8 +15,9 @@ pytest.importorskip("onnxruntime", reason="runs networks")
 pytest.importorskip("engines.speech.text")
 
 from engines.speech import libespeak
+from engines.speech.config import find_parts, ids_of, read_config
 from engines.speech.inverse import Inverse
-from engines.speech.piper import PiperVoice, find_parts, ids_of, joined_phones, read_config
+from engines.speech.piper import PiperVoice, joined_phones
 from engines.speech.text import Sentence, Word
 from engines.speech.voice import SpeechError, find_speaker
 from rtaudio.errors import FileError, UserError
@@ -183,12 +184,12 @@ def test_a_voice_of_one_speaker_takes_no_other(telling):
 def test_pieces_are_the_whole(tmp_path, names, reach):
     voice = PiperVoice(tiny_voices.pair(tmp_path, names, reach=reach, phoneme_type="text"), "pair")
     # The convolution hears reach - 1 frames, the one that raises the rate one more; one is to spare.
-    assert voice.hop == HOP
-    assert voice.reach == reach + 1
+    assert voice.networks.hop == HOP
+    assert voice.networks.reach == reach + 1
     frames = np.random.default_rng(1).normal(size=(1, 6, 211)).astype(np.float32)
-    whole = voice._decode(frames)
+    whole = voice.networks.decode(frames)
     for first, step in ((16, 48), (1, 7), (5, 211), (300, 1)):
-        pieces = [piece for _, piece in voice.decoded([frames], first, step)]
+        pieces = [piece for _, piece in voice.networks.decoded([frames], first, step)]
         np.testing.assert_allclose(np.concatenate(pieces), whole, atol=1e-5)
         assert len(pieces[0]) == min(first, 211) * HOP
 
@@ -205,7 +206,7 @@ def test_a_sentence_comes_in_pieces(tmp_path):
 
 def test_a_decoder_that_hears_all_is_run_on_the_whole(tmp_path):
     voice = PiperVoice(tiny_voices.pair(tmp_path, phoneme_type="text", everything=True), "all")
-    assert voice.reach is None
+    assert voice.networks.reach is None
     assert len(list(voice.speak(sentence("and so on and on and on")))) == 1
 
 
@@ -235,13 +236,13 @@ def test_the_inverse_transform_is_that_of_torch(said):
 
 def test_a_vocoder_may_give_spectra(tmp_path):
     voice = PiperVoice(tiny_voices.spectral(tmp_path / "v", phoneme_type="text"), "spectral")
-    assert (voice.hop, voice.cut.why) == (16, "")
-    assert voice.reach == 4  # 1 by its convolution, 2 by windows of 4 hops; one is to spare.
+    assert (voice.networks.hop, voice.networks.cut.why) == (16, "")
+    assert voice.networks.reach == 4  # 1 by its convolution, 2 by windows of 4 hops; one is to spare.
     chunks = list(voice.speak(sentence("and so on and on and on")))
     assert len(chunks) > 2
-    frames = voice._drawn(voice._trial(24))
-    whole = voice._decode(frames[0])
-    pieces = [piece for _, piece in voice.decoded(frames, 5, 7)]
+    frames = voice.networks.drawn(voice.networks.trial(24))
+    whole = voice.networks.decode(frames[0])
+    pieces = [piece for _, piece in voice.networks.decoded(frames, 5, 7)]
     np.testing.assert_allclose(np.concatenate(pieces), whole, atol=1e-5)
 
 

@@ -291,7 +291,7 @@ def test_a_corpus_of_more_speakers_than_the_run_is_not_resumed(trained, capsys):
 
 def test_an_exported_voice_speaks_and_its_pieces_are_the_whole(folders):
     voice = open_voice(str(quiet(folders[0])))
-    assert voice.cut.channels == 16
+    assert voice.networks.cut.channels == 16
     assert voice.rate == RATE
     session = onnxruntime.InferenceSession(folders[0] / "whole.onnx")
     sounds = spoken(voice, TEXT)
@@ -306,8 +306,8 @@ def test_an_exported_voice_speaks_and_its_pieces_are_the_whole(folders):
 
 def test_a_pair_speaks_as_the_whole(folders):
     whole, pair = (open_voice(str(quiet(folder))) for folder in folders)
-    assert pair.cut == whole.cut
-    assert pair.reach is not None
+    assert pair.networks.cut == whole.networks.cut
+    assert pair.networks.reach is not None
     for a, b in zip(spoken(whole, TEXT), spoken(pair, TEXT), strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-5)
     assert sorted(path.name for path in folders[1].iterdir()) == [
@@ -347,7 +347,7 @@ def test_a_voice_of_integers_speaks_and_its_pieces_are_the_whole(rounded):
     session = open_session(rounded / "rounded.onnx", content)
     assert [each.name for each in session.get_inputs()] == ["input", "input_lengths", "scales"]
     voice = open_voice(str(quiet(rounded)))
-    assert voice.cut.channels == 16
+    assert voice.networks.cut.channels == 16
     for text, sound in zip(("abc dea bed.", "cab"), spoken(voice, TEXT), strict=True):
         whole, frames = session.run(None, feed("".join(symbol for symbol in text if symbol in SYMBOLS)))
         assert len(sound) == HOP * frames.sum() == whole.shape[2]
@@ -386,7 +386,7 @@ def test_a_voice_of_integers_with_speakers_at_half_precision(tmp_path):
         == 0
     )
     voice = open_voice(str(quiet(tmp_path / "two")))
-    assert voice.reach is not None
+    assert voice.networks.reach is not None
     sounds = [spoken(voice, "cab", speaker)[0] for speaker in (0, 1)]
     assert len(sounds[0]) != len(sounds[1]) or np.abs(sounds[0] - sounds[1]).max() > 1e-6
 
@@ -553,9 +553,9 @@ def test_piper_says_it_with_as_many_samples(folders, rounded, tmp_path, int8):
     sound = voice.phoneme_ids_to_audio(ids, config)
     sound = sound[0] if isinstance(sound, tuple) else sound
     mine = PiperVoice(folder, "v")
-    assert mine.cut.channels > 0
-    assert mine.cut.flow > 0
-    np.testing.assert_allclose(sound, mine._sound(ids, 0), rtol=0, atol=1e-5)
+    assert mine.networks.cut.channels > 0
+    assert mine.networks.cut.flow > 0
+    np.testing.assert_allclose(sound, mine.networks.sound(ids, 0), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("int8", [False, True])
@@ -563,7 +563,7 @@ def test_sherpa_says_it_with_as_many_samples(folders, rounded, tmp_path, int8):
     sherpa = pytest.importorskip("sherpa_onnx", reason="sherpa-onnx is not installed")
     folder = rounded if int8 else folders[0]
     phonemes = espeaking(folder, tmp_path / "v")
-    mine = PiperVoice(phonemes, "v")._sound(ids_of("abcde"), 0)
+    mine = PiperVoice(phonemes, "v").networks.sound(ids_of("abcde"), 0)
     for network in (phonemes / "v.onnx", folder / f"{folder.name}.onnx"):
         said = sherpa.OfflineTtsVitsModelConfig(
             model=str(network), tokens=str(network.parent / "tokens.txt"), lexicon="",

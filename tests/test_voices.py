@@ -59,7 +59,7 @@ def test_a_pair_keeps_what_was_measured(tmp_path):
     folder = tiny_voices.pair(tmp_path / "two", phoneme_type="text")
     assert add_voice(folder).name == "two"
     assert json.loads((user_voices() / "two" / "rtaudio.json").read_text())["cut"]["reach"] == 10
-    assert open_voice("two").reach == 10
+    assert open_voice("two").networks.reach == 10
 
 
 @pytest.mark.parametrize("name", ["..", "../x", "a/b", ".x", "a..b", "espeak-en", "", "x" * 65, "a\nb", "ä"])

@@ -144,7 +144,8 @@ def add_voice(path: Path, name: str = "") -> Known:
         A file is missing or wrong, the voice makes no sound or cannot be given phonemes, or there is one of
         that name. Nothing is left behind.
     """
-    from engines.speech.piper import PiperVoice, find_parts
+    from engines.speech.config import find_parts
+    from engines.speech.piper import PiperVoice
 
     card, networks = find_parts(path)
     name = name or (card.name.removesuffix(".onnx.json") if len(networks) == 1 else path.resolve().name)
@@ -285,7 +286,7 @@ def _network(folder: Path, record: dict[str, Any]) -> Path:
 
 
 def _known(folder: Path) -> Known:
-    from engines.speech.piper import find_parts, read_config
+    from engines.speech.config import find_parts, read_config
 
     record = _record(folder)
     card, networks = find_parts(_network(folder, record))
@@ -306,7 +307,8 @@ def _known(folder: Path) -> Known:
 
 
 def _open_added(folder: Path) -> PiperVoice:
-    from engines.speech.piper import PiperVoice, find_parts
+    from engines.speech.config import find_parts
+    from engines.speech.piper import PiperVoice
 
     record = _record(folder)
     path = _network(folder, record)
