@@ -123,26 +123,49 @@ def to_onnx(exportable: Exportable, weights: Weights = "float32") -> bytes:
     weights
         How they are stored; see `store_weights`.
     """
-    names = [*exportable.inputs, *exportable.states]
     outputs = [*exportable.outputs, *(f"new_{name}" for name in exportable.states)]
     free = {0: "batch"} if exportable.batch else {}
 
     def axes(frames: str) -> dict[int, str]:
         return {exportable.time: frames} if exportable.sequence else {}
 
+    named = {name: free | axes("frames") for name in exportable.inputs}
+    named |= {name: free | axes(f"{name}_frames") for name in exportable.outputs}
+    return traced(exportable.network, {**exportable.inputs, **exportable.states}, outputs, named, weights)
+
+
+def traced(
+    network: nn.Module,
+    inputs: Mapping[str, Tensor],
+    outputs: Sequence[str],
+    axes: Mapping[str, Mapping[int, str]],
+    weights: Weights = "float32",
+) -> bytes:
+    """The content of an ONNX file, as tracing finds it; what that misses a comparison has to find.
+
+    Parameters
+    ----------
+    network
+        As it is to be, for inference.
+    inputs
+        Examples by name.
+    outputs
+        Their names.
+    axes
+        Of inputs and outputs by name: the axes of any length, and what they are called.
+    weights
+        How they are stored; see `store_weights`.
+    """
     file = io.BytesIO()
-    with warnings.catch_warnings():  # what tracing may miss is found by `differences`
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            exportable.network,
-            (*exportable.inputs.values(), *exportable.states.values()),
+            network,
+            tuple(inputs.values()),
             file,  # type: ignore[arg-type]
-            input_names=names,
-            output_names=outputs,
-            dynamic_axes={
-                **{name: free | axes("frames") for name in exportable.inputs},
-                **{name: free | axes(f"{name}_frames") for name in exportable.outputs},
-            },
+            input_names=list(inputs),
+            output_names=list(outputs),
+            dynamic_axes=axes,
             opset_version=OPSET,
             dynamo=False,
         )

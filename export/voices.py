@@ -9,11 +9,9 @@ first: torch against ONNX Runtime, the halves against the whole, and pieces of t
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import shutil
 import tempfile
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,7 +29,7 @@ from engines.speech.config import BEGIN, END, PAD, PAIRS
 from engines.speech.cut import Halves, Uncut
 from engines.speech.pieces import FARTHEST, FIRST, measured_reach
 from engines.speech.piper import PiperVoice
-from export.networks import OPSET, Weights, add_weights, check, round_weights, store_weights
+from export.networks import Weights, add_weights, check, round_weights, traced
 from export.training import read_run
 from rtaudio.errors import FileError, UserError
 
@@ -120,54 +118,39 @@ def speaking(
         ONNX Runtime gives another number of samples.
     """
     round_weights(network, weights)
-    several = len(corpus.speakers) > 1
     random = torch.Generator().manual_seed(0)
-    symbols = torch.tensor([number for symbol, number in corpus.symbols.items() if symbol not in "_^$"])
-    sentences = []
-    for length in LENGTHS:
-        drawn = symbols[torch.randint(len(symbols), (length,), generator=random)]
-        ids = torch.zeros(2 * length + 3, dtype=torch.long)
-        ids[2:-1:2], ids[0], ids[-1] = drawn, corpus.symbols[BEGIN], corpus.symbols[END]
-        ids[1:-1:2] = corpus.symbols[PAD]
-        speaker = torch.tensor([length % len(corpus.speakers)])
-        sentences.append((ids[None], torch.tensor([len(ids)]), *([speaker] if several else [])))
-
-    class Counted(list[Tensor]):
-        """Noise that torch has drawn."""
-
-        def __call__(self, x: Tensor) -> Tensor:
-            self.append(torch.randn(x.shape, generator=random))
-            return self[-1]
-
-    silent, usual = torch.tensor([0.0, SCALES[1], 0.0]), torch.tensor(SCALES)
+    sentences = _drawn(corpus, random)
     differences = {}
     content = b""
-    for name, given, scales in (("with noise", True, usual), ("without noise", False, silent)):
+    for name, given, scales in (
+        ("with noise", True, SCALES),
+        ("without noise", False, (0.0, SCALES[1], 0.0)),
+    ):
         found = []
-        first: Any = None
-        second: Any = None
+        sessions: list[Any] = []
         for ids, count, *who in sentences:
-            noise = Counted()
+            noise = _Noise(random)
             with torch.no_grad(), _taken_by(boundary) as taken:
-                sound, frames = speak(ids, count, scales, who[0] if several else None, noise)
-            inputs = {"input": ids, "input_lengths": count, "scales": scales}
-            inputs |= {"sid": who[0]} if several else {}
+                sound, frames = speak(ids, count, torch.tensor(scales), who[0] if who else None, noise)
+            inputs = {"input": ids, "input_lengths": count, "scales": torch.tensor(scales)}
+            inputs |= {"sid": who[0]} if who else {}
             inputs |= {f"noise{number}": x for number, x in enumerate(noise)} if given else {}
-            if first is None:
-                content = _traced(_Speaker(speak, network, len(corpus.speakers), given), inputs, weights)
+            if not sessions:
+                exported = _Speaker(speak, network, len(corpus.speakers), given).eval()
+                axes = {key: {x.dim() - 1: f"{key}_n"} for key, x in inputs.items() if x.dim() > 1}
+                axes |= {"output": {2: "samples"}, "frames": {1: "input_n"}}
+                content = traced(exported, inputs, ["output", "frames"], axes, weights)
                 parts = [content]
                 if taken:
                     halves = Halves(content)
                     parts = [halves.first, halves.second(taken[0].shape[1])]
-                first, *more = (open_session(Path("exported"), part) for part in parts)
-                second = more[0] if more else None
-            feed = {key: x.numpy() for key, x in inputs.items()}
-            made, counts = first.run(None, feed)
+                sessions = [open_session(Path("exported"), part) for part in parts]
+            made, counts = sessions[0].run(None, {key: x.numpy() for key, x in inputs.items()})
             pairs = [(made, sound.numpy())]
-            if second is not None:
-                given_to = taken[0].numpy()
-                made = second.run(None, {second.get_inputs()[0].name: given_to})[0]
-                pairs = [(pairs[0][0], given_to), (made, sound.numpy())]
+            if taken:
+                (put,) = sessions[1].get_inputs()
+                made = sessions[1].run(None, {put.name: taken[0].numpy()})[0]
+                pairs = [(pairs[0][0], taken[0].numpy()), (made, sound.numpy())]
             fits = all(a.shape == b.shape for a, b in pairs)
             if not fits or not np.array_equal(counts, frames.numpy()):
                 raise UserError(
@@ -177,6 +160,32 @@ def speaking(
             found += [float(np.abs(a - b).max()) for a, b in pairs]
         differences[f"torch - onnx, {name}"] = max(found)
     return Speaking(corpus, content, hop, differences)
+
+
+def _drawn(corpus: Corpus, random: torch.Generator) -> list[tuple[Tensor, ...]]:
+    """Sentences of any symbols: ids, how many, and where there are several speakers, one of them."""
+    symbols = torch.tensor([number for symbol, number in corpus.symbols.items() if symbol not in "_^$"])
+    found: list[tuple[Tensor, ...]] = []
+    for length in LENGTHS:
+        ids = torch.zeros(2 * length + 3, dtype=torch.long)
+        ids[2:-1:2] = symbols[torch.randint(len(symbols), (length,), generator=random)]
+        ids[0], ids[-1] = corpus.symbols[BEGIN], corpus.symbols[END]
+        ids[1:-1:2] = corpus.symbols[PAD]
+        speaker = torch.tensor([length % len(corpus.speakers)])
+        found.append((ids[None], torch.tensor([len(ids)]), *([speaker] if len(corpus.speakers) > 1 else [])))
+    return found
+
+
+class _Noise(list[Tensor]):
+    """Noise as torch draws it, kept."""
+
+    def __init__(self, random: torch.Generator) -> None:
+        super().__init__()
+        self._random = random
+
+    def __call__(self, x: Tensor) -> Tensor:
+        self.append(torch.randn(x.shape, generator=self._random))
+        return self[-1]
 
 
 @contextmanager
@@ -191,28 +200,6 @@ def _taken_by(layer: nn.Module | None) -> Iterator[list[Tensor]]:
         yield taken
     finally:
         hook.remove()
-
-
-def _traced(module: nn.Module, inputs: Mapping[str, Tensor], weights: Weights) -> bytes:
-    file = io.BytesIO()
-    axes = {name: {x.dim() - 1: f"{name}_n"} for name, x in inputs.items() if x.dim() > 1}
-    with warnings.catch_warnings():  # what tracing may miss is found by comparison
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            module.eval(),
-            tuple(inputs.values()),
-            file,  # type: ignore[arg-type]
-            input_names=list(inputs),
-            output_names=["output", "frames"],
-            dynamic_axes={**axes, "output": {2: "samples"}, "frames": {1: "input_n"}},
-            opset_version=OPSET,
-            dynamo=False,
-        )
-    if weights == "float32":
-        return file.getvalue()
-    model = onnx.load_from_string(file.getvalue())
-    store_weights(model, weights)
-    return model.SerializeToString()  # type: ignore[no-any-return]
 
 
 # ------------------------------------------------------------------------------------------- the folder

@@ -371,10 +371,10 @@ def test_integers_that_onnx_computes_otherwise_are_not_exported(rounded, trained
         weights.CopyFrom(onnx.numpy_helper.from_array(integers, weights.name))
         return model.SerializeToString()
 
-    traced = voices._traced
+    traced = voices.traced
     task, network, record = read_run(trained / "int8")
     assert max(task.voice(network, record).differences.values()) < 1e-5
-    monkeypatch.setattr(voices, "_traced", another)
+    monkeypatch.setattr(voices, "traced", another)
     assert max(task.voice(network, record).differences.values()) > 1e-4
 
 
@@ -464,8 +464,8 @@ def test_a_network_that_onnx_computes_otherwise_is_not_exported(trained, tmp_pat
                 node.op_type = "Sin"
         return model.SerializeToString()
 
-    traced = voices._traced
-    monkeypatch.setattr(voices, "_traced", drifting)
+    traced = voices.traced
+    monkeypatch.setattr(voices, "traced", drifting)
     with torch.no_grad():
         task, network, record = read_run(trained / "run")
         network.decoder.last.bias.fill_(1.0)
