@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
-from functools import cache
+from functools import lru_cache
 
 NOTHING = "\u00ad\u2060-\u2064\ufeff"
 """Hints for who sets a text, such as a soft hyphen, and a byte order mark."""
@@ -84,7 +84,7 @@ def _replaced(text: str, wide: bool) -> tuple[str, Sequence[int], Sequence[int]]
     return "".join([*pieces, text[at:]]), begins, ends
 
 
-@cache
+@lru_cache(4096)
 def _plain(odd: str, wide: bool) -> str:
     """What is written otherwise; itself where nothing is."""
     if unicodedata.category(odd[0]) == "Cf":
