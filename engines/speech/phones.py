@@ -47,15 +47,15 @@ def said(text: str, language: str) -> list[Said]:
             return ""
         return WORD.sub(lambda match: to_ipa(pronouncer.read(match[0], nasal=True)), word)
 
-    found = []
+    found: dict[str, Said] = {}
     try:
         espeak.start()
-        for word in words:
+        for word in dict.fromkeys(words):
             phonemes = chain.from_iterable(espeak.phonemes(word, VARIETIES[language]))
-            found.append(Said(word, by_network(word), "".join(phonemes)))
+            found[word] = Said(word, by_network(word), "".join(phonemes))
     finally:
         espeak.close()
-    return found
+    return [found[word] for word in words]
 
 
 def show(text: str, language: str, report: str | None) -> int:
