@@ -27,6 +27,7 @@ EVALUATE = {
     "separation": ("export.separation", "score separated songs"),
     "distances": ("export.distances", "distances between two sets of recordings"),
     "pronunciation": ("export.pronunciation", "score how Bangla words are said"),
+    "voice": ("export.voice_scores", "score how a voice says what recordings say"),
 }
 
 
