@@ -30,7 +30,7 @@ from rtaudio.errors import FileError, UserError
 FIRST, STEP = 16, 96
 """Frames of the first piece of a sentence, and the most of those after it: none is longer than all before."""
 AHEAD = 384
-"""Frames that a flow makes at a time, after the first few."""
+"""Frames that a flow makes at a time, at most; in the beginning twice what it has made, since that plays."""
 FARTHEST, FLOWING = 40, 120
 """Frames that a decoder, and a flow, may hear on either side; else it is run on the whole sentence."""
 SYMBOLS, FEW_SYMBOLS, FEW_SPEAKERS = 64, 24, 5
@@ -280,7 +280,8 @@ class Networks:
             left, right = max(0, begin - reach), min(total, end + reach)
             known = frames.shape[2]
             if right > known:
-                more = self.flowed(drawn, known, min(total, max(right, known + AHEAD)))
+                ahead = known + min(AHEAD, 2 * known)
+                more = self.flowed(drawn, known, min(total, max(right, ahead)))
                 frames = np.concatenate([frames, more], axis=2)
             piece = self.decode(frames[:, :, left:right])
             yield begin, piece[(begin - left) * self.hop : (end - left) * self.hop]
