@@ -20,11 +20,17 @@ def whole(engine, port):
     return Graph([Node("a", engine)], edges)
 
 
-CASES = [(name, port.name) for name in engine_names() for port in load(name).outputs if load(name).inputs]
+CASES = [
+    # Of further outputs one channel is left to the slow tests.
+    pytest.param(name, port.name, channels, marks=[pytest.mark.slow] if number and channels == 1 else [])
+    for name in engine_names()
+    for number, port in enumerate(load(name).outputs)
+    for channels in (1, 2)
+    if load(name).inputs
+]
 
 
-@pytest.mark.parametrize("channels", [1, 2])
-@pytest.mark.parametrize(("name", "port"), CASES)
+@pytest.mark.parametrize(("name", "port", "channels"), CASES)
 def test_freewheeling_records_what_render_writes(tmp_path, name, port, channels):
     samples = 20_011
     source = write(tmp_path / "in.wav", sound(samples, channels))

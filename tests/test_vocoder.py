@@ -189,7 +189,7 @@ def test_discriminators_learn_from_their_step_on_only(trained, tmp_path):
 
 def test_exported_is_the_network_and_pieces_are_the_whole(trained, tmp_path):
     path = tmp_path / "vocoder.onnx"
-    assert status_of("onnx", str(trained / "run"), "-o", str(path), "--float32") == 0
+    assert status_of("onnx", str(trained / "run"), "-o", str(path), "--weights", "float32") == 0
     card = json.loads(path.with_suffix(".json").read_text())
     assert (card["kind"], card["hop"], card["mels"]) == ("vocoder", 64, 20)
     _, network, _ = read_run(trained / "run")
