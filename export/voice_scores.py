@@ -34,11 +34,13 @@ if TYPE_CHECKING:
 MELS, WINDOW = 80, 1024
 LISTENS = 16_000
 """Hz at which the recogniser listens."""
-HEADING = ["", "words", "word errors, %", "mel", "pitch, cents", "voicing, %", "tempo", "borders", "clicks"]
+HEADING = ["", "words", "word errors, %", "mel", "pitch, cents", "voicing", "tempo", "borders", "clicks"]
 AROUND = 0.005
 """Seconds on either side of a border that it is compared with."""
-CLICK = 4.0
-"""How many times the largest second difference around a border one across it is, to be a click."""
+CLICK, SOFTEST = 4.0, 4e-4
+"""A second difference across a border is a click if it is so many times the largest around, and so large."""
+FORMS = ".3f", ".0f", ".1%", ".2f", ".0f", ".0f"
+"""Of what `summary` tells, in its order."""
 RECORDINGS = "recordings"
 
 Listen = Callable[[NDArray[np.float32], int], list[str]]
@@ -112,7 +114,7 @@ def clicks_at(x: Samples, borders: Sequence[int], rate: int) -> int:
     for border in borders:
         across = bends[max(0, border - 2) : border]
         around = np.concatenate([bends[max(0, border - reach) : border - 2], bends[border : border + reach]])
-        found += bool(len(across) and len(around) and across.max() > CLICK * max(around.max(), 1e-4))
+        found += bool(len(across) and len(around) and across.max() > max(CLICK * around.max(), SOFTEST))
     return found
 
 
@@ -185,14 +187,16 @@ def spoken(voice: Voice, text: str, rate: int) -> tuple[Samples, list[int]]:
 def chosen(clips: Iterable[Clip], count: int) -> list[Clip]:
     """Held-out clips of so many texts, each once, from all over the corpus."""
     texts = list({clip.text: clip for clip in clips if clip.held_out}.values())
-    return [texts[len(texts) * number // min(count, len(texts))] for number in range(min(count, len(texts)))]
+    count = min(count, len(texts))
+    return [texts[len(texts) * number // count] for number in range(count)]
 
 
-def summary(scores: Sequence[Score]) -> dict[str, float]:
-    """Means over texts, medians of the pitch; sums of borders and clicks."""
+def summary(scores: Sequence[Score]) -> dict[str, float | None]:
+    """Means over texts, the median of the pitch where any has one; sums of borders and clicks."""
+    cents = [each.cents for each in scores if not np.isnan(each.cents)]
     return {
         "mel": float(np.mean([each.mel for each in scores])),
-        "pitch, cents": float(np.nanmedian([each.cents for each in scores])),
+        "pitch, cents": float(np.median(cents)) if cents else None,
         "voicing": float(np.mean([each.voicing for each in scores])),
         "tempo": float(np.mean([each.tempo for each in scores])),
         "borders": sum(each.borders for each in scores),
@@ -236,31 +240,31 @@ def run(options: argparse.Namespace) -> int:
         say("without word error rates: there is no recogniser ('pip install pocketsphinx')")
     scores: dict[str, list[Score]] = {name: [] for name in options.voice}
     edits = dict.fromkeys((RECORDINGS, *options.voice), 0)
-    words = sum(len(words_of(clip.text)) for clip in clips)
+    said = {clip.text: words_of(clip.text) for clip in clips}
+    words = sum(map(len, said.values()))
     voices = {name: open_voice(name) for name in scores}
     try:
         with progress(len(clips)) as advance:
             for clip in clips:
                 advance(clip.name)
-                real, said = read_sound(clip), words_of(clip.text)
+                real = read_sound(clip)
                 sounds = {RECORDINGS: real}
                 for name, voice in voices.items():
                     sounds[name], borders = spoken(voice, clip.text, corpus.rate)
                     scores[name].append(score(sounds[name], borders, real, corpus.rate))
                 if listen is not None:
                     for name, sound in sounds.items():
-                        edits[name] += distance(listen(sound, corpus.rate), said)
+                        edits[name] += distance(listen(sound, corpus.rate), said[clip.text])
     finally:
         for voice in voices.values():
             voice.close()
     rates = {name: count / words for name, count in edits.items()} if listen is not None else {}
-    found: dict[str, dict[str, float]] = {name: summary(each) for name, each in scores.items()}
+    found = {name: summary(each) for name, each in scores.items()}
     cells = [[RECORDINGS, str(words), f"{100 * rates[RECORDINGS]:.1f}", *["-"] * 6]] if rates else []
     for name, means in found.items():
         rate = f"{100 * rates[name]:.1f}" if rates else "-"
-        mel, cents, voicing, tempo, count, clicks = means.values()
-        texts = f"{mel:.3f}", f"{cents:.0f}", f"{100 * voicing:.1f}", f"{tempo:.2f}", f"{count:.0f}"
-        cells.append([name, str(words), rate, *texts, f"{clicks:.0f}"])
+        texts = ["-" if x is None else f"{x:{form}}" for x, form in zip(means.values(), FORMS, strict=True)]
+        cells.append([name, str(words), rate, *texts])
     show(HEADING, cells, f"{len(clips)} texts that were held out")
     if options.json is not None:
         told = {"texts": len(clips), "words": words, "word error rates": rates, "voices": found}

@@ -143,18 +143,7 @@ def _node(message: memoryview, written: memoryview) -> _Node:
 
 
 class _Network:
-    """What an ONNX file holds.
-
-    Parameters
-    ----------
-    content
-        Of an ONNX file that ONNX Runtime has opened.
-
-    Raises
-    ------
-    Uncut
-        It cannot be read.
-    """
+    """What an ONNX file holds that ONNX Runtime has opened; `Uncut` where it cannot be read."""
 
     def __init__(self, content: bytes) -> None:
         model = list(_fields(memoryview(content)))

@@ -104,8 +104,9 @@ class Networks:
             self._flow = session(path, flow.after([put.type for put in self._first.get_outputs()]))
         self._decoder = session(second, more[0]) if more else None
         self._roles = _roles(self._first, path, self.config)
-        self._beside = 0 if self._flow is None else len(self._flow.get_inputs()) - 1
-        self.tells = len(self._first.get_outputs()) - self._beside > 1
+        self._takes = [] if self._flow is None else [put.name for put in self._flow.get_inputs()]
+        self.tells = len(self._first.get_outputs()) - len(self._takes[1:]) > 1
+        """Whether the first network gives frames per id."""
         self.reach = cut.reach if cut.channels else None
         """Frames on either side that the second network hears; None: there is none, or it hears all."""
         self._flow_reach, self._moving = cut.flow, cut.moving
@@ -150,7 +151,8 @@ class Networks:
         """Go on with a decoder of its own, piece by piece; `Uncut` or `UserError` where that cannot be."""
         halves = Halves(contents[0]) if len(contents) == 1 else None
         if halves is not None:
-            self._first = opened[halves.first] = open_session(self._paths[0], halves.first)
+            first = halves.first
+            self._first = opened[first] = open_session(self._paths[0], first)
         frames = self.drawn(ids)[0]
         if halves is not None:
             second = halves.second(frames.shape[1])
@@ -205,7 +207,7 @@ class Networks:
 
     def _passed_on(self, outputs: Sequence[Samples]) -> list[Samples]:
         """Of the first network's outputs: frames, or what a flow takes."""
-        return [outputs[0], *outputs[len(outputs) - self._beside :]]
+        return [outputs[0], *outputs[len(outputs) - len(self._takes[1:]) :]]
 
     def speed(self) -> float:
         """CPU seconds for a second of sound: of the symbols that it knows, in their order.
@@ -294,9 +296,8 @@ class Networks:
         part = [
             np.ascontiguousarray(x[:, :, left:right]) if i in self._moving else x for i, x in enumerate(drawn)
         ]
-        names = [tensor.name for tensor in self._flow.get_inputs()]
         try:
-            found = self._flow.run(None, dict(zip(names, part, strict=True)))[0]
+            found = self._flow.run(None, dict(zip(self._takes, part, strict=True)))[0]
         except Exception as error:  # onnxruntime's have no other base
             raise SpeechError(f"voice {self.name} cannot speak this ({reason(error)})") from None
         return found[:, :, begin - left : end - left]  # type: ignore[no-any-return]

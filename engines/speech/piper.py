@@ -109,15 +109,13 @@ class PiperVoice:
         A folder with one voice, or NAME.onnx.
     name
         What it is called.
-    contents
-        The networks' bytes, if they have been read; they are else.
-    cut
-        How they are run, if that is known; else it is tried, once: see `engines.speech.cuts`.
+    contents, cut
+        As of `Networks`, which says what else may be raised.
 
     Raises
     ------
     UserError
-        A file is missing or wrong, or ONNX Runtime is not installed.
+        A file is missing or wrong.
     """
 
     def __init__(
