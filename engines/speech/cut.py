@@ -24,7 +24,7 @@ NUMBER, LONG, BYTES, SHORT = 0, 1, 2, 5
 """How a field is written."""
 TYPES = {"tensor(float)": 1, "tensor(int32)": 6, "tensor(int64)": 7, "tensor(bool)": 9}
 """What a flow may be given: how ONNX Runtime and a file name it."""
-RAISES = b"ConvTranspose"
+RAISES, HEARS = b"ConvTranspose", b"Conv"
 ROUNDS = b"QuantizeLinear", b"DequantizeLinear"
 DRAWS = (
     b"RandomNormalLike", b"RandomNormal", b"RandomUniformLike", b"RandomUniform",
@@ -214,7 +214,9 @@ class Halves(_Network):
     The first has the network's inputs and gives the frames that the first layer takes that raises their rate
     and that all paths to the sound lead through, float32 [1, C, T], before they are rounded if they are;
     then the network's outputs but the sound, where they do not need that layer. The second makes sound of
-    frames, and of nothing else.
+    frames, and of nothing else. A single layer that raises the rate, without a convolution after it, is the
+    inverse transform of a vocoder such as Vocos: the work is done before it, and the cut is at the first
+    convolution that all paths lead through.
 
     Parameters
     ----------
@@ -229,22 +231,28 @@ class Halves(_Network):
 
     def __init__(self, content: bytes) -> None:
         super().__init__(content)
-        self._frames, raising = self._found()
+        raising = self._passed(RAISES)
+        if not raising:
+            raise Uncut("no layer raises the rate of frames that all paths to the sound take")
+        hearing = self._passed(HEARS)
+        inverse = len(raising) == 1 and all(index < raising[0][1] for _, index in hearing)
+        self._frames, taker = (hearing if inverse and hearing else raising)[0]
         self._more = [
             name
             for name in self._outputs
-            if name not in (self._main, self._frames) and raising not in self._behind([name])[0]
+            if name not in (self._main, self._frames) and taker not in self._behind([name])[0]
         ]
 
-    def _found(self) -> tuple[bytes, int]:
-        """The tensor to cut at, and the node that takes it."""
+    def _passed(self, kind: bytes) -> list[tuple[bytes, int]]:
+        """What layers of a kind take that all paths to the sound lead through, and their nodes."""
+        found = []
         for index, node in enumerate(self._nodes):
-            if node.kind == RAISES and node.takes:
+            if node.kind == kind and node.takes:
                 frames = self._unrounded(node.takes[0])
                 behind, needed = self._behind([self._main], [frames])
                 if index in behind and needed.isdisjoint(self._given):
-                    return frames, index
-        raise Uncut("it has no layer that raises the rate of frames, and that all paths to the sound take")
+                    found.append((frames, index))
+        return found
 
     def _unrounded(self, name: bytes) -> bytes:
         """The tensor that one is of integers of, or itself."""

@@ -18,7 +18,7 @@ from typing import Any
 
 from rtaudio.folders import cache_folder
 
-VERSION = 2
+VERSION = 3
 """Of the way in which networks are cut and tried."""
 WIDEST, FARTHEST = 1 << 16, 1 << 10
 
