@@ -9,6 +9,7 @@ first: torch against ONNX Runtime, the halves against the whole, and pieces of t
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import shutil
 import tempfile
@@ -42,6 +43,11 @@ LENGTHS = 30, 11, 47
 """Phonemes of the sentences that are compared; the first is the one that is traced."""
 PIECES = 1e-5
 """Largest difference of pieces and halves to the whole."""
+STANDS_FOR = {
+    "?": ".", "!": ".", ":": ",", "x": "k", "r": "ɹ", "ɬ": "l", "ʲ": "j",
+    "ʈ": "t", "ɖ": "d", "ɟ": "ʒ", "ʰ": "h", "ɒ": "ɑ",
+}  # fmt: skip
+"""Symbols of espeak-ng's that a corpus may lack, as of names from elsewhere, and what is said for them."""
 
 Noise = Callable[[Tensor], Tensor]
 Speak = Callable[[Tensor, Tensor, Tensor, Tensor | None, Noise], tuple[Tensor, Tensor]]
@@ -205,10 +211,20 @@ def _taken_by(layer: nn.Module | None) -> Iterator[list[Tensor]]:
 # ------------------------------------------------------------------------------------------- the folder
 
 
+def symbols_of(corpus: Corpus) -> dict[str, int]:
+    """The symbols that a voice is fed with, and their numbers: those of its corpus, and `STANDS_FOR`."""
+    known = corpus.symbols
+    more = STANDS_FOR if corpus.phoneme_type == "espeak" else {}
+    return known | {
+        symbol: known[near] for symbol, near in more.items() if symbol not in known and near in known
+    }
+
+
 def voice_card(
     name: str, corpus: Corpus, hop: int, licence: str, scales: Sequence[float] = SCALES
 ) -> dict[str, Any]:
     """What NAME.onnx.json says."""
+    symbols = symbols_of(corpus)
     return {
         "audio": {"sample_rate": corpus.rate},
         "dataset": name,
@@ -220,7 +236,7 @@ def voice_card(
         "speaker_id_map": {speaker: number for number, speaker in enumerate(corpus.speakers)}
         if len(corpus.speakers) > 1
         else {},
-        "phoneme_id_map": {symbol: [number] for symbol, number in corpus.symbols.items()},
+        "phoneme_id_map": {symbol: [number] for symbol, number in symbols.items()},
         "inference": dict(zip(("noise_scale", "length_scale", "noise_w"), scales, strict=True)),
         "hop_length": hop,
         "license": licence,
@@ -260,6 +276,7 @@ def write_voice(
     licence: str,
     model_card: Sequence[str],
     scales: Sequence[float] = SCALES,
+    said: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a voice's folder: all of it, or nothing.
 
@@ -281,6 +298,8 @@ def write_voice(
         Lines for people.
     scales
         Noise, length, noise of the durations, unless who speaks says others.
+    said
+        What else NAME.onnx.json says.
 
     Raises
     ------
@@ -292,8 +311,10 @@ def write_voice(
     if long := [symbol for symbol in corpus.symbols if len(symbol) != 1]:
         raise UserError(f"symbol {long[0]!r} has {len(long[0])} codepoints: voices have symbols of one")
     refuse(folder)
-    table = json.dumps(voice_card(name, corpus, hop, licence, scales), indent=2, ensure_ascii=False)
-    tokens = "".join(f"{symbol} {number}\n" for symbol, number in corpus.symbols.items())
+    hashes = {file: hashlib.sha256(content).hexdigest() for file, content in networks.items()}
+    card = {**voice_card(name, corpus, hop, licence, scales), **(said or {}), "sha256": hashes}
+    table = json.dumps(card, indent=2, ensure_ascii=False)
+    tokens = "".join(f"{symbol} {number}\n" for symbol, number in symbols_of(corpus).items())
     files = {
         **networks,
         f"{name}.onnx.json": f"{table}\n".encode(),
@@ -386,6 +407,36 @@ def lines_of(
     yield from lines_of_training(record)
 
 
+def lines_of_scores(scores: Mapping[str, Any]) -> Iterable[str]:
+    """Of what ``evaluate voice --json`` has written."""
+    yield f"{scores['texts']} texts of {scores['words']} words that were held out"
+    yield ""
+    for name, rate in scores["word error rates"].items():
+        yield f"* {name}: {100 * rate:.1f} % word errors"
+    for name, means in scores["voices"].items():
+        told = (f"{what} {'-' if mean is None else f'{mean:.4g}'}" for what, mean in means.items())
+        yield f"* {name}, beside the recordings: {', '.join(told)}"
+
+
+def read_scores(path: Path | None) -> tuple[Any, list[str]]:
+    """What ``evaluate voice --json`` has written, and lines of it; nothing for no file.
+
+    Raises
+    ------
+    FileError
+        It cannot be read, or is something else.
+    """
+    if path is None:
+        return None, []
+    try:
+        scores = json.loads(path.read_text(encoding="utf-8"))
+        return scores, list(lines_of_scores(scores))
+    except OSError as error:
+        raise FileError(f"--scores {path}: {error.strerror}") from None
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise FileError(f"--scores {path} is not what 'evaluate voice --json' writes: {error!r}") from None
+
+
 def lines_of_training(record: Mapping[str, Any]) -> Iterable[str]:
     """Of a run: its command, and what it has learned from."""
     yield f"* Training: {record['command']}, {record['step']} steps in {record['seconds'] / 60:.0f} minutes"
@@ -418,6 +469,9 @@ def command(commands: Any) -> None:
     add_weights(parser, "float32")
     parser.add_argument("--licence", default="MIT", metavar="L", help="of the weights (MIT)")
     parser.add_argument("--notes", metavar="TEXT", help="for the card")
+    parser.add_argument(
+        "--scores", type=Path, metavar="F.json", help="what 'evaluate voice --json' has written, for the card"
+    )
     parser.set_defaults(run=run)
 
 
@@ -438,6 +492,7 @@ def run(options: argparse.Namespace) -> int:
         told = "name its vocoder's run with --vocoder" if acoustic else "it has no use for --vocoder"
         raise UserError(f"{options.run_folder} is a run of the task {record['task']}: {told}")
     more = [read_run(options.vocoder)] if acoustic else []
+    scores, told_scores = read_scores(options.scores)
     found: Speaking = task.voice(network, record, *more, weights=options.weights)
     check(found.differences)
     halves, differences = halves_of(found)
@@ -448,11 +503,24 @@ def run(options: argparse.Namespace) -> int:
     whole = with_metadata(found.content, found.corpus)
     names = PAIRS[found.pair is not None]
     contents = dict(zip(names, halves, strict=True)) if options.pair else {f"{name}.onnx": whole}
+    records = [record, *(other for _, _, other in more)]
     card = list(lines_of(name, found.corpus, record, options.licence, differences))
-    for _, _, other in more:
+    for other in records[1:]:
         card += ["", "## Vocoder", "", *lines_of_training(other)]
+    card += ["", "## Scores", "", *told_scores] if told_scores else []
     card += ["", options.notes] if options.notes else []
-    write_voice(folder, name, found.corpus, contents, found.hop, options.licence, card, found.scales)
+    said = {
+        "weights": options.weights,
+        "training": [
+            {key: other[key] for key in ("task", "command", "data", "settings")}
+            | {"seconds": round(other["seconds"]), "steps": other["step"]}
+            for other in records
+        ],
+        "differences": {what: float(f"{difference:.2g}") for what, difference in differences.items()},
+        **({"scores": scores} if scores else {}),
+        **({"notes": options.notes} if options.notes else {}),
+    }
+    write_voice(folder, name, found.corpus, contents, found.hop, options.licence, card, found.scales, said)
     PiperVoice(folder, name).close()  # It opens, and pieces of its sound are known to be the whole.
     shown = ", ".join(f"{what} {difference:.1e}" for what, difference in differences.items())
     size = sum(map(len, contents.values())) / 1e6

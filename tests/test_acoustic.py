@@ -312,13 +312,28 @@ def test_a_voice_of_one_file_and_one_of_two_say_the_same(exported):
     names = {path.name for path in (exported / "two").iterdir()}
     assert names == {"acoustic.onnx", "vocoder.onnx", "two.onnx.json", "tokens.txt", "MODEL_CARD"}
     one, two = said(exported / "one"), said(exported / "two")
-    assert len(two) > 2
+    assert len(one) == len(two) > 2
     whole = [np.concatenate([chunk.samples for chunk in chunks]) for chunks in (one, two)]
     assert whole[0].shape == whole[1].shape
     np.testing.assert_allclose(whole[0], whole[1], atol=1e-5)
     card = (exported / "two" / "MODEL_CARD").read_text()
     assert "pieces - whole" in card
     assert card.count("* Training: ") == 2
+    table = json.loads((exported / "two" / "two.onnx.json").read_text())
+    assert [run["task"] for run in table["training"]] == ["acoustic", "vocoder"]
+    assert [run["steps"] for run in table["training"]] == [100, 60]
+    assert table["sha256"] == {
+        name: file_hash(exported / "two" / name) for name in ("acoustic.onnx", "vocoder.onnx")
+    }
+
+
+def test_one_file_is_cut_where_two_are(exported):
+    """Before the vocoder, not before the inverse transform at its end."""
+    one, two = (PiperVoice(exported / name, name) for name in ("one", "two"))
+    assert one.networks.cut == two.networks.cut
+    assert one.networks.cut.channels == 20
+    for each in (one, two):
+        each.close()
 
 
 def test_the_sound_is_what_torch_makes_of_the_runs(exported):
@@ -443,6 +458,35 @@ def test_parts_that_do_not_fit_are_no_voice(trained, tmp_path, capsys):
     problem = refused(capsys, "voice", run, "--vocoder", tmp_path / "other", "-o", out)
     assert "features.mels (18, now 20)" in problem
     assert not out.exists()
+
+
+SCORES = {
+    "texts": 2,
+    "words": 10,
+    "word error rates": {"recordings": 0.25, "one": 0.275},
+    "voices": {"one": {"mel": 0.5, "pitch, cents": None, "clicks": 0}},
+}
+
+
+def test_scores_are_in_the_card(trained, tmp_path):
+    path = tmp_path / "scores.json"
+    path.write_text(json.dumps(SCORES))
+    assert voice(trained, tmp_path / "one", "--scores", str(path)) == 0
+    assert json.loads((tmp_path / "one" / "one.onnx.json").read_text())["scores"] == SCORES
+    told = (tmp_path / "one" / "MODEL_CARD").read_text()
+    assert "* recordings: 25.0 % word errors\n* one: 27.5 % word errors\n" in told
+    assert "* one, beside the recordings: mel 0.5, pitch, cents -, clicks 0\n" in told
+
+
+@pytest.mark.parametrize(
+    "content", ["{", "[]", "{}", "3", json.dumps(SCORES | {"word error rates": {"one": "low"}})]
+)
+def test_what_are_no_scores_are_refused(trained, tmp_path, capsys, content):
+    path = tmp_path / "scores.json"
+    path.write_text(content)
+    more = "-o", tmp_path / "one", "--vocoder", trained / "vocoder", "--scores", path
+    assert "evaluate voice --json" in refused(capsys, "voice", trained / "acoustic", *more)
+    assert not (tmp_path / "one").exists()
 
 
 @pytest.mark.parametrize(("weights", "part"), [("float16", 0.7), ("int8", 0.6)])

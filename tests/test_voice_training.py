@@ -430,6 +430,16 @@ def test_metadata_of_a_voice_that_espeak_phonemises(folders):
     assert (card["espeak"], card["phoneme_type"]) == ({"voice": "en-us"}, "espeak")
 
 
+def test_symbols_that_a_corpus_lacks_are_those_nearest(folders):
+    """Where espeak-ng writes them; and none is changed that the corpus has."""
+    corpus = read_corpus(folders[0].parent / "corpus")
+    known = {"_": 0, "^": 1, "$": 2, ".": 3, "k": 4, "r": 5, "ɹ": 6}
+    other = type(corpus)(**{**vars(corpus), "phoneme_type": "espeak", "symbols": known})
+    assert voices.symbols_of(other) == known | {"?": 3, "!": 3, "x": 4}
+    letters = type(corpus)(**{**vars(corpus), "phoneme_type": "text", "symbols": known})
+    assert voices.symbols_of(letters) == known
+
+
 def test_noise_is_heard_where_the_scales_say_so(folders):
     session = onnxruntime.InferenceSession(folders[0] / "whole.onnx")
     still = [session.run(None, feed("abcde"))[0] for _ in range(2)]
