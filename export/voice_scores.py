@@ -11,6 +11,7 @@ import argparse
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,7 @@ CLICK, SOFTEST = 4.0, 4e-4
 FORMS = ".3f", ".0f", ".1%", ".2f", ".0f", ".0f"
 """Of what `summary` tells, in its order."""
 RECORDINGS = "recordings"
+RECOGNISER = "pocketsphinx"
 
 Listen = Callable[[NDArray[np.float32], int], list[str]]
 """What is heard in samples at a rate in Hz, as words."""
@@ -267,7 +269,13 @@ def run(options: argparse.Namespace) -> int:
         cells.append([name, str(words), rate, *texts])
     show(HEADING, cells, f"{len(clips)} texts that were held out")
     if options.json is not None:
-        told = {"texts": len(clips), "words": words, "word error rates": rates, "voices": found}
+        told = {
+            "texts": len(clips),
+            "words": words,
+            "recogniser": f"{RECOGNISER} {version(RECOGNISER)}, en-us" if rates else None,
+            "word error rates": rates,
+            "voices": found,
+        }
         try:
             write_json(options.json, told)
         except OSError as error:

@@ -409,7 +409,8 @@ def lines_of(
 
 def lines_of_scores(scores: Mapping[str, Any]) -> Iterable[str]:
     """Of what ``evaluate voice --json`` has written."""
-    yield f"{scores['texts']} texts of {scores['words']} words that were held out"
+    heard = f"; {scores['recogniser']} listens" if scores["recogniser"] else ""
+    yield f"{scores['texts']} texts of {scores['words']} words that were held out{heard}"
     yield ""
     for name, rate in scores["word error rates"].items():
         yield f"* {name}: {100 * rate:.1f} % word errors"

@@ -463,6 +463,7 @@ def test_parts_that_do_not_fit_are_no_voice(trained, tmp_path, capsys):
 SCORES = {
     "texts": 2,
     "words": 10,
+    "recogniser": "pocketsphinx 5.0.0, en-us",
     "word error rates": {"recordings": 0.25, "one": 0.275},
     "voices": {"one": {"mel": 0.5, "pitch, cents": None, "clicks": 0}},
 }

@@ -136,13 +136,14 @@ def test_voices_are_scored_beside_the_recordings(corpus, tmp_path, monkeypatch, 
         return ["a", "bad", "bed"]
 
     monkeypatch.setattr(voice_scores, "recogniser", lambda: listen)
+    monkeypatch.setattr(voice_scores, "version", lambda name: "5.0.0")
     report = tmp_path / "scores.json"
     assert (
         main(["evaluate", "voice", str(corpus), "--voice", str(voice), "--count", "2", "--json", str(report)])
         == 0
     )
     said = json.loads(report.read_text())
-    assert (said["texts"], said["words"]) == (2, 10)
+    assert (said["texts"], said["words"], said["recogniser"]) == (2, 10, "pocketsphinx 5.0.0, en-us")
     assert said["word error rates"] == {"recordings": 0.4, str(voice): 0.4}  # Two of five words are missing.
     assert len(heard) == 4
     assert {rate for _, rate in heard} == {RATE}
