@@ -11,11 +11,12 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import math
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +44,8 @@ LENGTHS = 30, 11, 47
 """Phonemes of the sentences that are compared; the first is the one that is traced."""
 PIECES = 1e-5
 """Largest difference of pieces and halves to the whole."""
+LOUDEST = 40
+"""dB"""
 STANDS_FOR = {
     "?": ".", "!": ".", ":": ",", "x": "k", "r": "ɹ", "ɬ": "l", "ʲ": "j",
     "ʈ": "t", "ɖ": "d", "ɟ": "ʒ", "ʰ": "h", "ɒ": "ɑ",
@@ -267,6 +270,24 @@ def with_metadata(content: bytes, corpus: Corpus) -> bytes:
     return model.SerializeToString()  # type: ignore[no-any-return]
 
 
+def louder(content: bytes, gain: float) -> bytes:
+    """A network whose sound, its first output, is ``gain`` dB louder, and cut off beyond full scale."""
+    model = onnx.load_from_string(content)
+    graph, helper = model.graph, onnx.helper
+    output, sound, raised = graph.output[0].name, "sound_before_gain", "sound_with_gain"
+    for node in graph.node:
+        node.output[:] = [sound if name == output else name for name in node.output]
+        node.input[:] = [sound if name == output else name for name in node.input]
+    facts = {"gain": 10 ** (gain / 20), "lowest": -1.0, "highest": 1.0}
+    graph.initializer.extend(
+        helper.make_tensor(name, onnx.TensorProto.FLOAT, [], [value]) for name, value in facts.items()
+    )
+    graph.node.append(helper.make_node("Mul", [sound, "gain"], [raised]))
+    graph.node.append(helper.make_node("Clip", [raised, "lowest", "highest"], [output]))
+    onnx.checker.check_model(model)
+    return model.SerializeToString()  # type: ignore[no-any-return]
+
+
 def write_voice(
     folder: Path,
     name: str,
@@ -468,12 +489,26 @@ def command(commands: Any) -> None:
         help="write text.onnx and dec.onnx, or acoustic.onnx and vocoder.onnx, in place of NAME.onnx",
     )  # fmt: skip
     add_weights(parser, "float32")
+    parser.add_argument(
+        "--gain", type=_gain, default=0.0, metavar="G",
+        help=f"dB by which it is louder than what it has learned from, at most {LOUDEST} (0)",
+    )  # fmt: skip
     parser.add_argument("--licence", default="MIT", metavar="L", help="of the weights (MIT)")
     parser.add_argument("--notes", metavar="TEXT", help="for the card")
     parser.add_argument(
         "--scores", type=Path, metavar="F.json", help="what 'evaluate voice --json' has written, for the card"
     )
     parser.set_defaults(run=run)
+
+
+def _gain(text: str) -> float:
+    try:
+        gain = float(text)
+    except ValueError:
+        gain = math.nan
+    if not -LOUDEST <= gain <= LOUDEST:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from -{LOUDEST} to {LOUDEST}")
+    return gain
 
 
 def run(options: argparse.Namespace) -> int:
@@ -496,6 +531,9 @@ def run(options: argparse.Namespace) -> int:
     scores, told_scores = read_scores(options.scores)
     found: Speaking = task.voice(network, record, *more, weights=options.weights)
     check(found.differences)
+    if options.gain:
+        pair = found.pair and (found.pair[0], louder(found.pair[1], options.gain))
+        found = replace(found, content=louder(found.content, options.gain), pair=pair)
     halves, differences = halves_of(found)
     for what, difference in differences.items():
         if not difference <= PIECES:
@@ -512,6 +550,7 @@ def run(options: argparse.Namespace) -> int:
     card += ["", options.notes] if options.notes else []
     said = {
         "weights": options.weights,
+        "gain": options.gain,
         "training": [
             {key: other[key] for key in ("task", "command", "data", "settings")}
             | {"seconds": round(other["seconds"]), "steps": other["step"]}

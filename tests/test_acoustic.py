@@ -460,6 +460,26 @@ def test_parts_that_do_not_fit_are_no_voice(trained, tmp_path, capsys):
     assert not out.exists()
 
 
+@pytest.mark.parametrize("form", [[], ["--pair"]])
+def test_a_voice_is_louder_by_its_gain_and_never_beyond_full_scale(exported, tmp_path, form):
+    def sound(folder):
+        return np.concatenate([chunk.samples for chunk in said(folder, "abc dea bed.")])
+
+    quiet = sound(exported / "one")
+    assert 0.01 < np.abs(quiet).max() < 0.5
+    for gain in (-6, 6, 40):
+        folder = tmp_path / str(gain)
+        assert voice(exported, folder, f"--gain={gain}", *form) == 0
+        want = np.clip(10 ** (gain / 20) * quiet, -1, 1)
+        np.testing.assert_allclose(sound(folder), want, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("gain", ["41", "-41", "nan", "loud"])
+def test_gains_out_of_range_are_refused(trained, tmp_path, capsys, gain):
+    problem = refused(capsys, "voice", trained / "acoustic", "-o", tmp_path / "no", f"--gain={gain}")
+    assert f"{gain!r} is not a number from -40 to 40" in problem
+
+
 SCORES = {
     "texts": 2,
     "words": 10,
