@@ -234,9 +234,9 @@ class Halves(_Network):
         raising = self._passed(RAISES)
         if not raising:
             raise Uncut("no layer raises the rate of frames that all paths to the sound take")
-        hearing = self._passed(HEARS)
-        inverse = len(raising) == 1 and all(index < raising[0][1] for _, index in hearing)
-        self._frames, taker = (hearing if inverse and hearing else raising)[0]
+        hearing = self._passed(HEARS) if len(raising) == 1 else []
+        inverse = all(index < raising[0][1] for _, index in hearing)
+        self._frames, taker = (hearing if hearing and inverse else raising)[0]
         self._more = [
             name
             for name in self._outputs

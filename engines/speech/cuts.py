@@ -39,6 +39,8 @@ class Cut:
     """Which of what the flow takes, counted from 0, is of every frame; all else is the same for all."""
     why: str = ""
     """Why it is run on the whole sentence."""
+    least: int = 0
+    """Frames that the second half is given at least, where a sentence has so many."""
 
     def note(self, voice: str) -> str:
         """What who uses the voice may want to know, or nothing."""
@@ -52,15 +54,16 @@ def cut_of(said: object) -> Cut | None:
     moving, why = said.get("moving"), said.get("why")
     if not isinstance(moving, (list, tuple)) or not isinstance(why, str):
         return None
-    found = [*(said.get(name) for name in ("channels", "reach", "hop", "flow")), *moving]
+    found = [*(said.get(name, 0) for name in ("channels", "reach", "hop", "flow", "least")), *moving]
     numbers = [number for number in found if type(number) is int]
     if len(numbers) < len(found):
         return None
-    channels, reach, hop, flow, *moving = numbers
-    fits = 0 <= channels < WIDEST and 0 <= reach < FARTHEST and 0 <= hop < WIDEST and 0 <= flow < FARTHEST
+    channels, reach, hop, flow, least, *moving = numbers
+    fits = all(0 <= number < WIDEST for number in (channels, hop))
+    fits = fits and all(0 <= number < FARTHEST for number in (reach, flow, least))
     if not fits or bool(channels and hop) == bool(why) or bool(flow) != (0 in moving):
         return None
-    return Cut(channels, reach, hop, flow, tuple(moving), why)
+    return Cut(channels, reach, hop, flow, tuple(moving), why, least)
 
 
 def _place(networks: Sequence[bytes]) -> Path:

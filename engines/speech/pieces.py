@@ -8,6 +8,7 @@ once (`engines.speech.cuts`).
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,8 +36,11 @@ FARTHEST, FLOWING = 40, 120
 """Frames that a decoder, and a flow, may hear on either side; else it is run on the whole sentence."""
 SYMBOLS, FEW_SYMBOLS, FEW_SPEAKERS = 64, 24, 5
 """Of a trial of speed, and of halves."""
-TOLERANCE = 1e-5
-"""Of pieces against the whole."""
+TOLERANCE, NEAR = 1e-5, 1e-6
+"""Of pieces against the whole; and what is so near that no more is done about it."""
+LEAST = 65
+"""Frames from which on ONNX Runtime multiplies any number in the same order. Of 64 and fewer a convolution
+may round otherwise, and some vocoders make more than `NEAR` of it."""
 SPECTRA = 3
 """Tensors of a vocoder that leaves its inverse transform to us: magnitude, cosine, sine."""
 INTEGERS, FLOATS = "tensor(int64)", "tensor(float)"
@@ -74,6 +78,7 @@ class Networks:
     ) -> None:
         self.name, self._paths, self.config = name, paths, config
         contents = contents or [_content(network) for network in paths]
+        self.sha256 = tuple(hashlib.sha256(content).hexdigest() for content in contents)
         self.cut = self._opened(contents, cut or recall(contents))
         """How they are run."""
 
@@ -109,7 +114,7 @@ class Networks:
         """Whether the first network gives frames per id."""
         self.reach = cut.reach if cut.channels else None
         """Frames on either side that the second network hears; None: there is none, or it hears all."""
-        self._flow_reach, self._moving = cut.flow, cut.moving
+        self._flow_reach, self._moving, self._least = cut.flow, cut.moving, cut.least
         self.hop = 0
         """Samples per frame of a pair."""
         if self._decoder is not None:
@@ -165,7 +170,11 @@ class Networks:
         if reach is None:
             raise Uncut("its decoder hears the whole sentence")
         self.reach = reach
-        return Cut(frames.shape[1], reach, self.hop)
+        longer = np.tile(frames, (1, 1, math.ceil(4 * LEAST / frames.shape[2])))
+        pieces = np.concatenate([piece for _, piece in self.decoded([longer])])
+        if np.abs(pieces - self.decode(longer)).max() > NEAR:
+            self._least = LEAST
+        return Cut(frames.shape[1], reach, self.hop, least=self._least)
 
     def _with_flow(
         self, contents: Sequence[bytes], cut: Cut, ids: list[int], opened: dict[bytes, Any]
@@ -280,6 +289,8 @@ class Networks:
         while begin < total:
             end = min(total, begin + size)
             left, right = max(0, begin - reach), min(total, end + reach)
+            right = min(total, max(right, left + self._least))
+            left = max(0, min(left, right - self._least))
             known = frames.shape[2]
             if right > known:
                 ahead = known + min(AHEAD, 2 * known)
