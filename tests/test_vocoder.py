@@ -83,6 +83,19 @@ def test_overlap_is_how_far_the_samples_of_a_frame_reach(fft, hop):
     torch.testing.assert_close(whole, whole[:1].expand_as(whole), atol=1e-6, rtol=0)
 
 
+def test_there_is_nothing_of_0_hz():
+    """Whatever the last layer says of it."""
+    torch.manual_seed(0)
+    network = Vocos(3, 64, 16, Shape(4, 2))
+    network.last.bias.data[0], network.last.bias.data[33] = 3.0, 0.0  # A loud first bin, of phase 0.
+    spectra = []
+    network.transform.register_forward_pre_hook(lambda _, inputs: spectra.append(inputs))
+    network(noise(1, 3, 20))
+    ((magnitude, _),) = spectra
+    assert magnitude[:, 1:].min() > 0
+    assert not magnitude[:, 0].any()
+
+
 def test_silence_goes_on_beyond_the_ends():
     """To the first convolution, a frame of silence and none are the same."""
     network = Vocos(3, 64, 16, Shape(4, 1))

@@ -100,7 +100,8 @@ class InverseTransform(nn.Module):
 class Vocos(nn.Module):
     """Log mel spectra (batch, mels, frames) to sound (batch, 1, frames * hop).
 
-    Spectra are scaled such that 0 is silence, which is what a network sees beyond the ends.
+    Spectra are scaled such that 0 is silence, which is what a network sees beyond the ends. The sound has
+    nothing of 0 Hz, which mel spectra do not hear.
     """
 
     def __init__(self, mels: int, fft: int, hop: int, shape: Shape) -> None:
@@ -131,5 +132,6 @@ class Vocos(nn.Module):
             x = block(x)
         x = self.last(self.last_norm(x.transpose(1, 2))).to(self.transform.basis)
         magnitude, phase = x.transpose(1, 2).chunk(2, 1)
-        sound: Tensor = self.transform(magnitude.exp().clamp_max(LOUDEST), phase)
+        magnitude = functional.pad(magnitude[:, 1:].exp().clamp_max(LOUDEST), (0, 0, 1, 0))
+        sound: Tensor = self.transform(magnitude, phase)
         return sound
