@@ -80,7 +80,7 @@ class Loss:
     mel
         Mean absolute difference of log mel spectra, from 0 Hz to half the rate.
     spectra
-        `export.spectra.Resolutions`, while there are no discriminators.
+        `export.spectra.Resolutions`, which hears what goes on between two frames.
     adversarial
         What the discriminators say. 0: there are none at any time.
     features
@@ -218,12 +218,9 @@ class VocoderTask:
         sound, steps = batch
         loss, adversary = self.settings.loss, self.settings.adversary
         made, real, mel = self._make(self.vocoder, sound)
-        found = {"mel": mel}
-        total = loss.mel * mel
-        if not loss.adversarial or int(steps[0]) < adversary.start:
-            found["spectra"] = self._resolutions(real, made)
-            total = total + loss.spectra * found["spectra"]
-        else:
+        found = {"mel": mel, "spectra": self._resolutions(real, made)}
+        total = loss.mel * mel + loss.spectra * found["spectra"]
+        if loss.adversarial and int(steps[0]) >= adversary.start:
             discriminators = self.networks["discriminators"]
             size = min(adversary.frames * self.settings.features.hop, real.shape[1])
             at = int(random(1).item() * (real.shape[1] - size + 1))
