@@ -1,4 +1,4 @@
-"""What speech costs, and how soon it is heard: espeak-ng, and voices of Piper's sizes with random weights.
+"""What speech costs, and how soon it is heard: our voice, espeak-ng's, and Piper's sizes with random weights.
 
 ``python benchmarks/speech.py [--minutes N] [--runs N]`` prints a table in Markdown, and then, on the null
 device while another thread keeps the interpreter, reads for N minutes as ``rtaudio say`` does, and for N more
@@ -6,7 +6,7 @@ texts begun by a line, and says what was missed. It needs torch, with which it m
 encoder (6 layers, 2 heads), frames by a fixed length per id in place of the stochastic duration predictor, 4
 coupling layers with 4 convolutions each, and the decoder of HiFi-GAN V3; as one network, which is run as it
 is and cut in two, and as a pair. Hidden sizes are Piper's: x-low 96, medium 192. Where piper-tts and
-sherpa-onnx are installed they speak the same one network; the first on all cores.
+sherpa-onnx are installed they speak the same one network, and that of our voice; the first on all cores.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import math
 import os
 import statistics
 import tempfile
@@ -32,7 +33,7 @@ from engines.speech.piper import PiperVoice
 from engines.speech.reading import Reading
 from engines.speech.source import Queue, Say, source_of
 from engines.speech.text import sentences
-from engines.speech.voices import open_voice
+from engines.speech.voices import SHIPPED_VOICES, default_voice, open_voice
 from rtaudio.control import apply
 from rtaudio.graph import Graph, Node
 from rtaudio.host import Host
@@ -222,16 +223,21 @@ def measure(voice, runs):
     return statistics.median(costs), statistics.median(first), statistics.median(longer), seconds
 
 
-def peer(module, folder):
+def parameters_of(network):
+    """How many weights a network has."""
+    return sum(math.prod(weights.dims) for weights in onnx.load(network).graph.initializer)
+
+
+def peer(module, network):
     """What speaks a text by a peer, whole or sentence by sentence, as arrays."""
     if module == "piper":
         import piper
 
-        voice = piper.PiperVoice.load(folder / "voice.onnx")
+        voice = piper.PiperVoice.load(network)
         return lambda text: (chunk.audio_float_array for chunk in voice.synthesize(text))
     import sherpa_onnx
 
-    paths = {"model": str(folder / "voice.onnx"), "tokens": str(folder / "tokens.txt")}
+    paths = {"model": str(network), "tokens": str(network.parent / "tokens.txt")}
     model = sherpa_onnx.OfflineTtsModelConfig(
         vits=sherpa_onnx.OfflineTtsVitsModelConfig(lexicon="", **paths), num_threads=1, provider="cpu"
     )
@@ -272,7 +278,7 @@ def show(name, count, cost, first, longer, seconds):
     print(f"| {name} | {count} | {cost:.4f} | {first:.1f} ({short}) | {longer:.1f} ({long_one}) |")
 
 
-def show_peers(folder, size, count, runs):
+def show_peers(network, size, count, runs):
     """Print the lines of the peers that are installed; returns what is to be said of the others."""
     missing = []
     for module, package in PEERS.items():
@@ -280,7 +286,7 @@ def show_peers(folder, size, count, runs):
             missing.append(f"{package} is not installed")
             continue
         try:
-            show(f"{size}, by {package}", count, *measure_peer(peer(module, folder), runs))
+            show(f"{size}, by {package}", count, *measure_peer(peer(module, network), runs))
         except Exception as error:  # theirs, of any kind
             missing.append(f"{package} cannot: {error}")
     return missing
@@ -334,8 +340,12 @@ def main():
     print("| --- | --- | --- | --- | --- |")
     with tempfile.TemporaryDirectory() as folder:
         os.environ["XDG_CACHE_HOME"] = folder
-        espeak = open_voice("espeak-en")
+        espeak, own = open_voice("espeak-en"), open_voice(default_voice("en"))
         show("espeak-en", "", *measure(espeak, options.runs))
+        network = SHIPPED_VOICES / own.name / f"{own.name}.onnx"
+        parameters = f"{parameters_of(network) / 1e6:.1f} M"
+        show(own.name, parameters, *measure(own, options.runs))
+        missing = show_peers(network, own.name, parameters, options.runs)
         for size in SIZES:
             one, two, count = make_voices(Path(folder), size)
             parameters = f"{count / 1e6:.1f} M"
@@ -347,11 +357,11 @@ def main():
                 voice = PiperVoice(path, size, cut=cut)
                 show(f"{size}, {name}", parameters, *measure(voice, options.runs))
                 voice.close()
-            missing = show_peers(one, size, parameters, options.runs)
-        print("".join(f"\n{each}" for each in missing))
+            missing += show_peers(one / "voice.onnx", size, parameters, options.runs)
+        print("".join(f"\n{each}" for each in dict.fromkeys(missing)))
         if options.minutes:
             voice = PiperVoice(one, size)
-            for name, reader in (("espeak-en", espeak), (f"{size}, one network", voice)):
+            for name, reader in (("espeak-en", espeak), (own.name, own), (f"{size}, one network", voice)):
                 seconds, missed, report = misses(reader, options.minutes)
                 print(f"\n{name}, {seconds:.0f} s read beside a busy interpreter: {missed} underflows")
                 print({key: report[key] for key in ("xruns", "blocks") if key in report})
@@ -360,6 +370,7 @@ def main():
             print(f"\n{size}, {seconds:.0f} s, {texts} texts begun by a line: {missed} underflows {problems}")
             print({key: report[key] for key in ("xruns", "blocks") if key in report})
         espeak.close()
+        own.close()
 
 
 if __name__ == "__main__":

@@ -77,7 +77,7 @@ def open_session(path: Path, content: bytes, gpu: int | None = None) -> Any:
     os.environ.setdefault(NO_TELEMETRY, "1")
     try:
         import onnxruntime
-    except ModuleNotFoundError:
+    except ImportError:  # there is none, or one that cannot be loaded
         raise UserError(f"networks need ONNX Runtime: {INSTALL}") from None
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1

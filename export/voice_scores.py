@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -26,7 +26,7 @@ from export.mel import logmel
 from export.models.pronouncer import distance
 from export.output import progress, show, write_json
 from export.pitch import pitch_of
-from rtaudio.cli import say, whole
+from rtaudio.cli import check_report, say, whole
 from rtaudio.errors import FileError, UserError
 
 if TYPE_CHECKING:
@@ -35,13 +35,15 @@ if TYPE_CHECKING:
 MELS, WINDOW = 80, 1024
 LISTENS = 16_000
 """Hz at which the recogniser listens."""
-HEADING = ["", "words", "word errors, %", "mel", "pitch, cents", "voicing", "tempo", "borders", "clicks"]
 AROUND = 0.005
 """Seconds on either side of a border that it is compared with."""
 CLICK, SOFTEST = 4.0, 4e-4
 """A second difference across a border is a click if it is so many times the largest around, and so large."""
-FORMS = ".3f", ".0f", ".1%", ".2f", ".0f", ".0f"
-"""Of what `summary` tells, in its order."""
+FORMS = {
+    "mel": ".3f", "pitch, cents": ".0f", "voicing": ".1%", "tempo": ".2f", "borders": ".0f", "clicks": ".0f"
+}  # fmt: skip
+"""How what `summary` tells is shown."""
+HEADING = ["", "words", "word errors, %", *FORMS]
 RECORDINGS = "recordings"
 RECOGNISER = "pocketsphinx"
 
@@ -193,8 +195,25 @@ def chosen(clips: Iterable[Clip], count: int) -> list[Clip]:
     return [texts[len(texts) * number // count] for number in range(count)]
 
 
+def texts_of(means: Mapping[str, float | None]) -> list[str]:
+    """What `summary` tells, for people."""
+    return ["-" if means[name] is None else f"{means[name]:{form}}" for name, form in FORMS.items()]
+
+
+def told_of(scores: Mapping[str, Any]) -> Iterator[str]:
+    """Lines of what the command has written with ``--json``, for a voice's card."""
+    heard = f"; {scores['recogniser']} listens" if scores["recogniser"] else ""
+    yield f"{scores['texts']:d} texts of {scores['words']:d} words that were held out{heard}"
+    yield ""
+    for name, rate in scores["word error rates"].items():
+        yield f"* {name}: {100 * rate:.1f} % word errors"
+    for name, means in scores["voices"].items():
+        told = "; ".join(f"{what} {text}" for what, text in zip(FORMS, texts_of(means), strict=True))
+        yield f"* {name}, beside the recordings: {told}"
+
+
 def summary(scores: Sequence[Score]) -> dict[str, float | None]:
-    """Means over texts, the median of the pitch where any has one; sums of borders and clicks."""
+    """Means over texts, the median of the pitch where any has one, and sums of borders and clicks."""
     cents = [each.cents for each in scores if not np.isnan(each.cents)]
     return {
         "mel": float(np.mean([each.mel for each in scores])),
@@ -229,8 +248,12 @@ def command(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Score, and show a table."""
+    from engines.speech.piper import PiperVoice
     from engines.speech.voices import open_voice
 
+    if RECORDINGS in options.voice:
+        raise UserError(f"--voice {RECORDINGS}: that is what the recordings are called here; give its path")
+    check_report(options.json and str(options.json), [])
     corpus = read_corpus(options.corpus)
     if corpus.language.partition("-")[0] != "en":
         raise UserError(f"{options.corpus} is in {corpus.language}: the recogniser knows English alone")
@@ -265,8 +288,7 @@ def run(options: argparse.Namespace) -> int:
     cells = [[RECORDINGS, str(words), f"{100 * rates[RECORDINGS]:.1f}", *["-"] * 6]] if rates else []
     for name, means in found.items():
         rate = f"{100 * rates[name]:.1f}" if rates else "-"
-        texts = ["-" if x is None else f"{x:{form}}" for x, form in zip(means.values(), FORMS, strict=True)]
-        cells.append([name, str(words), rate, *texts])
+        cells.append([name, str(words), rate, *texts_of(means)])
     show(HEADING, cells, f"{len(clips)} texts that were held out")
     if options.json is not None:
         told = {
@@ -275,6 +297,11 @@ def run(options: argparse.Namespace) -> int:
             "recogniser": f"{RECOGNISER} {version(RECOGNISER)}, en-us" if rates else None,
             "word error rates": rates,
             "voices": found,
+            "networks": {
+                name: list(voice.networks.sha256)
+                for name, voice in voices.items()
+                if isinstance(voice, PiperVoice)
+            },
         }
         try:
             write_json(options.json, told)

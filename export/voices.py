@@ -27,12 +27,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from engines.sessions import open_session
-from engines.speech.config import BEGIN, END, PAD, PAIRS
+from engines.speech.config import BEGIN, END, PAD, PAIRS, find_parts
 from engines.speech.cut import Halves, Uncut
-from engines.speech.pieces import FARTHEST, FIRST, measured_reach
+from engines.speech.pieces import FARTHEST, FIRST, LEAST, measured_reach
 from engines.speech.piper import PiperVoice
+from engines.speech.voices import write_record
 from export.networks import Weights, add_weights, check, round_weights, traced
 from export.training import read_run
+from export.voice_scores import told_of
 from rtaudio.errors import FileError, UserError
 
 if TYPE_CHECKING:
@@ -395,14 +397,15 @@ def halves_of(found: Speaking) -> tuple[tuple[bytes, bytes], dict[str, float]]:
         return decoder.run(None, {name: part})[0].ravel()  # type: ignore[no-any-return]
 
     sound = whole.run(None, feed)[0].ravel()
-    reach = measured_reach(decode, frames.shape[1], found.hop)
+    reach, total = measured_reach(decode, frames.shape[1], found.hop), frames.shape[2]
     if reach is None:
         raise UserError(f"the decoder hears more than {FARTHEST} frames on either side: no pieces of it")
     pieces = []
-    for begin in range(0, frames.shape[2], FIRST):
-        before = min(reach, begin)
-        piece = decode(frames[:, :, begin - before : begin + FIRST + reach])
-        pieces.append(piece[before * found.hop : (before + FIRST) * found.hop])
+    for begin in range(0, total, FIRST):
+        right = min(total, max(begin + FIRST + reach, LEAST))
+        left = max(0, min(begin - reach, right - LEAST))
+        piece = decode(frames[:, :, left:right])[(begin - left) * found.hop :]
+        pieces.append(piece[: FIRST * found.hop])
     joined = np.concatenate(pieces)
     return (first, second), {
         "halves - whole": float(np.abs(decode(frames) - sound).max()),
@@ -410,53 +413,62 @@ def halves_of(found: Speaking) -> tuple[tuple[bytes, bytes], dict[str, float]]:
     }
 
 
-def lines_of(
-    name: str, corpus: Corpus, record: Mapping[str, Any], licence: str, differences: Mapping[str, float]
-) -> Iterable[str]:
-    """A voice's card, for people; ``record`` is the run's."""
+def lines_of(name: str, corpus: Corpus, record: Mapping[str, Any], facts: Mapping[str, str]) -> Iterable[str]:
+    """A voice's card, for people; ``record`` is the run's, ``facts`` are told by name."""
     yield f"# Model card for {name}"
     yield ""
     yield f"* Language: {corpus.language}"
     yield f"* Speakers: {', '.join(corpus.speakers)}"
     yield f"* Rate: {corpus.rate} Hz"
-    yield f"* Licence: {licence}"
-    for what, difference in differences.items():
-        yield f"* {what}: {difference:.1e}"
+    for what, fact in facts.items():
+        yield f"* {what}: {fact}"
     yield ""
     yield "## Training"
     yield ""
     yield from lines_of_training(record)
 
 
-def lines_of_scores(scores: Mapping[str, Any]) -> Iterable[str]:
-    """Of what ``evaluate voice --json`` has written."""
-    heard = f"; {scores['recogniser']} listens" if scores["recogniser"] else ""
-    yield f"{scores['texts']} texts of {scores['words']} words that were held out{heard}"
-    yield ""
-    for name, rate in scores["word error rates"].items():
-        yield f"* {name}: {100 * rate:.1f} % word errors"
-    for name, means in scores["voices"].items():
-        told = (f"{what} {'-' if mean is None else f'{mean:.4g}'}" for what, mean in means.items())
-        yield f"* {name}, beside the recordings: {', '.join(told)}"
+def read_scores(path: Path, name: str, hashes: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """What ``evaluate voice --json`` has written of a voice, and lines of it for people.
 
-
-def read_scores(path: Path | None) -> tuple[Any, list[str]]:
-    """What ``evaluate voice --json`` has written, and lines of it; nothing for no file.
+    Parameters
+    ----------
+    path
+        The file.
+    name
+        What the voice is called there from now on.
+    hashes
+        SHA-256 of its networks, which are those that were scored.
 
     Raises
     ------
     FileError
-        It cannot be read, or is something else.
+        It cannot be read, is something else, or has no scores of these networks.
     """
-    if path is None:
-        return None, []
     try:
-        scores = json.loads(path.read_text(encoding="utf-8"))
-        return scores, list(lines_of_scores(scores))
+        scores = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
+        own = next((each for each, known in scores["networks"].items() if known == list(hashes)), None)
+        for table in ("word error rates", "voices", "networks"):
+            scores[table] = {name if key == own else key: value for key, value in scores[table].items()}
+        told = list(told_of(scores))
     except OSError as error:
         raise FileError(f"--scores {path}: {error.strerror}") from None
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise FileError(f"--scores {path} is not what 'evaluate voice --json' writes: {error!r}") from None
+    if own is None:
+        raise FileError(f"--scores {path} is of other networks: score this export, without --scores, first")
+    return scores, told
+
+
+def _no_number(constant: str) -> float:
+    raise ValueError(f"{constant} is no score")
+
+
+def facts_of_training(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a run, for a table: what it is, has learned from, began with, and took."""
+    known = ("task", "command", "data", "settings", "start")
+    facts = {name: record[name] for name in known if name in record}
+    return {**facts, "seconds": round(record["seconds"]), "steps": record["step"]}
 
 
 def lines_of_training(record: Mapping[str, Any]) -> Iterable[str]:
@@ -528,7 +540,6 @@ def run(options: argparse.Namespace) -> int:
         told = "name its vocoder's run with --vocoder" if acoustic else "it has no use for --vocoder"
         raise UserError(f"{options.run_folder} is a run of the task {record['task']}: {told}")
     more = [read_run(options.vocoder)] if acoustic else []
-    scores, told_scores = read_scores(options.scores)
     found: Speaking = task.voice(network, record, *more, weights=options.weights)
     check(found.differences)
     if options.gain:
@@ -542,27 +553,37 @@ def run(options: argparse.Namespace) -> int:
     whole = with_metadata(found.content, found.corpus)
     names = PAIRS[found.pair is not None]
     contents = dict(zip(names, halves, strict=True)) if options.pair else {f"{name}.onnx": whole}
+    scores: dict[str, Any] = {}
+    listened: list[str] = []
+    if options.scores is not None:
+        hashes = [hashlib.sha256(content).hexdigest() for content in contents.values()]
+        scores, listened = read_scores(options.scores, name, hashes)
     records = [record, *(other for _, _, other in more)]
-    card = list(lines_of(name, found.corpus, record, options.licence, differences))
+    size = sum(map(len, contents.values())) / 1e6
+    facts = {
+        "Licence": options.licence,
+        "Weights": f"{options.weights}, {size:.1f} MB",
+        "Louder than recorded": f"{options.gain:g} dB",
+        **{what: f"{difference:.1e}" for what, difference in differences.items()},
+    }
+    card = list(lines_of(name, found.corpus, record, facts))
     for other in records[1:]:
         card += ["", "## Vocoder", "", *lines_of_training(other)]
-    card += ["", "## Scores", "", *told_scores] if told_scores else []
+    card += ["", "## Scores", "", *listened] if listened else []
     card += ["", options.notes] if options.notes else []
     said = {
         "weights": options.weights,
         "gain": options.gain,
-        "training": [
-            {key: other[key] for key in ("task", "command", "data", "settings")}
-            | {"seconds": round(other["seconds"]), "steps": other["step"]}
-            for other in records
-        ],
+        "training": list(map(facts_of_training, records)),
         "differences": {what: float(f"{difference:.2g}") for what, difference in differences.items()},
         **({"scores": scores} if scores else {}),
         **({"notes": options.notes} if options.notes else {}),
     }
     write_voice(folder, name, found.corpus, contents, found.hop, options.licence, card, found.scales, said)
-    PiperVoice(folder, name).close()  # It opens, and pieces of its sound are known to be the whole.
+    voice = PiperVoice(folder, name)  # It opens, and pieces of its sound are known to be the whole.
+    voice.close()
+    card_file, networks = find_parts(folder)
+    write_record(folder, (card_file, *networks), voice.networks.cut)
     shown = ", ".join(f"{what} {difference:.1e}" for what, difference in differences.items())
-    size = sum(map(len, contents.values())) / 1e6
     Console(emoji=False, markup=False).print(f"{folder} ({size:.1f} MB); {shown}", soft_wrap=True)
     return 0

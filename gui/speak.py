@@ -27,7 +27,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from engines.speech.voices import ESPEAK, VARIETIES
+from engines.speech.voices import VARIETIES, default_voice
 from engines.speech.written import read_text
 from gui.choices import Choice
 from gui.flow import Flow, together
@@ -124,7 +124,7 @@ class Speak(QWidget):
         self.voice.setMinimumContentsLength(14)
         self.voice.setSizeAdjustPolicy(Choice.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         for language in VARIETIES:
-            self._add_voice({"name": f"{ESPEAK}{language}", "language": language, "speakers": 1})
+            self._add_voice({"name": default_voice(language), "language": language, "speakers": 1})
         self.voice.currentIndexChanged.connect(self._on_voice)
         self.speaker = QSpinBox()
         self.speaker.setAccessibleName("Speaker of the voice")

@@ -310,7 +310,9 @@ def exported(trained):
 
 def test_a_voice_of_one_file_and_one_of_two_say_the_same(exported):
     names = {path.name for path in (exported / "two").iterdir()}
-    assert names == {"acoustic.onnx", "vocoder.onnx", "two.onnx.json", "tokens.txt", "MODEL_CARD"}
+    assert names == {
+        "acoustic.onnx", "vocoder.onnx", "two.onnx.json", "tokens.txt", "MODEL_CARD", "rtaudio.json",
+    }  # fmt: skip
     one, two = said(exported / "one"), said(exported / "two")
     assert len(one) == len(two) > 2
     whole = [np.concatenate([chunk.samples for chunk in chunks]) for chunks in (one, two)]
@@ -480,33 +482,54 @@ def test_gains_out_of_range_are_refused(trained, tmp_path, capsys, gain):
     assert f"{gain!r} is not a number from -40 to 40" in problem
 
 
-SCORES = {
-    "texts": 2,
-    "words": 10,
-    "recogniser": "pocketsphinx 5.0.0, en-us",
-    "word error rates": {"recordings": 0.25, "one": 0.275},
-    "voices": {"one": {"mel": 0.5, "pitch, cents": None, "clicks": 0}},
-}
+MEANS = {"mel": 0.5, "pitch, cents": None, "voicing": 0.125, "tempo": 0.9, "borders": 7, "clicks": 0}
 
 
-def test_scores_are_in_the_card(trained, tmp_path):
+def scores_of(folder, **more):
+    """As ``evaluate voice --json`` writes them."""
+    return {
+        "texts": 2,
+        "words": 10,
+        "recogniser": "pocketsphinx 5.0.0, en-us",
+        "word error rates": {"recordings": 0.25, "./one": 0.275},
+        "voices": {"./one": MEANS},
+        "networks": {"./one": [file_hash(folder / "one.onnx")]},
+        **more,
+    }
+
+
+def test_scores_are_in_the_card(exported, tmp_path):
     path = tmp_path / "scores.json"
-    path.write_text(json.dumps(SCORES))
-    assert voice(trained, tmp_path / "one", "--scores", str(path)) == 0
-    assert json.loads((tmp_path / "one" / "one.onnx.json").read_text())["scores"] == SCORES
+    path.write_text(json.dumps(scores_of(exported / "one")))
+    assert voice(exported, tmp_path / "one", "--scores", str(path)) == 0
+    assert file_hash(tmp_path / "one" / "one.onnx") == file_hash(exported / "one" / "one.onnx")
+    found = json.loads((tmp_path / "one" / "one.onnx.json").read_text())["scores"]
+    assert (found["voices"], found["word error rates"]["one"]) == ({"one": MEANS}, 0.275)
     told = (tmp_path / "one" / "MODEL_CARD").read_text()
+    assert "2 texts of 10 words that were held out; pocketsphinx 5.0.0, en-us listens" in told
     assert "* recordings: 25.0 % word errors\n* one: 27.5 % word errors\n" in told
-    assert "* one, beside the recordings: mel 0.5, pitch, cents -, clicks 0\n" in told
+    means = "mel 0.500; pitch, cents -; voicing 12.5%; tempo 0.90; borders 7; clicks 0"
+    assert f"* one, beside the recordings: {means}\n" in told
 
 
 @pytest.mark.parametrize(
-    "content", ["{", "[]", "{}", "3", json.dumps(SCORES | {"word error rates": {"one": "low"}})]
+    ("change", "why"),
+    [
+        ("{", "evaluate voice --json"),
+        ("[]", "evaluate voice --json"),
+        ("3", "evaluate voice --json"),
+        ({"word error rates": {"./one": "low"}}, "evaluate voice --json"),
+        ({"word error rates": {"./one": float("nan")}}, "NaN is no score"),
+        ({"texts": "many"}, "evaluate voice --json"),
+        ({"voices": {"./one": {}}}, "evaluate voice --json"),
+        ({"networks": {"./one": ["0" * 64]}}, "is of other networks"),
+    ],
 )
-def test_what_are_no_scores_are_refused(trained, tmp_path, capsys, content):
+def test_what_are_no_scores_of_it_are_refused(exported, tmp_path, capsys, change, why):
     path = tmp_path / "scores.json"
-    path.write_text(content)
-    more = "-o", tmp_path / "one", "--vocoder", trained / "vocoder", "--scores", path
-    assert "evaluate voice --json" in refused(capsys, "voice", trained / "acoustic", *more)
+    path.write_text(change if isinstance(change, str) else json.dumps(scores_of(exported / "one", **change)))
+    more = "-o", tmp_path / "one", "--vocoder", exported / "vocoder", "--scores", path
+    assert why in refused(capsys, "voice", exported / "acoustic", *more)
     assert not (tmp_path / "one").exists()
 
 

@@ -338,6 +338,16 @@ def test_closing_asks_where_a_text_is_saved(qtbot, shown, alone, tmp_path, monke
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_voice_of_english_is_chosen_at_first(qtbot, alone):
+    view = Speak(alone)
+    assert view._voice()["name"] == "kathleen"
+    view.show()
+    until(qtbot, lambda: view.voice.findText("ada", Qt.MatchFlag.MatchStartsWith) >= 0)
+    assert view._voice()["name"] == "kathleen"
+    view.end()
+    view.deleteLater()
+
+
 def test_the_voice_and_its_speed_are_remembered(qtbot, shown, alone):
     view = shown(alone)
     view.speed.setValue(1.5)

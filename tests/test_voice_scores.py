@@ -12,6 +12,7 @@ import tiny_voices
 from export import voice_scores
 from export.__main__ import main
 from export.corpus import Clip
+from export.output import file_hash
 from export.voice_scores import chosen, clicks_at, score, warped, words_of
 
 RATE = 22_050
@@ -145,6 +146,7 @@ def test_voices_are_scored_beside_the_recordings(corpus, tmp_path, monkeypatch, 
     said = json.loads(report.read_text())
     assert (said["texts"], said["words"], said["recogniser"]) == (2, 10, "pocketsphinx 5.0.0, en-us")
     assert said["word error rates"] == {"recordings": 0.4, str(voice): 0.4}  # Two of five words are missing.
+    assert said["networks"] == {str(voice): [file_hash(voice / name) for name in ("text.onnx", "dec.onnx")]}
     assert len(heard) == 4
     assert {rate for _, rate in heard} == {RATE}
     means = said["voices"][str(voice)]
@@ -167,6 +169,11 @@ def test_without_a_recogniser_words_are_left_out(corpus, tmp_path, monkeypatch, 
 def test_mistakes_are_told_in_a_line(corpus, tmp_path, capsys):
     assert main(["evaluate", "voice", str(corpus), "--voice", "nobody"]) == 2
     assert "no voice 'nobody'" in capsys.readouterr().err
+    assert main(["evaluate", "voice", str(corpus), "--voice", "recordings"]) == 2
+    assert "give its path" in capsys.readouterr().err
+    nowhere = str(tmp_path / "nowhere" / "scores.json")
+    assert main(["evaluate", "voice", str(corpus), "--voice", "espeak-en", "--json", nowhere]) == 2
+    assert f"cannot write {nowhere}" in capsys.readouterr().err
     assert main(["evaluate", "voice", str(tmp_path), "--voice", "espeak-en"]) == 2
     assert "export data speech" in capsys.readouterr().err
     with pytest.raises(SystemExit, match="2"):

@@ -16,7 +16,7 @@ from engines.sessions import open_session
 from engines.speech.cut import Halves
 from engines.speech.piper import PiperVoice
 from engines.speech.text import sentences
-from engines.speech.voices import open_voice
+from engines.speech.voices import add_voice, open_voice, user_voices
 from export import vits, voices
 from export.__main__ import main
 from export.config import typed
@@ -311,8 +311,18 @@ def test_a_pair_speaks_as_the_whole(folders):
     for a, b in zip(spoken(whole, TEXT), spoken(pair, TEXT), strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-5)
     assert sorted(path.name for path in folders[1].iterdir()) == [
-        "MODEL_CARD", "dec.onnx", "pair.onnx.json", "text.onnx", "tokens.txt",
+        "MODEL_CARD", "dec.onnx", "pair.onnx.json", "rtaudio.json", "text.onnx", "tokens.txt",
     ]  # fmt: skip
+
+
+def test_its_record_is_the_one_that_adding_it_writes(folders, tmp_path, monkeypatch):
+    """But for the speed: so a folder may be put among the project's own."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    for folder in folders:
+        added = user_voices() / add_voice(folder).name / "rtaudio.json"
+        found, want = (json.loads(path.read_text()) for path in (folder / "rtaudio.json", added))
+        assert found == {name: value for name, value in want.items() if name != "speed"}
+        assert found["cut"]["channels"] == 16
 
 
 def test_what_is_exported_is_what_torch_says(folders, trained):

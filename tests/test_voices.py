@@ -1,6 +1,8 @@
 """Voices that are found, listed and added."""
 
+import builtins
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ import tiny_voices
 pytest.importorskip("onnxruntime", reason="runs networks")
 pytest.importorskip("engines.speech.text")
 
-from engines.speech import catalogue, libespeak
+from engines.speech import catalogue, libespeak, voices
 from engines.speech.voices import add_voice, known_voices, open_voice, remove_voice, user_voices
 from rtaudio.cli import Parser
 from rtaudio.errors import FileError, UserError
@@ -146,14 +148,17 @@ def test_an_unknown_name_is_told_the_nearest(made):
 
 
 @pytest.mark.skipif(libespeak.load() is None, reason="needs espeak-ng")
-def test_the_default_of_a_language():
-    for language, variety in (("en", "en-us"), ("bn", "bn")):
-        voice = open_voice("", language)
-        assert (voice.name, voice.variety, voice.language) == (f"espeak-{language}", variety, language)
+def test_the_default_of_a_language(monkeypatch):
+    def opened(name, language="en"):
+        voice = open_voice(name, language)
         voice.close()
-    voice = open_voice("espeak-de")
-    assert voice.variety == "de"
-    voice.close()
+        return voice
+
+    assert (opened("").name, opened("").language) == ("kathleen", "en")
+    assert (opened("", "bn").name, opened("", "bn").variety) == ("espeak-bn", "bn")
+    assert opened("espeak-de").variety == "de"
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)  # Without ONNX Runtime.
+    assert (opened("").name, opened("").variety) == ("espeak-en", "en-us")
 
 
 def test_the_list(made, capsys):
@@ -161,21 +166,23 @@ def test_the_list(made, capsys):
     assert "added ada: en, 22050 Hz" in capsys.readouterr().err
     assert run("--json") == 0
     found = {voice["name"]: voice for voice in json.loads(capsys.readouterr().out)}
-    assert set(found) == {"ada", "espeak-en", "espeak-bn"}
+    assert list(found) == ["kathleen", "ada", "espeak-en", "espeak-bn"]
     assert found["ada"]["licence"] == "CC0"
+    assert found["kathleen"]["licence"] == "CC0-1.0"
+    assert 0 < found["kathleen"]["speed"] < 1
     assert found["espeak-bn"]["licence"] == "GPL-3.0-or-later"
     if libespeak.load() is not None:
         assert 0 < found["espeak-en"]["speed"] < 1
         assert found["espeak-en"]["rate"] == 22_050
     assert run() == 0
     rows = capsys.readouterr().out.splitlines()
-    assert [row.split()[0] for row in rows] == ["voice", "ada", "espeak-en", "espeak-bn"]
+    assert [row.split()[0] for row in rows] == ["voice", "kathleen", "ada", "espeak-en", "espeak-bn"]
 
 
 def test_without_espeak(monkeypatch, capsys):
     monkeypatch.setattr("engines.speech.espeak.sys.executable", "/bin/false")
     found = {voice.name: voice.trouble for voice in known_voices()}
-    assert all("espeak-ng" in trouble for trouble in found.values())
+    assert all("espeak-ng" in trouble for name, trouble in found.items() if name.startswith("espeak"))
     assert run() == 0
 
 
@@ -208,6 +215,65 @@ def test_a_voice_that_could_never_speak_is_not_added(tmp_path, home, said, why):
         add_voice(folder)
     assert files(home) == []
     add_voice(tiny_voices.telling(tmp_path / "ida", name="ida"))
+
+
+def test_the_projects_own_voice_stays(made, home):
+    with pytest.raises(UserError, match="'kathleen' comes with rtaudio, and stays"):
+        remove_voice("kathleen")
+    with pytest.raises(UserError, match="'kathleen' is a voice that comes with rtaudio: give another --name"):
+        add_voice(made, "kathleen")
+    assert files(home) == []
+    assert open_voice("kathleen").name == "kathleen"
+
+
+def test_the_projects_own_voice_goes_before_one_of_its_name(made, home, monkeypatch):
+    """One that was added before there was one, or a folder that is no voice."""
+    monkeypatch.setattr(voices, "DEFAULTS", {})
+    add_voice(made, "kathleen")
+    assert open_voice("kathleen").networks.cut.channels == 0
+    monkeypatch.undo()
+    monkeypatch.setenv("XDG_DATA_HOME", str(home.parents[1]))
+    assert open_voice("").networks.cut.channels == 80
+    assert [voice.licence for voice in known_voices() if voice.name == "kathleen"] == ["CC0-1.0"]
+    remove_voice("kathleen")
+    assert files(home) == []
+    (home / "kathleen").mkdir()
+    remove_voice("kathleen")
+    assert files(home) == []
+
+
+def test_an_onnx_runtime_that_cannot_be_loaded(monkeypatch):
+    import_ = builtins.__import__
+
+    def without(name, *more, **named):
+        if name == "onnxruntime":
+            raise ImportError("libcudart.so.12: cannot open shared object file")
+        return import_(name, *more, **named)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(UserError, match="networks need ONNX Runtime"):
+        open_voice("kathleen")
+    assert "networks need ONNX Runtime" in known_voices()[0].trouble
+
+
+@pytest.mark.parametrize("damaged", ["kathleen.onnx.json", "kathleen.onnx", "rtaudio.json", "."])
+@pytest.mark.parametrize("missing", [False, True])
+def test_the_projects_own_voice_is_not_run_where_it_has_changed(tmp_path, monkeypatch, damaged, missing):
+    kept = tmp_path / "kept"
+    shutil.copytree(voices.SHIPPED_VOICES, kept)
+    monkeypatch.setattr(voices, "SHIPPED_VOICES", kept)
+    open_voice("kathleen").close()
+    path = kept / "kathleen" / damaged
+    if missing or path.is_dir():
+        path.rename(tmp_path / "away")
+    else:
+        path.write_bytes(path.read_bytes()[:-2])
+    for name in ("kathleen", ""):
+        with pytest.raises(FileError, match="kathleen is missing or damaged: install rtaudio anew"):
+            open_voice(name)
+    (own, *_) = known_voices()
+    assert (own.name, own.speed) == ("kathleen", None)
+    assert "install rtaudio anew" in own.trouble
 
 
 def test_a_voice_is_removed(made, home, capsys):

@@ -41,7 +41,8 @@ def command(commands: Any) -> None:
         "--voice",
         default="",
         metavar="V",
-        help="see 'rtaudio voices'; or a Piper voice's folder or NAME.onnx",
+        help="see 'rtaudio voices'; or a Piper voice's folder or NAME.onnx (default: kathleen for English if "
+        "ONNX Runtime is installed, else espeak-ng's)",
     )
     parser.add_argument(
         "--lang",

@@ -1,25 +1,27 @@
-"""The voices that are there: espeak-ng's, and those of Piper's kind that a user has added.
+"""The voices that are there: the project's own, espeak-ng's, and those of Piper's kind that a user has added.
 
 An added voice lies in ``$XDG_DATA_HOME/rtaudio/voices/NAME`` with ``rtaudio.json``, which has the hashes of
-its files: what has changed since is not run.
+its files: what has changed since is not run. So do the project's own in ``engines/models/voices``.
 """
 
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import os
 import re
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engines.speech.cuts import cut_of, recall
+from engines.cards import SHIPPED
+from engines.speech.cuts import Cut, cut_of, recall
 from engines.speech.espeak import Espeak, EspeakVoice
 from engines.speech.pronunciation import find_pronouncer
 from engines.speech.voice import Voice
@@ -29,12 +31,15 @@ from rtaudio.folders import data_folder
 if TYPE_CHECKING:
     from engines.speech.piper import PiperVoice
 
+SHIPPED_VOICES = SHIPPED / "voices"
+DEFAULTS = {"en": "kathleen"}
+"""The project's own voice of a language, which speaks it unless another is asked for."""
 RECORD = "rtaudio.json"
 ESPEAK = "espeak-"
 ESPEAK_LICENCE = "GPL-3.0-or-later"
 VARIETIES = {"en": "en-us", "bn": "bn"}
 """espeak-ng's voice of a language that is read here."""
-PAPERS = "MODEL_CARD", "LICENSE", "LICENSE.txt", "LICENSE.md"
+PAPERS = "MODEL_CARD", "LICENSE", "LICENSE.txt", "LICENSE.md", "tokens.txt"
 """Files that are kept with a voice."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+-]*(\.[A-Za-z0-9_+-]+)*")
 LONGEST_NAME = 64
@@ -56,7 +61,7 @@ class Known:
     """Hz"""
     speakers: int
     speed: float | None
-    """CPU seconds for a second of sound, where it was measured."""
+    """CPU seconds for a second of sound, if it is known."""
     trouble: str = ""
     """Why it cannot be used."""
     note: str = ""
@@ -68,6 +73,15 @@ def user_voices() -> Path:
     return data_folder() / "voices"
 
 
+def default_voice(language: str) -> str:
+    """Name of the voice that speaks a language, ``en`` or ``bn``, unless another is asked for.
+
+    Without ONNX Runtime, which runs the project's own, it is espeak-ng's.
+    """
+    own = DEFAULTS.get(language)
+    return own if own and importlib.util.find_spec("onnxruntime") else f"{ESPEAK}{language}"
+
+
 def open_voice(name: str = "", language: str = "en") -> Voice:
     """A voice, ready to speak.
 
@@ -75,7 +89,7 @@ def open_voice(name: str = "", language: str = "en") -> Voice:
     ----------
     name
         As in `known_voices`, ``espeak-XX`` for any voice of espeak-ng, or the path of a folder or NAME.onnx
-        of Piper's kind. Empty: the one that a language has by default.
+        of Piper's kind. Empty: `default_voice`.
     language
         ``en`` or ``bn``.
 
@@ -84,10 +98,11 @@ def open_voice(name: str = "", language: str = "en") -> Voice:
     UserError
         There is none such, or it cannot be used.
     """
-    name = name or f"{ESPEAK}{language}"
+    name = name or default_voice(language)
     check_name(name)
-    if _is_added(name):
-        return _open_added(user_voices() / name)
+    folder = _folder_of(name)
+    if folder is not None:
+        return _opened(folder)
     if name.startswith(ESPEAK):
         variety = name.removeprefix(ESPEAK)
         return EspeakVoice(name, VARIETIES.get(variety, variety), find_pronouncer(variety))
@@ -99,17 +114,18 @@ def open_voice(name: str = "", language: str = "en") -> Voice:
 
 def anywhere(name: str) -> str:
     """What `open_voice` takes for the same voice in a process with another current folder."""
-    if not name or name.startswith(ESPEAK) or (user_voices() / name / RECORD).is_file():
+    if not name or name.startswith(ESPEAK) or _folder_of(name) is not None:
         return name
     return os.path.abspath(name) if Path(name).exists() else name
 
 
 def known_voices() -> list[Known]:
-    """All voices: those that were added, by name, then espeak-ng's."""
+    """All voices: the project's own, those that were added, espeak-ng's."""
     found = []
-    for name in _added_names():
+    for folder in _folders():
+        name = folder.name
         try:
-            found.append(_known(user_voices() / name))
+            found.append(_known(folder))
         except UserError as error:
             found.append(Known(name, "piper", "", "", None, 0, 0, None, str(error)))
     espeak = Espeak()
@@ -153,6 +169,8 @@ def add_voice(path: Path, name: str = "") -> Known:
         want = f"letters, digits, - _ + and single dots, at most {LONGEST_NAME}, not {ESPEAK}..."
         raise UserError(f"{name!r} is no name for a voice ({want}): give --name")
     target = user_voices() / name
+    if _is_own(name):
+        raise UserError(f"{name!r} is a voice that comes with rtaudio: give another --name")
     if target.exists():
         raise UserError(
             f"there is a voice {name!r} already: give another --name, or 'rtaudio voices remove {name}' first"
@@ -173,18 +191,33 @@ def add_voice(path: Path, name: str = "") -> Known:
             finally:
                 voice.close()
         known = recall(contents)  # Nothing, where it was tried in vain.
-        hashes = {each.name: _hash(content) for each, content in zip(networks, contents, strict=True)}
-        record = {
-            "sha256": {card.name: _hash(card.read_bytes()), **hashes},
-            "speed": round(speed, 4),
-            "cut": None if known is None else asdict(known),
-        }
-        (made / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        write_record(made, (card, *networks), known, {"speed": round(speed, 4)})
         try:
             made.rename(target)
         except OSError as error:
             raise FileError(f"cannot make {target}: {error.strerror}") from None
     return _known(target)
+
+
+def write_record(
+    folder: Path, files: Iterable[Path], cut: Cut | None, more: Mapping[str, Any] | None = None
+) -> None:
+    """Write `RECORD` for a voice.
+
+    Parameters
+    ----------
+    folder
+        Of the voice.
+    files
+        Those that it is opened with: its JSON, then its networks.
+    cut
+        How they are run, if that is known.
+    more
+        Of the record, ``speed``: CPU seconds for a second of sound.
+    """
+    hashes = {file.name: _hash(file.read_bytes()) for file in files}
+    record = {"sha256": hashes, **(more or {}), "cut": None if cut is None else asdict(cut)}
+    (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
 def remove_voice(name: str) -> Path:
@@ -198,6 +231,8 @@ def remove_voice(name: str) -> Path:
     target = user_voices() / name
     known = _added_names()
     if not NAME.fullmatch(name) or not (name in known or target.is_dir()):
+        if _is_own(name):
+            raise UserError(f"{name!r} comes with rtaudio, and stays")
         listed = f" ({', '.join(known)})" if known else ": none has been added"
         raise UserError(f"no voice {name!r} has been added{nearest(name, known)}{listed}")
     away = target.with_name(f".{name}.{secrets.token_hex(4)}.part")
@@ -214,14 +249,22 @@ def remove_voice(name: str) -> Path:
 
 def check_name(name: str) -> None:
     """Whether there may be such a voice, without opening it: `UserError` if `open_voice` knows none of it."""
-    if name and not name.startswith(ESPEAK) and not _is_added(name) and not _is_path(name):
-        known = [*_added_names(), *(f"{ESPEAK}{each}" for each in VARIETIES)]
+    if name and not name.startswith(ESPEAK) and _folder_of(name) is None and not _is_path(name):
+        known = [*(folder.name for folder in _folders()), *(f"{ESPEAK}{each}" for each in VARIETIES)]
         listed = f" ({', '.join(known)})"
         raise UserError(f"no voice {name!r}{nearest(name, known)}{listed}: see 'rtaudio voices'")
 
 
-def _is_added(name: str) -> bool:
-    return NAME.fullmatch(name) is not None and (user_voices() / name / RECORD).is_file()
+def _is_own(name: str) -> bool:
+    return name in DEFAULTS.values()
+
+
+def _folder_of(name: str) -> Path | None:
+    """The folder of one of the project's own voices, or of one that a user has added."""
+    if _is_own(name):
+        return SHIPPED_VOICES / name
+    folder = user_voices() / name
+    return folder if NAME.fullmatch(name) and (folder / RECORD).is_file() else None
 
 
 def _is_path(name: str) -> bool:
@@ -263,13 +306,19 @@ def _added_names() -> list[str]:
     )
 
 
+def _folders() -> list[Path]:
+    """The folders of all voices but espeak-ng's."""
+    names = (*DEFAULTS.values(), *_added_names())
+    return [folder for name in dict.fromkeys(names) if (folder := _folder_of(name)) is not None]
+
+
 def _record(folder: Path) -> dict[str, Any]:
     path = folder / RECORD
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         hashes = found["sha256"]
         fits = all(isinstance(value, str) and Path(name).name == name for name, value in hashes.items())
-        fits = fits and isinstance(found["speed"], (int, float))
+        fits = fits and isinstance(found.get("speed", 0.0), (int, float))
     except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError):
         fits = False
     if not fits:
@@ -279,8 +328,21 @@ def _record(folder: Path) -> dict[str, Any]:
     return dict(found)
 
 
+@contextmanager
+def _as_installed(folder: Path) -> Iterator[None]:
+    """What is wrong with the files of one of the project's own voices is told in one way."""
+    try:
+        yield
+    except FileError:
+        if folder.parent != SHIPPED_VOICES:
+            raise
+        raise FileError(
+            f"{folder} is missing or damaged: install rtaudio anew, or speak with --voice {ESPEAK}en"
+        ) from None
+
+
 def _network(folder: Path, record: dict[str, Any]) -> Path:
-    """What `find_parts` takes for an added voice: its network, or the folder of a pair."""
+    """What `find_parts` takes for a voice with a record: its network, or the folder of a pair."""
     networks = [name for name in record["sha256"] if name.endswith(".onnx")]
     return folder / networks[0] if len(networks) == 1 else folder
 
@@ -288,11 +350,16 @@ def _network(folder: Path, record: dict[str, Any]) -> Path:
 def _known(folder: Path) -> Known:
     from engines.speech.config import find_parts, read_config
 
-    record = _record(folder)
-    card, networks = find_parts(_network(folder, record))
-    config = read_config(card)
-    size = sum(network.stat().st_size for network in networks)
-    cut = cut_of(record.get("cut"))
+    with _as_installed(folder):
+        record = _record(folder)
+        card, networks = find_parts(_network(folder, record))
+        config = read_config(card)
+        size = sum(network.stat().st_size for network in networks)
+        cut = cut_of(record.get("cut"))
+        speed = record.get("speed")
+        if speed is None:
+            with closing(_opened(folder)) as voice:
+                speed = voice.speed()
     return Known(
         folder.name,
         "piper",
@@ -301,34 +368,33 @@ def _known(folder: Path) -> Known:
         size,
         config.rate,
         max(1, len(config.speakers)),
-        record["speed"],
+        speed,
         note="" if cut is None else cut.note(folder.name),
     )
 
 
-def _open_added(folder: Path) -> PiperVoice:
+def _opened(folder: Path) -> PiperVoice:
+    """A voice with a record, ready to speak."""
     from engines.speech.config import find_parts
     from engines.speech.piper import PiperVoice
 
-    record = _record(folder)
-    path = _network(folder, record)
-    card, networks = find_parts(path)
-    contents = []
-    for file in (card, *networks):
-        try:
-            contents.append(file.read_bytes())
-        except OSError as error:
-            raise FileError(f"{file}: {error.strerror}") from None
-        if _hash(contents[-1]) != record["sha256"].get(file.name):
-            raise FileError(
-                f"{file} has changed since it was added: run "
-                f"'rtaudio voices remove {folder.name}', and add the voice anew"
-            )
-    return PiperVoice(path, folder.name, contents[1:], cut_of(record.get("cut")))
+    with _as_installed(folder):
+        record = _record(folder)
+        path = _network(folder, record)
+        card, networks = find_parts(path)
+        contents = []
+        for file in (card, *networks):
+            try:
+                contents.append(file.read_bytes())
+            except OSError as error:
+                raise FileError(f"{file}: {error.strerror}") from None
+            if _hash(contents[-1]) != record["sha256"].get(file.name):
+                raise FileError(
+                    f"{file} has changed since it was added: run "
+                    f"'rtaudio voices remove {folder.name}', and add the voice anew"
+                )
+        return PiperVoice(path, folder.name, contents[1:], cut_of(record.get("cut")))
 
 
 def _hash(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
-
-
-# ------------------------------------------------------------------------------------ the command
