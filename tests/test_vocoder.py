@@ -153,14 +153,14 @@ def write(folder, steps=24, start=16, clean=None, **tables):
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("vocoder")
-    path = write(folder, 96, 72)
+    path = write(folder, 112, 84)
     assert status_of("train", str(path), "-o", str(folder / "run"), "--compute", "cpu") == 0
     return folder
 
 
 def test_training_brings_held_out_speech_nearer(trained):
     losses = [loss for _, _, loss in load_checkpoint(trained / "run")[1]["history"]]
-    assert len(losses) == 6
+    assert len(losses) == 7
     assert losses[-1] < 0.75 * losses[0]
     record = json.loads((trained / "run" / "run.json").read_text())
     assert record["data"]["clips"] == 6
@@ -175,7 +175,7 @@ def test_resumed_is_as_never_stopped(trained):
     runs = {}
     for name, steps in (("whole", [8]), ("parts", [3, 8])):
         for count in steps:
-            changed = text.replace("steps = 96", f"steps = {count}").replace("start = 72", "start = 5")
+            changed = text.replace("steps = 112", f"steps = {count}").replace("start = 84", "start = 5")
             short.write_text(changed + 'schedule = "constant"\n')
             arguments = ["train", str(short), "-o", str(trained / name), "--compute", "cpu"]
             assert status_of(*arguments, "--resume") == 0
@@ -185,11 +185,11 @@ def test_resumed_is_as_never_stopped(trained):
 
 
 def test_discriminators_learn_from_their_step_on_only(trained, tmp_path):
-    text = (trained / "small.toml").read_text().replace("steps = 96", "steps = 4")
+    text = (trained / "small.toml").read_text().replace("steps = 112", "steps = 4")
     weights = {}
     for start in (4, 2):
         path = tmp_path / f"{start}.toml"
-        path.write_text(text.replace("start = 72", f"start = {start}"))
+        path.write_text(text.replace("start = 84", f"start = {start}"))
         assert status_of("train", str(path), "-o", str(tmp_path / str(start)), "--compute", "cpu") == 0
         weights[start] = load_checkpoint(tmp_path / str(start))[0]
     name = "network.discriminators.periods.0.last.parametrizations.weight.original1"
