@@ -46,6 +46,8 @@ LENGTHS = 30, 11, 47
 """Phonemes of the sentences that are compared; the first is the one that is traced."""
 PIECES = 1e-5
 """Largest difference of pieces and halves to the whole."""
+SEVERAL = 4
+"""Pieces of `LEAST` frames that a sentence has which is compared, at least."""
 LOUDEST = 40
 """dB"""
 STANDS_FOR = {
@@ -375,18 +377,19 @@ def halves_of(found: Speaking) -> tuple[tuple[bytes, bytes], dict[str, float]]:
     corpus = found.corpus
     whole = open_session(Path("exported"), found.content)
     symbols = list(corpus.symbols.values())
-    ids = np.array([symbols * (1 + 60 // len(symbols))], np.int64)
-    feed = {
-        "input": ids,
-        "input_lengths": np.array([ids.shape[1]], np.int64),
-        "scales": np.array([0.0, 1.0, 0.0], np.float32),
-    }
+    feed: dict[str, NDArray[Any]] = {"scales": np.array([0.0, 1.0, 0.0], np.float32)}
     if len(corpus.speakers) > 1:
         feed["sid"] = np.array([len(corpus.speakers) - 1], np.int64)
     try:
         cut = None if found.pair else Halves(found.content)
         first = cut.first if cut else found.pair[0]  # type: ignore[index]
-        frames = open_session(Path("text.onnx"), first).run(None, feed)[0]
+        session, times, total = open_session(Path("text.onnx"), first), 1, 0
+        while total < SEVERAL * LEAST and times <= SEVERAL * LEAST:
+            times *= 2
+            ids = np.array([symbols * times], np.int64)
+            feed |= {"input": ids, "input_lengths": np.array([ids.shape[1]], np.int64)}
+            frames = session.run(None, feed)[0]
+            total = frames.shape[2]
         second = cut.second(frames.shape[1]) if cut else found.pair[1]  # type: ignore[index]
     except Uncut as error:
         raise UserError(f"the network has no halves: {error}") from None
@@ -397,7 +400,7 @@ def halves_of(found: Speaking) -> tuple[tuple[bytes, bytes], dict[str, float]]:
         return decoder.run(None, {name: part})[0].ravel()  # type: ignore[no-any-return]
 
     sound = whole.run(None, feed)[0].ravel()
-    reach, total = measured_reach(decode, frames.shape[1], found.hop), frames.shape[2]
+    reach = measured_reach(decode, frames.shape[1], found.hop)
     if reach is None:
         raise UserError(f"the decoder hears more than {FARTHEST} frames on either side: no pieces of it")
     pieces = []

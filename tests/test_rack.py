@@ -362,7 +362,9 @@ NUMBER = st.none() | st.floats(allow_nan=False, allow_infinity=False)
 BINDINGS = st.builds(
     MidiBinding,
     parameter=st.builds(
-        "{}.{}".format, st.text(min_size=1), st.text(st.characters(exclude_characters="."), min_size=1)
+        "{}.{}".format,
+        st.text(min_size=1),
+        st.text(st.characters(exclude_characters=".", exclude_categories=["Cs"]), min_size=1),
     ),
     channel=st.integers(1, 16),
     controller=st.integers(0, 31),
