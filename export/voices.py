@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from engines.sessions import open_session
 from engines.speech.config import BEGIN, END, PAD, PAIRS, find_parts
 from engines.speech.cut import Halves, Uncut
-from engines.speech.pieces import FARTHEST, FIRST, LEAST, measured_reach
+from engines.speech.pieces import FARTHEST, FIRST, LEAST, LONG, measured_reach
 from engines.speech.piper import PiperVoice
 from engines.speech.voices import write_record
 from export.networks import Weights, add_weights, check, round_weights, traced
@@ -46,8 +46,6 @@ LENGTHS = 30, 11, 47
 """Phonemes of the sentences that are compared; the first is the one that is traced."""
 PIECES = 1e-5
 """Largest difference of pieces and halves to the whole."""
-SEVERAL = 4
-"""Pieces of `LEAST` frames that a sentence has which is compared, at least."""
 LOUDEST = 40
 """dB"""
 STANDS_FOR = {
@@ -336,8 +334,7 @@ def write_voice(
     if long := [symbol for symbol in corpus.symbols if len(symbol) != 1]:
         raise UserError(f"symbol {long[0]!r} has {len(long[0])} codepoints: voices have symbols of one")
     refuse(folder)
-    hashes = {file: hashlib.sha256(content).hexdigest() for file, content in networks.items()}
-    card = {**voice_card(name, corpus, hop, licence, scales), **(said or {}), "sha256": hashes}
+    card = {**voice_card(name, corpus, hop, licence, scales), **(said or {})}
     table = json.dumps(card, indent=2, ensure_ascii=False)
     tokens = "".join(f"{symbol} {number}\n" for symbol, number in symbols_of(corpus).items())
     files = {
@@ -384,7 +381,7 @@ def halves_of(found: Speaking) -> tuple[tuple[bytes, bytes], dict[str, float]]:
         cut = None if found.pair else Halves(found.content)
         first = cut.first if cut else found.pair[0]  # type: ignore[index]
         session, times, total = open_session(Path("text.onnx"), first), 1, 0
-        while total < SEVERAL * LEAST and times <= SEVERAL * LEAST:
+        while total < LONG and times < LONG:
             times *= 2
             ids = np.array([symbols * times], np.int64)
             feed |= {"input": ids, "input_lengths": np.array([ids.shape[1]], np.int64)}
@@ -450,7 +447,7 @@ def read_scores(path: Path, name: str, hashes: Sequence[str]) -> tuple[dict[str,
     """
     try:
         scores = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
-        own = next((each for each, known in scores["networks"].items() if known == list(hashes)), None)
+        own = next((each for each, known in scores["networks"].items() if known == hashes), None)
         for table in ("word error rates", "voices", "networks"):
             scores[table] = {name if key == own else key: value for key, value in scores[table].items()}
         told = list(told_of(scores))
@@ -556,11 +553,11 @@ def run(options: argparse.Namespace) -> int:
     whole = with_metadata(found.content, found.corpus)
     names = PAIRS[found.pair is not None]
     contents = dict(zip(names, halves, strict=True)) if options.pair else {f"{name}.onnx": whole}
+    hashes = {file: hashlib.sha256(content).hexdigest() for file, content in contents.items()}
     scores: dict[str, Any] = {}
     listened: list[str] = []
     if options.scores is not None:
-        hashes = [hashlib.sha256(content).hexdigest() for content in contents.values()]
-        scores, listened = read_scores(options.scores, name, hashes)
+        scores, listened = read_scores(options.scores, name, list(hashes.values()))
     records = [record, *(other for _, _, other in more)]
     size = sum(map(len, contents.values())) / 1e6
     facts = {
@@ -581,6 +578,7 @@ def run(options: argparse.Namespace) -> int:
         "differences": {what: float(f"{difference:.2g}") for what, difference in differences.items()},
         **({"scores": scores} if scores else {}),
         **({"notes": options.notes} if options.notes else {}),
+        "sha256": hashes,
     }
     write_voice(folder, name, found.corpus, contents, found.hop, options.licence, card, found.scales, said)
     voice = PiperVoice(folder, name)  # It opens, and pieces of its sound are known to be the whole.

@@ -182,7 +182,7 @@ def test_the_list(made, capsys):
 def test_without_espeak(monkeypatch, capsys):
     monkeypatch.setattr("engines.speech.espeak.sys.executable", "/bin/false")
     found = {voice.name: voice.trouble for voice in known_voices()}
-    assert all("espeak-ng" in trouble for name, trouble in found.items() if name.startswith("espeak"))
+    assert all("espeak-ng" in trouble for trouble in found.values())
     assert run() == 0
 
 

@@ -41,6 +41,8 @@ TOLERANCE, NEAR = 1e-5, 1e-6
 LEAST = 65
 """Frames from which on ONNX Runtime multiplies any number in the same order. Of 64 and fewer a convolution
 may round otherwise, and some vocoders make more than `NEAR` of it."""
+LONG = 4 * LEAST
+"""Frames on which pieces are compared with the whole, at least."""
 SPECTRA = 3
 """Tensors of a vocoder that leaves its inverse transform to us: magnitude, cosine, sine."""
 INTEGERS, FLOATS = "tensor(int64)", "tensor(float)"
@@ -170,7 +172,7 @@ class Networks:
         if reach is None:
             raise Uncut("its decoder hears the whole sentence")
         self.reach = reach
-        longer = np.tile(frames, (1, 1, math.ceil(4 * LEAST / frames.shape[2])))
+        longer = np.tile(frames, (1, 1, math.ceil(LONG / frames.shape[2])))
         pieces = np.concatenate([piece for _, piece in self.decoded([longer])])
         if np.abs(pieces - self.decode(longer)).max() > NEAR:
             self._least = LEAST

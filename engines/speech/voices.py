@@ -14,7 +14,7 @@ import re
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -191,7 +191,7 @@ def add_voice(path: Path, name: str = "") -> Known:
             finally:
                 voice.close()
         known = recall(contents)  # Nothing, where it was tried in vain.
-        write_record(made, (card, *networks), known, {"speed": round(speed, 4)})
+        write_record(made, (card, *networks), known, round(speed, 4))
         try:
             made.rename(target)
         except OSError as error:
@@ -199,9 +199,7 @@ def add_voice(path: Path, name: str = "") -> Known:
     return _known(target)
 
 
-def write_record(
-    folder: Path, files: Iterable[Path], cut: Cut | None, more: Mapping[str, Any] | None = None
-) -> None:
+def write_record(folder: Path, files: Iterable[Path], cut: Cut | None, speed: float | None = None) -> None:
     """Write `RECORD` for a voice.
 
     Parameters
@@ -212,11 +210,12 @@ def write_record(
         Those that it is opened with: its JSON, then its networks.
     cut
         How they are run, if that is known.
-    more
-        Of the record, ``speed``: CPU seconds for a second of sound.
+    speed
+        CPU seconds for a second of sound, if it is known.
     """
-    hashes = {file.name: _hash(file.read_bytes()) for file in files}
-    record = {"sha256": hashes, **(more or {}), "cut": None if cut is None else asdict(cut)}
+    record: dict[str, Any] = {"sha256": {file.name: _hash(file.read_bytes()) for file in files}}
+    record |= {} if speed is None else {"speed": speed}
+    record["cut"] = None if cut is None else asdict(cut)
     (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
@@ -356,10 +355,11 @@ def _known(folder: Path) -> Known:
         config = read_config(card)
         size = sum(network.stat().st_size for network in networks)
         cut = cut_of(record.get("cut"))
-        speed = record.get("speed")
-        if speed is None:
-            with closing(_opened(folder)) as voice:
-                speed = voice.speed()
+    speed = record.get("speed")
+    if speed is None:
+        with closing(_opened(folder)) as voice:
+            voice.check()
+            speed = voice.speed()
     return Known(
         folder.name,
         "piper",
