@@ -80,9 +80,10 @@ def loop(
                 host.poll()
                 time.sleep(0.05)
             declared = plan.latency + host.stream.latency
+            missed = host.statistics()["misses"]
         with AudioReader(came) as reader:
             heard = reader.read(reader.samples)
-    return _find(_expected(graph, rate, signal), heard, declared)
+    return _find(_expected(graph, rate, signal), heard, declared, missed)
 
 
 def _connect(device: Device) -> None:
@@ -102,7 +103,9 @@ def _expected(graph: Graph, rate: int, signal: NDArray[np.float32]) -> NDArray[n
         plan.close()
 
 
-def _find(expected: NDArray[np.float32], heard: NDArray[np.float32], declared: int) -> Measured:
+def _find(
+    expected: NDArray[np.float32], heard: NDArray[np.float32], declared: int, missed: int = 0
+) -> Measured:
     found, likeness, rival = 0, 0.0, 0.0
     for channel in heard:
         against = fftconvolve(channel, expected[0, ::-1].astype(np.float64))[expected.shape[1] - 1 :]
@@ -113,6 +116,11 @@ def _find(expected: NDArray[np.float32], heard: NDArray[np.float32], declared: i
             found, likeness = lag, alike
             elsewhere = np.abs(np.delete(against, np.s_[max(0, lag - PEAK) : lag + PEAK + 1]))
             rival = float(elsewhere.max(initial=0.0) / abs(against[lag]))
+    if likeness < CERTAIN and missed:
+        raise UserError(
+            f"{missed} blocks were not made in time, and the input was played for them: "
+            "measure again, with larger blocks or less else to do"
+        )
     if likeness < CERTAIN:
         level = 20.0 * np.log10(max(1e-10, float(np.abs(heard).max(initial=0.0))))
         raise UserError(

@@ -250,3 +250,5 @@ def test_a_measurement_that_fits_in_several_places_is_no_measurement():
         _find(tone, padded[1], 333)
     with pytest.raises(UserError, match="did not come back"):
         _find(noise, np.zeros((1, 48_000), np.float32), 333)
+    with pytest.raises(UserError, match="2 blocks were not made in time"):
+        _find(noise, np.zeros((1, 48_000), np.float32), 333, missed=2)
