@@ -74,6 +74,23 @@ def hum(random: Random, samples: int, rate: int, mains: float | None = None) -> 
     return normalised(normalised(tone) + normalised(hiss) * 10.0 ** (random.uniform(-40.0, -20.0) / 20.0))
 
 
+def buzz(random: Random, samples: int, rate: int, fundamental: float | None = None) -> Audio:
+    """A steady buzz or whine, as of lamps, motors and telephones: 1 to 60 harmonics of a frequency (Hz).
+
+    Without ``fundamental`` it is 60 to 600 Hz, where voices have their pitch, which is never as steady; a
+    quarter have a second tone.
+    """
+    x = np.zeros(samples, np.float32)
+    for _ in range(1 if random.random() < 0.75 else 2):
+        pitch = 60.0 * 10.0 ** random.random() if fundamental is None else fundamental
+        number = np.arange(1, round(60.0 ** random.random()) + 1)
+        amplitudes = number ** -random.uniform(0.0, 2.0) * random.uniform(0.2, 1.0, len(number))
+        cycles = unsteady(random, samples, rate, pitch, 10.0 ** random.uniform(-4.0, -2.5))
+        x += normalised(periodic(cycles, audible(pitch, amplitudes, rate), random))
+    hiss = shaped(random, samples, rate, lambda f: f**-0.5)
+    return normalised(normalised(x) + normalised(hiss) * 10.0 ** (random.uniform(-40.0, -10.0) / 20.0))
+
+
 def fan(
     random: Random, samples: int, rate: int, blades: int | None = None, turns: float | None = None
 ) -> Audio:
@@ -318,6 +335,7 @@ NOISES: dict[str, Noise] = {
     "coloured": coloured,
     "uneven": uneven,
     "hum": hum,
+    "buzz": buzz,
     "fan": fan,
     "ventilation": ventilation,
     "room": room_tone,

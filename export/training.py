@@ -768,7 +768,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def begin_with(folders: Sequence[Path], task: Task) -> list[dict[str, Any]]:
-    """Give a task the weights of runs, the mean where there is one; says of which, for the record.
+    """Give a task the weights of runs, the mean where there is one; says of which, and what those began with.
 
     Of several runs the averaged network gets the mean ("Model soups", M. Wortsman et al., ICML 2022); the
     others get the first run's.
@@ -780,8 +780,11 @@ def begin_with(folders: Sequence[Path], task: Task) -> list[dict[str, Any]]:
     """
     runs, averaged = [], []
     for folder in reversed(folders):  # The first is loaded last, and stays.
+        record = read_record(folder)
         tensors, state = load_checkpoint(folder)
-        runs.append({"sha256": state["sha256"], "step": state["step"]})
+        begun = {"start": record["start"]} if "start" in record else {}
+        taken = {"sha256": state["sha256"], "step": state["step"], "seconds": round(state["seconds"])}
+        runs.append({"command": record["command"], **taken, **begun})
         for name, network in task.networks.items():
             prefix = "mean." if name == task.averaged else f"network.{name}."
             weights = {key.removeprefix(prefix): x for key, x in tensors.items() if key.startswith(prefix)}
@@ -855,27 +858,35 @@ def difference(before: Any, now: Any, where: str = "") -> str | None:
     return None if before == now else f"{where} ({str(before)[:60]}, now {str(now)[:60]})"
 
 
+def read_record(folder: Path) -> dict[str, Any]:
+    """What a run says of itself: ``task``, ``command``, ``settings``, ``data``; with ``--from`` ``start``."""
+    path = folder / "run.json"
+    try:
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        missing = {"task", "command", "settings", "data"} - record.keys()
+        if missing:
+            raise KeyError(", ".join(sorted(missing)))
+        if record["task"] not in TASKS:
+            raise KeyError(record["task"])
+    except FileNotFoundError:
+        raise FileError(f"{folder} is no run: it has no {path.name}") from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise FileError(f"{path} is not the record of a run: {type(error).__name__}: {error}") from None
+    return record
+
+
 def read_run(folder: Path) -> tuple[Task, nn.Module, dict[str, Any]]:
     """A run that was trained.
 
     Returns
     -------
-    Its task, without data; the network with the mean of the weights; and the record: ``task``, ``command``,
-    ``settings``, ``data``, ``step``, ``seconds``.
+    Its task, without data; the network with the mean of the weights; and the record, `read_record`, with
+    ``step``, ``seconds`` and ``skipped``.
     """
-    path = folder / "run.json"
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        module, _, kind_name = TASKS[record["task"]].partition(":")
-        missing = {"command", "settings", "data"} - record.keys()
-        if missing:
-            raise KeyError(", ".join(sorted(missing)))
-    except FileNotFoundError:
-        raise FileError(f"{folder} is no run: it has no {path.name}") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise FileError(f"{path} is not the record of a run: {type(error).__name__}: {error}") from None
+    record = read_record(folder)
+    module, _, kind_name = TASKS[record["task"]].partition(":")
     kind = getattr(importlib.import_module(module), kind_name)
-    settings = typed(record["settings"], kind.settings_type, str(path))
+    settings = typed(record["settings"], kind.settings_type, str(folder / "run.json"))
     tensors, state = load_checkpoint(folder)
     task: Task = kind(settings)
     network = task.networks[task.averaged]

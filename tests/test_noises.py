@@ -12,7 +12,7 @@ from export.noises import NOISES
 from export.sounds import RMS
 
 RATE = 16_000
-STEADY = ("coloured", "uneven", "hum", "fan", "ventilation", "room")
+STEADY = ("coloured", "uneven", "hum", "buzz", "fan", "ventilation", "room")
 EVENTS = ("keys", "clicks", "drops")
 TRANSIENTS = (
     "ticks", "machines", "paper", "rubbing", "dishes", "handling", "steps", "barks", "chirps", "crackle",
@@ -155,6 +155,27 @@ def test_hum_is_of_both_mains():
         near = {mains: power[np.abs(f - mains) < 2].sum() for mains in (50, 60)}
         fundamentals.add(max(near, key=near.get))
     assert fundamentals == {50, 60}
+
+
+@pytest.mark.parametrize("fundamental", [75.0, 180.0, 420.0])
+def test_buzz_has_the_harmonics_of_its_fundamental(fundamental):
+    """Within a hundredth of them; what is between is the hiss, 10 dB below or less."""
+    for seed in range(6):
+        f, power = spectrum(make("buzz", seed, fundamental=fundamental), size=RATE * 2)
+        order = np.rint(f / fundamental)
+        on = (np.abs(f - order * fundamental) < 1 + 0.01 * f) & (order >= 1)
+        assert power[on].sum() > 0.88 * power.sum()
+
+
+def test_buzzes_have_the_pitch_of_voices():
+    """The loudest line, which may be a harmonic, is never below 55 Hz, and mostly where voices are."""
+    loudest = []
+    for seed in range(30):
+        f, power = spectrum(make("buzz", seed, 4.0), size=RATE * 2)
+        loudest.append(f[np.argmax(power)])
+    assert min(loudest) > 55
+    assert np.mean(np.less(loudest, 620)) > 0.7
+    assert np.mean(np.less(loudest, 190)) > 0.2
 
 
 @pytest.mark.parametrize(("blades", "turns"), [(5, 30.0), (3, 50.0), (9, 20.0)])
