@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -32,8 +32,15 @@ def user_models() -> Path:
     return data_folder() / "models"
 
 
-def find_model(name: str) -> Path:
+def find_model(name: str, kinds: Collection[str], others: Collection[str] = ()) -> Path:
     """The file of a model: its path, or the name of one that a user has added or that the project ships.
+
+    Parameters
+    ----------
+    name
+        A path, or a name.
+    kinds
+        Those of models, and ``others`` the further names, that are suggested where there is none such.
 
     Raises
     ------
@@ -49,11 +56,20 @@ def find_model(name: str) -> Path:
             found = folder / f"{name.removesuffix('.onnx')}.onnx"
             if found.is_file():
                 return found
-        known = sorted({file.stem for folder in folders for file in folder.glob("*.onnx")})
+        files = [file for folder in folders for file in folder.glob("*.onnx")]
+        known = sorted({file.stem for file in files if _kind(file) in kinds} | {*others})
         listed = f" ({', '.join(known)})" if known else ""
         where = f"here, in {folders[0]} or among the project's own{listed}"
         raise FileError(f"no model {name!r}{nearest(name, known)} {where}: give the path of NAME.onnx")
     raise FileError(f"no model {name!r}: give the path of a file NAME.onnx")
+
+
+def _kind(path: Path) -> str | None:
+    """Kind of a model; None without a card."""
+    try:
+        return read_kind(path)
+    except FileError:
+        return None
 
 
 def read_kind(path: Path) -> str:

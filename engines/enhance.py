@@ -29,7 +29,7 @@ def command(commands: Any) -> None:
         "enhance",
         help="take noise out of files of speech",
         description="Write files of speech with less noise: aligned with the input, as long, at its rate. "
-        "--model live is the network of the engine 'enhance': the whole band up to 24 kHz, any noise, some "
+        "--model live is the network of the engine 'enhance': the whole band that is heard, any noise, some "
         "hundredths of a core. --model paper is the Wasserstein enhancer: up to 8 kHz, for recordings whose "
         "noise lies 15 dB below the speech or less, a hundredth to a tenth of a core (--mode). What lies "
         "above a network's band stays as it is.",
@@ -58,7 +58,8 @@ def command(commands: Any) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--stereo", choices=("each", "linked"),
-        help="hear each channel (default), or their mean, at half the cost; not for those that see chunks",
+        help="clean each channel by itself (default), or all by common gains, which keep where sounds stand; "
+        "not for those that see chunks",
     )  # fmt: skip
     parser.add_argument(
         "--mode", choices=MODES,

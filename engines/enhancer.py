@@ -11,7 +11,7 @@ say how likely there is speech, too. ``chunks`` see a long piece of waveform aga
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
@@ -34,13 +34,10 @@ from rtaudio.inference import WORDS, Inference, Session, Tensor, available, run
 from rtaudio.kernel import addresses, channel, kernel, position, power_of_two, settled, value
 from rtaudio.native import (
     compiled,
-    f32_cube,
     f32_matrix,
     f32_vector,
     f64_matrix,
     f64_vector,
-    float32_at,
-    i64_matrix,
     i64_vector,
     int64_at,
 )
@@ -65,28 +62,29 @@ What it remembers for longer may only change gains."""
 OCTAVE = 20.0 * float(np.log10(2.0))
 """dB of a doubled amplitude."""
 LEAST = 1e-30
-"""Power of the channels' mean below which a bin counts as empty."""
+"""Power of the channels below which a bin counts as empty."""
 
 # Parameters, in the order of the kernels' ramps; chunks have no onset.
 (LIMIT_AT, MIX_AT, ONSET_AT) = range(1, 4)
 
 # State arrays: what both kernels have,
 (SHAPE, DOWN, DOWN_STARTS, UP, UP_STARTS, HEARD, LOW, MADE, FRESH, GAINS, COMMON) = range(11)
-# spectra,
+# the words of the network's call; then what spectra have,
+CALL = COMMON
 (
-    CALLS, TENSORS, WINDOW, TURNS, SPLIT, WORK, FRAME, CHANNELS, CLEAN, OVERLAP, PRESENCE, RISES, MEANS, KEEP,
-) = range(COMMON, COMMON + 14)  # fmt: skip
+    RE, IM, CLEAN_RE, CLEAN_IM, SPEECH, WINDOW, TURNS, SPLIT, WORK, FRAME, OVERLAP, PRESENCE, RISES, MEANS,
+    KEEP,
+) = range(CALL + 1, CALL + 16)  # fmt: skip
 # and chunks.
-(CALL, NOISY, ENHANCED, FADING, RISE) = range(COMMON, COMMON + 5)
+(NOISY, ENHANCED, FADING, RISE) = range(CALL + 1, CALL + 5)
 # Words of the first: samples of a hop at the network's rate; those of the host in which a whole number of
 # hops ends, and that number; steps of the conversions; latencies of the host and of the network; in which hop
-# an output sample n lies, (n * PER + OFFSET) // UNITS; and the look-ahead.
-(HOP, SPAN, PER_SPAN, DOWN_STEP, UP_STEP, LATENCY, LATE, PER, OFFSET, UNITS, LOOKAHEAD, SHAPE_WORDS) = range(
-    12
-)
-# Columns of TENSORS, a row for every inference: addresses.
-(RE, IM, CLEAN_RE, CLEAN_IM, SPEECH) = range(5)
-# Columns of RISES, a row for every inference: recent presence, rise at the end of the last hop, of this one.
+# an output sample n lies, (n * PER + OFFSET) // UNITS; the look-ahead; and whether channels are linked.
+(
+    HOP, SPAN, PER_SPAN, DOWN_STEP, UP_STEP, LATENCY, LATE, PER, OFFSET, UNITS, LOOKAHEAD, LINKED,
+    SHAPE_WORDS,
+) = range(13)  # fmt: skip
+# Columns of RISES, a row for every channel: recent presence, rise at the end of the last hop, of this one.
 (RECENT, BEFORE, NOW, RISE_WORDS) = range(4)
 # Columns of MEANS, a row for every channel: of the last frame and of this one.
 (OLD, NEW, MEAN_WORDS) = range(3)
@@ -159,6 +157,8 @@ def spectra_kernel(state: int, inputs: int, outputs: int, n: int, params: int, c
         status = clean(state, k)
         if status != 0:
             return status
+        if shape[LINKED] == 1:
+            link(state)
         follow(state, k)
         remove(state, k, value(params, ONSET_AT, last))
     hand_out(state, outputs, n, params, at)
@@ -176,12 +176,12 @@ def clean(state: int, k: int) -> int:
     It hears them without their offset, a slow mean, which is removed with the noise.
     """
     low, window, frame = f32_matrix(state, LOW), f32_vector(state, WINDOW), f32_vector(state, FRAME)
-    spectra, tensors, calls = f32_cube(state, CHANNELS), i64_matrix(state, TENSORS), i64_vector(state, CALLS)
+    re, im, speech = f32_matrix(state, RE), f32_matrix(state, IM), f32_vector(state, SPEECH)
     work, turns, split = f32_matrix(state, WORK), f32_matrix(state, TURNS), f32_matrix(state, SPLIT)
+    clean_re, clean_im = f32_matrix(state, CLEAN_RE), f32_matrix(state, CLEAN_IM)
     means, keep = f64_matrix(state, MEANS), f64_vector(state, KEEP)
-    length, bins, channels = window.shape[0], spectra.shape[2], low.shape[0]
-    hop = length // 2
-    for c in range(channels):
+    length, hop = window.shape[0], window.shape[0] // 2
+    for c in range(low.shape[0]):
         x = low[c, place(low, (k + 1) * hop - length) :]
         silent, newest = True, x[hop:]
         for i in range(length):
@@ -196,32 +196,36 @@ def clean(state: int, k: int) -> int:
             frame[i] = window[i] * (x[i] - offset)
         for i in range(length, frame.shape[0]):
             frame[i] = np.float32(0)
-        real_fft(frame, spectra[c, 0], spectra[c, 1], work, turns, split)
-    for call in range(calls.shape[0]):
-        # A network hears a channel, or the mean of all.
-        each = channels // calls.shape[0]
-        share = np.float32(1.0 / each)
-        for part in range(2):
-            mean = float32_at(tensors[call, RE + part], bins)
-            for f in range(bins):
-                mean[f] = spectra[call, part, f]
-            for c in range(1, each):
-                x = spectra[c, part]
-                for f in range(bins):
-                    mean[f] += x[f]
-            for f in range(bins):
-                mean[f] *= share
-        status = run(int64_at(calls[call], WORDS))
-        if status != 0:
-            return status
-        finite = np.isfinite(float32_at(tensors[call, SPEECH], 1)[0])
-        for part in range(2):
-            y = float32_at(tensors[call, CLEAN_RE + part], bins)
-            for f in range(bins):
-                finite = finite and np.isfinite(y[f])
-        if not finite:
-            return NOT_FINITE
-    return 0
+        real_fft(frame, re[c], im[c], work, turns, split)
+    status = run(int64_at(i64_vector(state, CALL)[0], WORDS))
+    if status != 0:
+        return status
+    finite = True
+    for c in range(low.shape[0]):
+        finite = finite and np.isfinite(speech[c])
+        for f in range(clean_re.shape[1]):
+            finite = finite and np.isfinite(clean_re[c, f]) and np.isfinite(clean_im[c, f])
+    return 0 if finite else NOT_FINITE
+
+
+@compiled
+def link(state: int) -> None:
+    """Give all channels one complex gain a bin, that which is nearest to what the network made of them: the
+    sum of Y conj(X) by the sum of |X|^2. Levels and delays between them stay.
+    """
+    re, im = f32_matrix(state, RE), f32_matrix(state, IM)
+    clean_re, clean_im = f32_matrix(state, CLEAN_RE), f32_matrix(state, CLEAN_IM)
+    for f in range(re.shape[1]):
+        power, gain_re, gain_im = np.float32(0), np.float32(0), np.float32(0)
+        for c in range(re.shape[0]):
+            power += re[c, f] * re[c, f] + im[c, f] * im[c, f]
+            gain_re += clean_re[c, f] * re[c, f] + clean_im[c, f] * im[c, f]
+            gain_im += clean_im[c, f] * re[c, f] - clean_re[c, f] * im[c, f]
+        share = np.float32(0) if power < LEAST else np.float32(1) / power
+        gain_re, gain_im = gain_re * share, gain_im * share
+        for c in range(re.shape[0]):
+            clean_re[c, f] = gain_re * re[c, f] - gain_im * im[c, f]
+            clean_im[c, f] = gain_re * im[c, f] + gain_im * re[c, f]
 
 
 @compiled
@@ -229,27 +233,22 @@ def follow(state: int, k: int) -> None:
     """Presence of speech in hop ``k``, and how much more there is than there was lately, by its square: what
     is doubtful counts little.
     """
-    tensors, presence, rises = (
-        i64_matrix(state, TENSORS),
-        f32_vector(state, PRESENCE),
-        f64_matrix(state, RISES),
-    )
-    bins, keep = f32_cube(state, CHANNELS).shape[2], f64_vector(state, KEEP)
+    speech, presence, rises = f32_vector(state, SPEECH), f32_vector(state, PRESENCE), f64_matrix(state, RISES)
+    re, im, keep = f32_matrix(state, RE), f32_matrix(state, IM), f64_vector(state, KEEP)
     most = np.float32(0)
-    for call in range(tensors.shape[0]):
+    for c in range(speech.shape[0]):
         silent = True
-        for part in range(2):
-            x = float32_at(tensors[call, RE + part], bins)
-            for f in range(bins):
-                silent = silent and x[f] == 0
-        said = float32_at(tensors[call, SPEECH], 1)[0]
-        speech = np.float32(0) if silent else min(max(said, np.float32(0)), np.float32(1))
-        most = max(most, speech)
-        rise, sure = rises[call], float(speech) * speech
+        for f in range(re.shape[1]):
+            silent = silent and re[c, f] == 0 and im[c, f] == 0
+        speech[c] = np.float32(0) if silent else min(max(speech[c], np.float32(0)), np.float32(1))
+        most = max(most, speech[c])
+    presence[k & (presence.shape[0] - 1)] = most
+    for c in range(speech.shape[0]):
+        sure = float(most if i64_vector(state, SHAPE)[LINKED] == 1 else speech[c]) ** 2
+        rise = rises[c]
         rise[BEFORE] = rise[NOW]
         rise[NOW] = max(sure - rise[RECENT], 0.0)
         rise[RECENT] = sure + keep[LATELY] * (rise[RECENT] - sure)
-    presence[k & (presence.shape[0] - 1)] = most
 
 
 @compiled
@@ -262,22 +261,17 @@ def remove(state: int, k: int, onset: float) -> None:
         f32_vector(state, FRESH),
     )
     window, frame, overlap = f32_vector(state, WINDOW), f32_vector(state, FRAME), f32_matrix(state, OVERLAP)
-    tensors, cleaned, rises = i64_matrix(state, TENSORS), f32_matrix(state, CLEAN), f64_matrix(state, RISES)
+    clean_re, clean_im = f32_matrix(state, CLEAN_RE), f32_matrix(state, CLEAN_IM)
+    means, rises = f64_matrix(state, MEANS), f64_matrix(state, RISES)
     work, turns, split = f32_matrix(state, WORK), f32_matrix(state, TURNS), f32_matrix(state, SPLIT)
-    hop, calls, bins, means = shape[HOP], tensors.shape[0], cleaned.shape[1], f64_matrix(state, MEANS)
+    hop, last = shape[HOP], clean_re.shape[1] - 1
     for c in range(low.shape[0]):
-        call = c if calls > 1 else 0
-        y_re, y_im = float32_at(tensors[call, CLEAN_RE], bins), float32_at(tensors[call, CLEAN_IM], bins)
-        for f in range(bins):
-            cleaned[0, f], cleaned[1, f] = y_re[f], y_im[f]
-        if calls < low.shape[0]:
-            turn_to(state, c)
         # A real frame has none there, whatever the network says.
-        cleaned[1, 0] = cleaned[1, bins - 1] = np.float32(0)
-        inverse_real_fft(cleaned[0], cleaned[1], frame, work, turns, split)
+        clean_im[c, 0] = clean_im[c, last] = np.float32(0)
+        inverse_real_fft(clean_re[c], clean_im[c], frame, work, turns, split)
         rest, second, after = overlap[c], window[hop:], frame[hop:]
         dry = low[c, place(low, (k - 1) * hop) :]
-        rise, more = rises[call, BEFORE], (rises[call, NOW] - rises[call, BEFORE]) / hop
+        rise, more = rises[c, BEFORE], (rises[c, NOW] - rises[c, BEFORE]) / hop
         old, new = np.float32(means[c, OLD]), np.float32(means[c, NEW])
         for i in range(hop):
             wet = rest[i] + window[i] * frame[i]
@@ -286,33 +280,6 @@ def remove(state: int, k: int, onset: float) -> None:
             kept = np.float32(1.0 - onset * (rise + more * (i + 1)))
             fresh[i] = kept * (dry[i] - offset - wet) + offset
         mirror(made[c], k * hop, fresh, hop)
-
-
-@compiled
-def turn_to(state: int, c: int) -> None:
-    """What was made of the channels' mean M, turned and scaled to channel ``c``, X: by X / M where M is no
-    less than a quarter of the channels' mean power, and less below.
-    """
-    spectra, cleaned, tensors = (
-        f32_cube(state, CHANNELS),
-        f32_matrix(state, CLEAN),
-        i64_matrix(state, TENSORS),
-    )
-    bins, channels = spectra.shape[2], spectra.shape[0]
-    m_re, m_im = float32_at(tensors[0, RE], bins), float32_at(tensors[0, IM], bins)
-    x_re, x_im, share = spectra[c, 0], spectra[c, 1], np.float32(0.25 / channels)
-    for f in range(bins):
-        quarter = np.float32(0)
-        for each in range(channels):
-            quarter += spectra[each, 0, f] * spectra[each, 0, f] + spectra[each, 1, f] * spectra[each, 1, f]
-        power = max(m_re[f] * m_re[f] + m_im[f] * m_im[f], share * quarter)
-        if power < LEAST:
-            cleaned[0, f] = cleaned[1, f] = np.float32(0)
-            continue
-        re = (x_re[f] * m_re[f] + x_im[f] * m_im[f]) / power
-        im = (x_im[f] * m_re[f] - x_re[f] * m_im[f]) / power
-        y_re, y_im = cleaned[0, f], cleaned[1, f]
-        cleaned[0, f], cleaned[1, f] = re * y_re - im * y_im, re * y_im + im * y_re
 
 
 @compiled
@@ -395,6 +362,19 @@ class SpectraCard:
         """Of a spectrum."""
         return self.fft // 2 + 1
 
+    def inputs(self) -> dict[str, tuple[int | None, ...]]:
+        """Shapes of what the network takes, by name; None for how many channels."""
+        spectrum = None, 1, self.bins
+        return {"re": spectrum, "im": spectrum} | {
+            name: (None, *shape[1:]) for name, shape in self.states.items()
+        }
+
+    def outputs(self) -> dict[str, tuple[int | None, ...]]:
+        """Shapes of what it gives."""
+        spectrum = None, 1, self.bins
+        states = {f"new_{name}": shape for name, shape in self.inputs().items() if name in self.states}
+        return {"clean_re": spectrum, "clean_im": spectrum, "speech": (None, 1, 1)} | states
+
 
 def read_spectra_card(path: Path) -> SpectraCard:
     """The card beside a model NAME.onnx.
@@ -433,10 +413,10 @@ class Enhance(Processor):
     speech, 0 to 1, aligned with them and held for a hop: no sound.
 
     ``limit`` is by how many dB noise is lowered at most; ``mix`` how much of it is removed at all; with
-    ``onset`` less is removed where speech has just begun, for some 50 ms. ``stereo=linked`` has the network
-    hear the mean of the channels, and turns and scales what it says to each of them; ``each`` has it hear
-    them one by one. Networks that see chunks (``model=paper``) have ``hop`` and ``lookahead`` instead of
-    ``onset``, ``stereo`` and ``activity``: see `EnhanceChunks`.
+    ``onset`` less is removed where speech has just begun, for some 50 ms. The network hears every channel by
+    itself. With ``stereo=linked`` all get one gain a bin, the nearest to what it makes of them, so that their
+    levels and delays stay. Networks that see chunks (``model=paper``) have ``hop`` and ``lookahead`` instead
+    of ``onset``, ``stereo`` and ``activity``: see `EnhanceChunks`.
 
     Raises
     ------
@@ -471,7 +451,7 @@ class Enhance(Processor):
             scale="choice",
             automatable=False,
             choices=("each", "linked"),
-            doc="the network hears each channel, or their mean: for channels that agree, at half the cost",
+            doc="clean each channel by itself, or all by common gains, which keep where sounds stand",
         ),
     )
     presets: ClassVar[Mapping[str, Mapping[str, Value]]] = {
@@ -534,42 +514,32 @@ class Enhance(Processor):
     def allocate(self) -> Sequence[NDArray[Any]]:
         """State: conversions and rings, what the transform needs, where tensors lie, and their memory."""
         card = self.card
-        linked = self.values["stereo"] == "linked"
-        if not linked and self.channels > MOST_CHANNELS:
-            raise UserError(
-                f"{self.id}: {self.channels} channels are not supported with stereo=each "
-                f"(up to {MOST_CHANNELS}): use stereo=linked"
-            )
-        copies, hop = 1 if linked else self.channels, self.frames
+        hop, channels = self.frames, self.channels
+        shapes = {name: (channels, *shape[1:]) for name, shape in (card.inputs() | card.outputs()).items()}
         session = self._open()
-        states = {name: f"new_{name}" for name in card.states}
-        self._inferences = [infer(session, states) for _ in range(copies)]
+        inference = infer(session, {name: f"new_{name}" for name in card.states}, shapes)
+        self._inferences = [inference]
+        tensors = [inference.inputs[name] for name in ("re", "im")]
+        tensors += [inference.outputs[name] for name in ("clean_re", "clean_im", "speech")]
         common = self._common(hop, card.window, FRAMES * hop)
+        common[SHAPE][LINKED] = self.values["stereo"] == "linked"
         ratio = Fraction(self.rate, card.rate)
         hops = power_of_two(ceil((self.block + self.latency) / (hop * ratio)) + 4)
         return (
             *common,
-            np.array([inference.words.ctypes.data for inference in self._inferences], np.int64),
-            np.array(
-                [
-                    [each.inputs[name].ctypes.data for name in ("re", "im")]
-                    + [each.outputs[name].ctypes.data for name in ("clean_re", "clean_im", "speech")]
-                    for each in self._inferences
-                ],
-                np.int64,
-            ),
+            np.array([inference.words.ctypes.data], np.int64),
+            *(tensor.reshape(channels, -1) for tensor in tensors[:-1]),
+            tensors[-1].reshape(-1),
             np.sin(np.pi * np.arange(card.window) / card.window).astype(np.float32),
             *fft_tables(card.fft),
             np.zeros((4, card.fft // 2), np.float32),
             np.zeros(card.fft, np.float32),
-            np.zeros((self.channels, 2, card.bins), np.float32),
-            np.zeros((2, card.bins), np.float32),
-            np.zeros((self.channels, hop), np.float32),
+            np.zeros((channels, hop), np.float32),
             np.zeros(hops, np.float32),
-            np.zeros((copies, RISE_WORDS)),
-            np.zeros((self.channels, MEAN_WORDS)),
+            np.zeros((channels, RISE_WORDS)),
+            np.zeros((channels, MEAN_WORDS)),
             np.array([exp(-hop / (seconds * card.rate)) for seconds in (SLOW, PROTECTED)]),
-            *(array.reshape(-1) for inference in self._inferences for array in inference.memory()),
+            *_others(inference, tensors),
         )
 
     def _common(self, late: int, behind: int, ringing: int) -> list[NDArray[Any]]:
@@ -623,12 +593,8 @@ class Enhance(Processor):
 
     def check(self, session: Session | InterpretedSession) -> None:
         """`FileError` if the network is not as its card says."""
-        card = self.card
-        spectrum = 1, 1, card.bins
-        states = {f"new_{name}": shape for name, shape in card.states.items()}
-        _check(self.path, "takes", session.inputs, {"re": spectrum, "im": spectrum} | dict(card.states))
-        gives = {"clean_re": spectrum, "clean_im": spectrum, "speech": (1, 1, 1)}
-        _check(self.path, "gives", session.outputs, gives | states)
+        _check(self.path, "takes", session.inputs, self.card.inputs())
+        _check(self.path, "gives", session.outputs, self.card.outputs())
 
     def error(self, status: int) -> str:
         """What ONNX Runtime said, or that the network put out what is no number."""
@@ -715,11 +681,7 @@ class EnhanceChunks(Enhance):
             enhanced,
             np.zeros((self.channels, chunks.FADE), np.float32),
             chunks.rise(chunks.FADE),
-            *(
-                array.reshape(-1)
-                for array in inference.memory()
-                if array is not noisy and array is not enhanced
-            ),
+            *_others(inference, (noisy, enhanced)),
         )
 
     def check(self, session: Session | InterpretedSession) -> None:
@@ -810,13 +772,22 @@ def infer(
     return InterpretedInference(session, states, shapes)
 
 
+def _others(
+    inference: Inference | InterpretedInference, tensors: Sequence[NDArray[Any]]
+) -> Iterator[NDArray[Any]]:
+    """The inference's memory, flat, without some of its tensors."""
+    for array in inference.memory():
+        if not any(array is tensor for tensor in tensors):
+            yield array.reshape(-1)
+
+
 KINDS: Mapping[str, type[Enhance]] = {SPECTRA: Enhance, chunks.KIND: EnhanceChunks}
 ON_GPU: Mapping[str, type[Enhance]] = {chunks.KIND: EnhanceChunksOnGpu}
 
 
 def path_of(model: str) -> Path:
     """The file of a model that is named as the engine's parameter has it; `FileError` if there is none."""
-    return MODELS.get(model) or find_model(model)
+    return MODELS.get(model) or find_model(model, KINDS, MODELS)
 
 
 def kind_of(path: Path) -> str:

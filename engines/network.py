@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.cards import Audio, StreamCard, find_model, read_content, read_stream_card
+from engines.cards import STREAM, Audio, StreamCard, find_model, read_content, read_stream_card
 from engines.sessions import (
     AUTO,
     Arrays,
@@ -125,7 +125,7 @@ class Streaming(Processor):
         runner = cls.runner(str(compute))
         if not isinstance(model, str) or not model:
             return runner  # type: ignore[return-value]
-        path = find_model(model)
+        path = find_model(model, [STREAM])
         card = read_stream_card(path)
         return _engine(runner, model, str(compute), path, card)  # type: ignore[return-value, arg-type]
 
@@ -133,7 +133,7 @@ class Streaming(Processor):
     def model_files(cls, values: Mapping[str, Value]) -> Mapping[str, Path]:
         """The file of ``model``."""
         model = values.get("model", "")
-        return {"model": find_model(str(model))} if model else {}
+        return {"model": find_model(str(model), [STREAM])} if model else {}
 
     @classmethod
     def runner(cls, compute: str) -> type[Streaming]:

@@ -34,6 +34,7 @@ from export.models.denoiser import (
     Critic,
     Denoiser,
     Shape,
+    Sharpened,
     analysis,
     band_edges,
     band_means,
@@ -285,7 +286,7 @@ class DenoiserTask:
         return Validation(total.item(), {name: x.item() for name, x in found.items()}, RATE, sounds)
 
     def exportable(self, network: nn.Module) -> Exportable:
-        """One frame: ``re`` and ``im`` to ``clean_re``, ``clean_im`` and ``speech``, with all states."""
+        """One frame: ``re``, ``im`` to ``clean_re``, ``clean_im``, ``speech``; and the states."""
         card = {
             "kind": "spectra",
             "rate": RATE,
@@ -295,9 +296,9 @@ class DenoiserTask:
             "model": asdict(self.settings.model),
         }
         inputs = {"re": torch.zeros(1, 1, BINS), "im": torch.zeros(1, 1, BINS)}
-        return Exportable(
-            folded(network), inputs, ("clean_re", "clean_im", "speech"), card, self.denoiser.states()
-        )
+        outputs = "clean_re", "clean_im", "speech"
+        whole = Sharpened(folded(network))
+        return Exportable(whole, inputs, outputs, card, self.denoiser.states(), batch=True)
 
     # -------------------------------------------------------------------------------------- losses
 

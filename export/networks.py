@@ -56,7 +56,7 @@ class Exportable:
     card
         What else the card says: kind, rate, hop, latency ...
     batch
-        Whether the first axis of inputs and outputs is free.
+        Whether the first axis of all tensors, states too, is free.
     time
         The axis of the inputs and outputs along which a streaming network takes frames: its examples have one
         frame.
@@ -131,6 +131,7 @@ def to_onnx(exportable: Exportable, weights: Weights = "float32") -> bytes:
 
     named = {name: free | axes("frames") for name in exportable.inputs}
     named |= {name: free | axes(f"{name}_frames") for name in exportable.outputs}
+    named |= {f"{new}{name}": free for new in ("", "new_") for name in exportable.states}
     return traced(exportable.network, {**exportable.inputs, **exportable.states}, outputs, named, weights)
 
 
@@ -231,11 +232,13 @@ def differences(exportable: Exportable, content: bytes, seed: int = 0) -> dict[s
     """
     session = open_session(Path("exported"), content)
     random = torch.Generator().manual_seed(seed)
-    states = dict(exportable.states)
+    rows = 2 if exportable.batch else 1
+    states = {name: torch.cat([state] * rows) for name, state in exportable.states.items()}
     frames = FRAMES if states else 1
 
     def drawn(example: Tensor) -> Tensor:
         shape = list(example.shape)
+        shape[0] *= rows
         if states:
             shape[exportable.time] *= frames
         elif exportable.sequence:  # more than the example has, which tracing may have taken for all
@@ -356,7 +359,7 @@ def average(
     others
         The other runs, of which the mean is taken first.
     names
-        What to return of their records.
+        What to return of their records, where they have it.
 
     Raises
     ------
@@ -369,7 +372,7 @@ def average(
         theirs.append(second.state_dict())
         if {name: x.shape for name, x in mine.items()} != {name: x.shape for name, x in theirs[-1].items()}:
             raise FileError(f"{other} is of another network than {folder}: their weights have no mean")
-        records.append({name: record[name] for name in (*names, "step", "seconds")})
+        records.append({name: record[name] for name in (*names, "step", "seconds") if name in record})
     network.load_state_dict(mean_of([mean_of(theirs), mine]))
     return records
 
@@ -383,8 +386,8 @@ def run(options: argparse.Namespace) -> int:
     task, network, record = read_run(options.run_folder)
     if not hasattr(task, "exportable"):
         raise UserError(f"{options.run_folder}: a network of the task {record['task']} has no form for ONNX")
-    names = "task", "command", "data", "settings"
-    card = {name: record[name] for name in names}
+    names = "task", "command", "data", "settings", "start"
+    card = {name: record[name] for name in names if name in record}
     if options.average is not None:
         card["averaged with"] = average(network, options.run_folder, options.average, names)
     card |= {"licence": options.licence, "seconds": round(record["seconds"]), "steps": record["step"]}

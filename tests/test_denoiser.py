@@ -246,7 +246,9 @@ def test_a_run_begins_with_the_weights_of_another(trained):
     name = "inner.weight"
     assert torch.allclose(before[f"mean.{name}"], after[f"network.denoiser.{name}"], atol=1e-6)
     record = json.loads((trained / "begun" / "run.json").read_text())
-    assert [run["step"] for run in record["start"]] == [30]
+    (start,) = record["start"]
+    assert start["step"] == 30
+    assert start["command"] == json.loads((trained / "run" / "run.json").read_text())["command"]
     assert record["command"].endswith("--from run")
 
 
@@ -265,11 +267,12 @@ def test_exported_by_the_command(trained, capsys):
     assert status_of("onnx", str(trained / "run"), "-o", str(path)) == 0
     card = json.loads(path.with_suffix(".json").read_text())
     assert (card["kind"], card["rate"], card["hop"], card["fft"]) == ("spectra", 48_000, HOP, FFT)
-    assert card["states"]["memory_1"] == [1, 1, 16]
+    assert card["states"]["memory_1"] == [1, 16]
     session = open_session(path, path.read_bytes())
     assert [put.name for put in session.get_inputs()][:2] == ["re", "im"]
     _, network, record = read_run(trained / "run")
     assert record["task"] == "denoiser"
+    assert "start" not in card
     assert not network.training
 
 
@@ -298,6 +301,7 @@ def test_the_mean_of_two_runs_is_exported(trained):
     assert not np.allclose(wanted[0], wanted[1], atol=1e-7)
     card = json.loads(other.with_suffix(".json").read_text())
     assert [run["step"] for run in card["averaged with"]] == [2]
+    assert [run["step"] for run in card["averaged with"][0]["start"]] == [30]
 
     arguments = (*arguments[:5], str(begun), str(trained / "run"), "--weights", "float32")
     assert status_of(*arguments) == 0
@@ -313,6 +317,7 @@ def test_the_mean_of_two_runs_is_exported(trained):
     assert np.allclose(after["network.denoiser.speech.weight"].numpy().ravel(), mean, atol=1e-6)
     record = json.loads((trained / "third" / "run.json").read_text())
     assert [run["step"] for run in record["start"]] == [30, 2]
+    assert [run["step"] for run in record["start"][1]["start"]] == [30]
     assert record["command"].endswith("--from run second")
 
 

@@ -10,6 +10,7 @@ ICASSP 2022, equation 4, and 32 bands above have a gain each. Gates are those of
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -31,6 +32,10 @@ TAPS = 5
 """Frames that a filter hears, the newest included."""
 FLOOR = 1e-8
 """Power at which the logarithm ends."""
+SHARPER = 0.2
+"""By which the power of the gains is more than 1: PESQ rises by 0.01 to 0.04 (docs/enhancement.md)."""
+TINY = 1e-16
+"""Power below which nothing is sharpened."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +126,7 @@ class Gated(nn.Module):
         """(batch, inputs, frames, bins), and the frames before, to half as many bins and the last frames."""
         if before is not None:
             x = torch.cat([before, x], 2)
-            before = x[:, :, x.shape[2] - (self.frames - 1) :]
+            before = x[:, :, 1 - self.frames :]
         return functional.glu(self.norm(self.convolution(x)), 1), before
 
 
@@ -158,7 +163,7 @@ class Denoiser(nn.Module):
         self.third = Gated(two, three, 1, 3)
         self.high = nn.Linear(2 * HIGH, 2 * HIGH)
         self.inner = nn.Linear(middle + HIGH, 2 * hidden)
-        self.memory = nn.ModuleList([nn.GRU(hidden, hidden, batch_first=True) for _ in range(2)])
+        self.memory = nn.ModuleList([nn.GRU(hidden, hidden) for _ in range(2)])
         self.outer = nn.Linear(hidden, 2 * middle)
         self.up = nn.ModuleList(
             [Doubled(2 * three, two, 3), Doubled(2 * two, one, 3), Doubled(2 * one, 8, 5)]
@@ -181,8 +186,8 @@ class Denoiser(nn.Module):
             "features": torch.zeros(batch, 3, 2, LOW),
             "halved": torch.zeros(batch, one, 1, LOW // 2),
             "bands": torch.zeros(batch, 1, HIGH),
-            "memory_1": torch.zeros(1, batch, hidden),
-            "memory_2": torch.zeros(1, batch, hidden),
+            "memory_1": torch.zeros(batch, hidden),
+            "memory_2": torch.zeros(batch, hidden),
             "past_re": torch.zeros(batch, TAPS - 1, LOW),
             "past_im": torch.zeros(batch, TAPS - 1, LOW),
         }
@@ -209,41 +214,40 @@ class Denoiser(nn.Module):
         """
         low_re, low_im, frames = re[:, :, :LOW], im[:, :, :LOW], re.shape[1]
         power = re * re + im * im
-        low = power[:, :, :LOW]
-        squeezed = (low + FLOOR) ** -0.35  # |X|^-0.7: the phase, and the magnitude to the power 0.3
-        x = torch.stack([levels(low), low_re * squeezed, low_im * squeezed], 1)
+        logarithm = torch.log(power[:, :, :LOW] + FLOOR)
+        squeezed = torch.exp(-0.35 * logarithm)  # |X|^-0.7: the phase, and the magnitude to the power 0.3
+        x = torch.stack([levels(logarithm), low_re * squeezed, low_im * squeezed], 1)
         one, features = self.first(x, features)
         two, halved = self.second(one, halved)
         three, _ = self.third(two, None)
-        heard = levels(power[:, :, LOW:] @ self.to_bands)
+        heard = levels(torch.log(power[:, :, LOW:] @ self.to_bands + FLOOR))
         both = torch.cat([bands, heard], 1)
-        bands = both[:, frames:]
-        high = functional.glu(self.high(torch.cat([heard, both[:, :frames]], 2)), 2)
+        bands = both[:, -1:]
+        high = functional.glu(self.high(torch.cat([heard, both[:, :-1]], 2)), 2)
         x = torch.cat([three.transpose(1, 2).flatten(2), high], 2)
-        x = functional.glu(self.inner(x), 2)
+        x = functional.glu(self.inner(x), 2).transpose(0, 1)
         memories = []
         for gru, before in zip(self.memory, (memory_1, memory_2), strict=True):
-            found, after = gru(x, before)
+            found, after = gru(x, before[None])
             x = x + found
-            memories.append(after)
+            memories.append(after.squeeze(0))
+        x = x.transpose(0, 1)
         speech = torch.sigmoid(self.speech(x))
         gains = torch.sigmoid(self.gains(torch.cat([x, high], 2))) @ self.from_bands
         y = functional.glu(self.outer(x), 2)
-        y = y.reshape(*y.shape[:2], three.shape[1], LOW // 8).transpose(1, 2)
+        y = y.reshape(-1, frames, self.shape.channels[2], LOW // 8).transpose(1, 2)
         for up, skip in zip(self.up, (three, two, one), strict=True):
             y = up(torch.cat([y, skip], 1))
         taps = self.filter(y)
         a, b = taps[:, :TAPS], taps[:, TAPS : 2 * TAPS]
         whole_re, whole_im = torch.cat([past_re, low_re], 1), torch.cat([past_im, low_im], 1)
-        c, d = (
-            torch.stack([x[:, tap : tap + frames] for tap in range(TAPS)], 1) for x in (whole_re, whole_im)
-        )
+        c, d = late(whole_re, frames), late(whole_im, frames)
         sum_re = low_re + (a * c - b * d).sum(1)
         sum_im = low_im + (a * d + b * c).sum(1)
         gain = torch.sigmoid(taps[:, 2 * TAPS])
         clean_re = torch.cat([gain * sum_re, gains * re[:, :, LOW:]], 2)
         clean_im = torch.cat([gain * sum_im, gains * im[:, :, LOW:]], 2)
-        past_re, past_im = whole_re[:, frames:], whole_im[:, frames:]
+        past_re, past_im = whole_re[:, 1 - TAPS :], whole_im[:, 1 - TAPS :]
         return clean_re, clean_im, speech, features, halved, bands, *memories, past_re, past_im
 
 
@@ -258,9 +262,34 @@ def folded(network: nn.Module) -> nn.Module:
     return network
 
 
-def levels(power: Tensor) -> Tensor:
-    """Logarithm of powers, about -1 to 2."""
-    return (torch.log10(power + FLOOR) + 3) / 3
+class Sharpened(nn.Module):
+    """A denoiser whose gains are raised to the power 1 + `SHARPER`: for inference only.
+
+    It is trained not to take out speech, and leaves more noise for it than is best for the ear.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, re: Tensor, im: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
+        """As `Denoiser.forward`."""
+        clean_re, clean_im, *others = self.network(re, im, *states)
+        kept = (clean_re * clean_re + clean_im * clean_im + TINY) / (re * re + im * im + TINY)
+        less = kept.clamp(max=1.0) ** (SHARPER / 2)
+        return less * clean_re, less * clean_im, *others
+
+
+def levels(logarithm: Tensor) -> Tensor:
+    """Natural logarithms of powers to levels, about -1 to 2: 0 for -30 dB, 1 more for every 30 dB."""
+    return logarithm * (1 / (3 * math.log(10))) + 1
+
+
+def late(x: Tensor, frames: int) -> Tensor:
+    """(batch, TAPS, frames, LOW): (batch, TAPS - 1 + frames, LOW) from its first frame on, its second ..."""
+    if frames == 1:
+        return x[:, :, None]
+    return torch.stack([x[:, tap : tap + frames] for tap in range(TAPS)], 1)
 
 
 class Critic(nn.Module):
