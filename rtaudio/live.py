@@ -163,6 +163,8 @@ def run_live(options: argparse.Namespace) -> int:
         raise UserError("live needs Linux (clock_nanosleep): use render here")
     prefer(options, rack)
     _check_live(options)
+    if options.api != "null":
+        _check_sound(graph)
     if options.howl_guard:
         graph = _guarded(graph)
     cli.set_compute(graph, options.compute)
@@ -263,6 +265,19 @@ def _start_safely(graph: Graph) -> None:
                 f"the last run crashed (signal {found.signal}) in {name!r}{inside}: it starts bypassed; "
                 f"'unbypass {name}', or --no-safe-start"
             )
+
+
+def _check_sound(graph: Graph) -> None:
+    """`UserError` if what is no sound would be played."""
+    from rtaudio.graph import IN, MAIN, OUT, End
+
+    for edge in graph.edges:
+        if edge.target == End(OUT, MAIN) and edge.source.node != IN:
+            ports = graph.nodes[edge.source.node].engine.outputs
+            if next(port.control for port in ports if port.name == edge.source.port):
+                raise UserError(
+                    f"{edge.source} is no sound and is not played: rtaudio render writes it to a file"
+                )
 
 
 def _check_live(options: argparse.Namespace) -> None:

@@ -22,6 +22,7 @@ from engines.chunks import ChunkModel, Sliding
 from engines.enhance import MIX, MODELS
 from engines.enhancer import FRAMES, PROTECTED, SLOW, Enhance, EnhanceChunks
 from rtaudio.chain import load_chain
+from rtaudio.cli import main
 from rtaudio.errors import FileError, UserError
 from rtaudio.graph import Graph, Node, engine_of
 from rtaudio.plan import Plan
@@ -542,6 +543,11 @@ def refused(error=UserError, **values):
 )
 def test_mistakes_are_said_in_a_line(values, said):
     assert said in refused(**values)
+
+
+def test_activity_is_no_sound_and_not_played(capsys):
+    assert main(["live", "--api", "jack", "--chain", "enhance.activity"]) == 2
+    assert "enhance.activity is no sound and is not played" in capsys.readouterr().err
 
 
 def test_channels_that_are_too_many():
