@@ -7,8 +7,8 @@ noisereduce; the others are named.
 **Quality.** Readers that the network was not trained on, each in a recording of noise that it was not trained
 on, mixed and scored at 16 kHz by `export.enhancement`, the same pairs for everybody; an unseen voice at 48
 kHz; noise alone; white noise. Cells are means over pairs, and under each its 95 % interval (bootstrap; pairs
-share noises, which it does not count). Of the noises for validation a third is sealed: never scored before
-the end, and only with ``--sealed``.
+share noises, which it does not count). Of the noises for validation a third is sealed: scored only with
+``--sealed``, at the end.
 
 **Cost.** CPU seconds for a second of sound, in turns. Then the time from when a hop of 10 ms is due to when
 its sound is there, on a thread with a worker's real-time priority, at rest and beside a thread of the same

@@ -243,8 +243,9 @@ def follow(state: int, k: int) -> None:
         speech[c] = np.float32(0) if silent else min(max(speech[c], np.float32(0)), np.float32(1))
         most = max(most, speech[c])
     presence[k & (presence.shape[0] - 1)] = most
+    linked = i64_vector(state, SHAPE)[LINKED] == 1
     for c in range(speech.shape[0]):
-        sure = float(most if i64_vector(state, SHAPE)[LINKED] == 1 else speech[c]) ** 2
+        sure = float(most if linked else speech[c]) ** 2
         rise = rises[c]
         rise[BEFORE] = rise[NOW]
         rise[NOW] = max(sure - rise[RECENT], 0.0)

@@ -487,11 +487,12 @@ class Graph:
         """Channels of the main output, for a stream of ``channels``; 0 if it is not connected."""
         for edge in self.edges:
             if edge.target == End(OUT, MAIN):
-                if edge.source.node == IN:
-                    return channels
-                ports = self.nodes[edge.source.node].engine.outputs
-                return next(port.channels or channels for port in ports if port.name == edge.source.port)
+                return channels if edge.source.node == IN else self.output(edge.source).channels or channels
         return 0
+
+    def output(self, end: End) -> Port:
+        """The output of a node that is an end."""
+        return next(port for port in self.nodes[end.node].engine.outputs if port.name == end.port)
 
     def audible(self) -> dict[str, bool]:
         """Which nodes are heard: not muted and, if any node is soloed, on a path through a soloed one."""

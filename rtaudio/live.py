@@ -272,12 +272,9 @@ def _check_sound(graph: Graph) -> None:
     from rtaudio.graph import IN, MAIN, OUT, End
 
     for edge in graph.edges:
-        if edge.target == End(OUT, MAIN) and edge.source.node != IN:
-            ports = graph.nodes[edge.source.node].engine.outputs
-            if next(port.control for port in ports if port.name == edge.source.port):
-                raise UserError(
-                    f"{edge.source} is no sound and is not played: rtaudio render writes it to a file"
-                )
+        source = edge.source
+        if edge.target == End(OUT, MAIN) and source.node != IN and graph.output(source).control:
+            raise UserError(f"{source} is no sound and is not played: rtaudio render writes it to a file")
 
 
 def _check_live(options: argparse.Namespace) -> None:

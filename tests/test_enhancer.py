@@ -37,7 +37,9 @@ CHECKS = ("partition", "events", "reset", "latency", "silence", "hostile", "larg
 # -------------------------------------------------------------------------------------- networks, and running
 
 
-def spectra(path, re="re", im="im", speech=0.5, rate=RATE, fft=64, window=48, card=None, extra=()):
+def spectra(
+    path, re="re", im="im", speech=0.5, rate=RATE, fft=64, window=48, card=None, extra=(), rows="channels"
+):
     """A network of kind spectra, small, without states: the clean spectrum is one of the inputs each."""
     bins = fft // 2 + 1
     nodes = [
@@ -54,9 +56,9 @@ def spectra(path, re="re", im="im", speech=0.5, rate=RATE, fft=64, window=48, ca
             helper.make_node("Shape", ["one"], ["shape"]),
             helper.make_node("ConstantOfShape", ["shape"], ["speech"], value=said),
         ]
-    inputs = [streaming_models.tensor(name, "channels", 1, bins) for name in ("re", "im")]
-    outputs = [streaming_models.tensor(name, "channels", 1, bins) for name in ("clean_re", "clean_im")]
-    outputs.append(streaming_models.tensor("speech", "channels", 1, 1))
+    inputs = [streaming_models.tensor(name, rows, 1, bins) for name in ("re", "im")]
+    outputs = [streaming_models.tensor(name, rows, 1, bins) for name in ("clean_re", "clean_im")]
+    outputs.append(streaming_models.tensor("speech", rows, 1, 1))
     content = streaming_models.content_of(nodes, inputs, outputs)
     said = {"kind": "spectra", "window": window, "hop": window // 2, "fft": fft, "states": {}}
     return streaming_models.write(path, content, said | {"rate": rate} | (card or {}))
@@ -592,6 +594,12 @@ def test_a_network_that_says_no_number_gives_way(tmp_path):
     assert list(failed) == ["n"]
     assert np.isfinite(got).all()
     assert np.array_equal(got[4_800:], x[4_800 - late : len(x) - late])
+
+
+def test_a_network_of_one_channel_is_refused(tmp_path):
+    path = spectra(tmp_path / "net.onnx", fft=256, window=240, rows=1)
+    with pytest.raises(FileError, match=r"takes re of \(1, 1, 129\), but its card says re of \(batch, "):
+        made(model=str(path))
 
 
 @pytest.mark.parametrize("kind", ["spectra", "chunks"])
